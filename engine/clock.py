@@ -1,0 +1,69 @@
+"""Time and chance, injected so that tests and simulations can own both."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import time
+from typing import Protocol
+
+ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford base 32: no i, l, o, u
+
+
+class Clock(Protocol):
+    """What the engine asks of the world."""
+
+    def wall_us(self) -> int:
+        """Microseconds since the epoch. May jump; use it for what is stored and shown."""
+        ...
+
+    def monotonic_s(self) -> float:
+        """Seconds that never go back. Use it for waits and ages within one process."""
+        ...
+
+    def uniform(self, low: float, high: float) -> float:
+        """A random number for jitter."""
+        ...
+
+    def token(self, length: int) -> str:
+        """Random characters of ID_ALPHABET for ids and secrets."""
+        ...
+
+
+class SystemClock:
+    """The real one. Tokens come from the operating system's generator."""
+
+    def wall_us(self) -> int:
+        return time.time_ns() // 1000
+
+    def monotonic_s(self) -> float:
+        return time.monotonic()
+
+    def uniform(self, low: float, high: float) -> float:
+        return random.uniform(low, high)  # noqa: S311 - jitter, not a secret
+
+    def token(self, length: int) -> str:
+        return "".join(secrets.choice(ID_ALPHABET) for _ in range(length))
+
+
+class FakeClock:
+    """A clock that moves only when told, with seeded chance. For tests."""
+
+    def __init__(self, start_us: int = 1_700_000_000_000_000, seed: int = 0) -> None:
+        self.now_us = start_us
+        self._random = random.Random(seed)  # noqa: S311 - reproducible on purpose
+
+    def advance(self, seconds: float) -> None:
+        self.now_us += int(seconds * 1_000_000)
+
+    def wall_us(self) -> int:
+        return self.now_us
+
+    def monotonic_s(self) -> float:
+        return self.now_us / 1_000_000
+
+    def uniform(self, low: float, high: float) -> float:
+        return self._random.uniform(low, high)
+
+    def token(self, length: int) -> str:
+        return "".join(self._random.choice(ID_ALPHABET) for _ in range(length))

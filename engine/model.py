@@ -1,0 +1,266 @@
+"""The vocabulary: environments, levels, states, and the grammar of names and sizes.
+
+Everything here is a value. Nothing here knows of files, sockets or screens.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+import unicodedata
+from typing import Final
+
+import msgspec
+
+from .errors import InvalidInput
+
+GIB: Final = 1 << 30
+MIB: Final = 1 << 20
+MIN_SWARM_BYTES: Final = 16 * MIB
+MAX_VALUE_BYTES: Final = 16 * MIB
+MAX_TTL_S: Final = 10 * 365 * 86_400
+MAX_KEY_BYTES: Final = 512
+MAX_DISPLAY_NAME: Final = 128
+MAX_JSON_DEPTH: Final = 64
+OPERATOR: Final = "operator"
+
+
+class Environment(enum.StrEnum):
+    """The five environments, in order of priority (1 is served first)."""
+
+    PRODUCTION = "production"
+    DEVELOPMENT = "development"
+    TESTING = "testing"
+    RESEARCH = "research"
+    STAGING = "staging"
+
+    @property
+    def prefix(self) -> str:
+        """How ids of this environment begin, without the underscore."""
+        return PREFIXES[self]
+
+
+PREFIXES: Final = {
+    Environment.PRODUCTION: "prod",
+    Environment.DEVELOPMENT: "dev",
+    Environment.TESTING: "test",
+    Environment.RESEARCH: "research",
+    Environment.STAGING: "staging",
+}
+_BY_PREFIX: Final = {prefix: environment for environment, prefix in PREFIXES.items()}
+
+
+class Isolation(enum.StrEnum):
+    STRICT = "strict"
+    MODERATE = "moderate"
+    LOOSE = "loose"
+
+
+class Level(enum.IntEnum):
+    """Who a record is for. Scopes, not a ladder: never compare them with `<`."""
+
+    PRIVATE = 1
+    TEAM = 2
+    SWARM = 3
+    PUBLIC = 4
+    SYSTEM = 5
+
+
+class Right(enum.StrEnum):
+    """What can be done to a record. `grant` is changing its level or its grants."""
+
+    READ = "read"
+    WRITE = "write"
+    DELETE = "delete"
+    GRANT = "grant"
+
+
+class Role(enum.StrEnum):
+    AGENT = "agent"
+    ADMIN = "admin"
+    SYSTEM = "system"
+
+
+class MessageState(enum.StrEnum):
+    READY = "ready"
+    DELAYED = "delayed"
+    LEASED = "leased"
+    DONE = "done"
+    DEAD = "dead"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+
+
+class SwarmState(enum.StrEnum):
+    STARTING = "starting"
+    RUNNING = "running"
+    DRAINING = "draining"
+    TERMINATED = "terminated"
+
+
+class AgentState(enum.StrEnum):
+    """`external` agents have no process of ours; the others follow their process."""
+
+    EXTERNAL = "external"
+    STARTING = "starting"
+    READY = "ready"
+    STALE = "stale"
+    EXITED = "exited"
+    FAILED = "failed"
+
+
+class Durability(enum.StrEnum):
+    """What an acknowledged write survives. FULL: power loss. NORMAL: a crash of the process;
+    power loss can take the last second."""
+
+    FULL = "full"
+    NORMAL = "normal"
+
+
+class Principal(msgspec.Struct, frozen=True):
+    """Who acts. The operator has no environment, swarm or team and holds the system role."""
+
+    id: str
+    role: Role
+    environment: str = ""
+    swarm: str | None = None
+    teams: tuple[str, ...] = ()
+
+    @property
+    def is_operator(self) -> bool:
+        return self.role is Role.SYSTEM
+
+
+OPERATOR_PRINCIPAL: Final = Principal(OPERATOR, Role.SYSTEM)
+
+PRIORITY_WORDS: Final = {"low": 2, "medium": 5, "high": 8, "critical": 10}
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|K|KB|KIB|M|MB|MIB|G|GB|GIB)?", re.IGNORECASE)
+_SIZE_UNITS: Final = {"": 0, "B": 0, "K": 10, "M": 20, "G": 30}
+
+
+def parse_environment(text: str) -> Environment:
+    """An environment by name. Raises InvalidInput that lists the five."""
+    try:
+        return Environment(text)
+    except ValueError:
+        names = ", ".join(Environment)
+        raise InvalidInput(f"unknown environment {printable(text)}", hint=f"one of {names}") from None
+
+
+def environment_of(ident: str) -> Environment:
+    """The environment an id such as `dev_swarm_x` belongs to. Raises InvalidInput."""
+    environment = _BY_PREFIX.get(ident.partition("_")[0])
+    if environment is None:
+        raise InvalidInput(
+            f"{printable(ident)} is not an id of this engine",
+            hint="ids begin with prod_, dev_, test_, research_ or staging_",
+        )
+    return environment
+
+
+def parse_level(value: str | int) -> Level:
+    """A level by name or number 1 to 5. Raises InvalidInput."""
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 5:
+        return Level(value)
+    text = str(value).upper()
+    if text in Level.__members__:
+        return Level[text]
+    if text.isascii() and text.isdigit() and 1 <= int(text) <= 5:
+        return Level(int(text))
+    raise InvalidInput(
+        f"unknown level {printable(str(value))}",
+        hint="private, team, swarm, public or system (1 to 5)",
+    )
+
+
+def parse_priority(value: str | int) -> int:
+    """1 to 10 (10 most urgent), or low, medium, high, critical. Raises InvalidInput."""
+    if isinstance(value, str):
+        word = PRIORITY_WORDS.get(value.lower())
+        if word is not None:
+            return word
+        value = int(value) if value.isascii() and value.isdigit() else -1
+    if isinstance(value, bool) or not 1 <= value <= 10:
+        raise InvalidInput(
+            f"priority {value} is out of range", hint="1 to 10, or low, medium, high, critical"
+        )
+    return value
+
+
+def parse_size(text: str) -> int:
+    """Bytes from `512MB`, `2GB`, `1.5GiB` or a plain number. MB and MiB are both 2**20,
+    GB and GiB both 2**30. Raises InvalidInput."""
+    found = _SIZE.fullmatch(text.strip())
+    if found is None:
+        raise InvalidInput(f"{printable(text)} is not a size", hint="write it like 512MB or 2GB")
+    unit = (found[2] or "").upper().removesuffix("IB").removesuffix("B") if found[2] != "B" else ""
+    return int(float(found[1]) * (1 << _SIZE_UNITS[unit]))
+
+
+def format_size(size_bytes: int) -> str:
+    """The shortest exact-enough form: `512 MB`, `2 GB`, `1.5 GB`. Units are powers of two."""
+    for unit, shift in (("GB", 30), ("MB", 20), ("KB", 10)):
+        if abs(size_bytes) >= 1 << shift:
+            return f"{size_bytes / (1 << shift):.1f}".removesuffix(".0") + f" {unit}"
+    return f"{size_bytes} B"
+
+
+def check_name(text: str, what: str = "name") -> str:
+    """An id, namespace or message kind. Raises InvalidInput."""
+    if not _NAME.fullmatch(text):
+        raise InvalidInput(
+            f"{what} {printable(text)} is not allowed",
+            hint="1 to 63 of a-z 0-9 . _ - and the first a letter or digit",
+        )
+    return text
+
+
+def check_display_name(text: str, what: str = "name") -> str:
+    """A name people read: 1 to 128 characters, no control characters, no slash. Returns it in
+    Unicode normal form C. Raises InvalidInput."""
+    normal = unicodedata.normalize("NFC", text)
+    bad = any(unicodedata.category(c) in {"Cc", "Cf", "Cs", "Zl", "Zp"} for c in normal)
+    if bad or "/" in normal or not 1 <= len(normal) <= MAX_DISPLAY_NAME or not normal.strip():
+        raise InvalidInput(
+            f"{what} {printable(text)} is not allowed",
+            hint="1 to 128 characters, no control characters, no /",
+        )
+    return normal
+
+
+def check_key(text: str) -> str:
+    """A memory key: 1 to 512 bytes of UTF-8, no control characters. Raises InvalidInput."""
+    if text.isascii() and text.isprintable() and 0 < len(text) <= MAX_KEY_BYTES:
+        return text
+    return _check_wide_key(text)
+
+
+def _check_wide_key(text: str) -> str:
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        size = 0
+    bad = any(unicodedata.category(c) in {"Cc", "Cf", "Cs", "Zl", "Zp"} for c in text)
+    if bad or not 0 < size <= MAX_KEY_BYTES:
+        raise InvalidInput(
+            f"memory key {printable(text)} is not allowed",
+            hint="1 to 512 bytes of UTF-8, no control characters",
+        )
+    return text
+
+
+def check_ttl(ttl_s: float | None) -> float | None:
+    """None (for ever) or more than 0 and at most ten years. Raises InvalidInput."""
+    if ttl_s is None or 0 < ttl_s <= MAX_TTL_S:
+        return ttl_s
+    raise InvalidInput(
+        f"time to live {ttl_s} s is out of range", hint="more than 0 and at most 10 years"
+    )
+
+
+def printable(text: str, limit: int = 80) -> str:
+    """Text from outside, quoted and cut so that it is safe inside a message."""
+    shown = ascii(text) if not text.isprintable() else repr(text)
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"

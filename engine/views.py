@@ -1,0 +1,330 @@
+"""What the engine shows: frozen read models without behaviour.
+
+Units are in the names: `_bytes`, `_s`, `_us` (microseconds; a name ending in `_at_us` is a time
+since the epoch). Console, command line and socket all carry these same structs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class View(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of all views."""
+
+
+class QueueCounts(View):
+    """Messages of one environment by state."""
+
+    ready: int = 0
+    delayed: int = 0
+    leased: int = 0
+    done: int = 0
+    dead: int = 0
+    expired: int = 0
+    cancelled: int = 0
+
+
+class HostView(View):
+    """The machine and the plan laid over it. `scale` is 1.0 on a host of 96 GB or more."""
+
+    total_bytes: int
+    available_bytes: int
+    cpu_percent: float
+    load_1m: float
+    scale: float
+    swarm_plan_bytes: int
+    reserved_bytes: int
+    coordination_bytes: int
+    monitoring_bytes: int
+    buffer_bytes: int
+    allocated_bytes: int
+    used_bytes: int
+    enforcement: str
+
+
+class EnvironmentView(View):
+    """One environment: its budget (plan), what its swarms were granted (allocated) and what
+    their processes hold now (used)."""
+
+    name: str
+    priority: int
+    isolation: str
+    durability: str
+    loss_window: str
+    base_bytes: int
+    max_bytes: int
+    allocated_bytes: int
+    borrowed_bytes: int
+    lent_bytes: int
+    used_bytes: int
+    agents: int
+    agent_limit: int
+    swarms: int
+    records: int
+    queue: QueueCounts
+    state: str = "open"
+
+
+class SwarmView(View):
+    id: str
+    name: str
+    environment: str
+    state: str
+    agents_wanted: int
+    agents_live: int
+    agents_ready: int
+    memory_bytes: int
+    borrowed_bytes: int
+    used_bytes: int
+    restarts: int
+    created_at_us: int
+    command: tuple[str, ...] = ()
+    reason: str = ""
+
+
+class AgentView(View):
+    """`heartbeat_age_s` is None before the first heartbeat."""
+
+    id: str
+    name: str
+    type: str
+    environment: str
+    swarm: str | None
+    teams: tuple[str, ...]
+    capabilities: tuple[str, ...]
+    state: str
+    pid: int | None
+    heartbeat_age_s: float | None
+    used_bytes: int
+    restarts: int
+    leased: int
+    done: int
+    created_at_us: int
+    reason: str = ""
+
+
+class TeamView(View):
+    id: str
+    name: str
+    environment: str
+    leader: str | None
+    members: tuple[str, ...]
+    created_at_us: int
+
+
+class HealthView(View):
+    """Health of a swarm: `status` is healthy, degraded or critical; `issues` say why."""
+
+    swarm: SwarmView
+    status: str
+    issues: tuple[str, ...]
+    agents: tuple[AgentView, ...]
+    ready_messages: int
+    leased_messages: int
+
+
+class MessageView(View):
+    id: str
+    environment: str
+    kind: str
+    priority: int
+    state: str
+    attempt: int
+    max_attempts: int
+    sender: str
+    holder: str | None
+    to: str | None
+    created_at_us: int
+    due_at_us: int | None
+    lease_until_us: int | None
+    expires_at_us: int | None
+    error: str
+    body: Any = None
+    result: Any = None
+
+
+class RecordView(View):
+    key: str
+    namespace: str
+    environment: str
+    level: str
+    owner: str
+    team: str | None
+    version: int
+    size_bytes: int
+    updated_at_us: int
+    expires_at_us: int | None
+    value: Any = None
+
+
+class KeyPage(View):
+    """Keys in order; `cursor` continues after the last one, None at the end."""
+
+    keys: tuple[str, ...]
+    cursor: str | None
+
+
+class GrantView(View):
+    """An explicit entry: `effect` is allow or deny."""
+
+    id: str
+    environment: str
+    subject: str
+    effect: str
+    resource: str
+    level: str
+    actions: tuple[str, ...]
+    namespace: str
+    key_prefix: str
+    granted_by: str
+    created_at_us: int
+    expires_at_us: int
+
+
+class DecisionView(View):
+    """An access decision and the rule that made it: isolation, explicit-deny, level, public,
+    grant or default."""
+
+    allowed: bool
+    rule: str
+    detail: str
+    subject: str
+    action: str
+    environment: str
+    namespace: str
+    key: str
+    level: str | None
+    owner: str | None
+
+
+class AuditView(View):
+    sequence: int
+    environment: str
+    at_us: int
+    actor: str
+    action: str
+    object: str
+    allowed: bool
+    detail: str
+
+
+class AccessSummary(View):
+    agents: int
+    teams: int
+    grants: int
+    denies: int
+    denied_calls: int
+    epoch: int
+
+
+class BenchView(View):
+    """One measured workload. Rates are operations a second, latencies microseconds."""
+
+    name: str
+    workload: str
+    ops_s: float
+    p50_us: float
+    p99_us: float
+    concurrency: int
+    operations: int
+    at_us: int
+
+
+class EngineView(View):
+    """The engine's own condition."""
+
+    pid: int
+    version: str
+    data: str
+    uptime_s: float
+    loop_lag_ms: float
+    writer_queue: int
+    wal_bytes: int
+    operations: int
+    bus: str
+    headless: bool
+
+
+class Overview(View):
+    """Everything the first screen needs, of one moment: all parts carry `sequence`."""
+
+    sequence: int
+    at_us: int
+    engine: EngineView
+    host: HostView
+    environments: tuple[EnvironmentView, ...]
+    swarms: tuple[SwarmView, ...]
+    agents: tuple[AgentView, ...]
+    access: AccessSummary
+    benchmarks: tuple[BenchView, ...] = ()
+
+
+class SettingView(View):
+    """One setting, and where its value came from."""
+
+    name: str
+    value: Any
+    source: str
+    help: str
+
+
+class CheckView(View):
+    """One finding of `doctor` or `db check`: `status` is ok, warning or failed."""
+
+    name: str
+    status: str
+    detail: str
+    hint: str = ""
+
+
+class PragmaView(View):
+    """A database setting: what was asked for and what SQLite answered."""
+
+    environment: str
+    name: str
+    requested: str
+    granted: str
+
+
+class DatabaseView(View):
+    environment: str
+    path: str
+    schema_version: int
+    size_bytes: int
+    wal_bytes: int
+    page_size: int
+    tables: tuple[str, ...]
+    records: int
+    messages: int
+    batches: int
+    operations: int
+
+
+class DemoAgentView(View):
+    id: str
+    pid: int
+    done: int
+
+
+class DemoView(View):
+    """What the main job did. `redelivered` counts deliveries beyond the first."""
+
+    files: int
+    bytes: int
+    sent: int
+    done: int
+    dead: int
+    redelivered: int
+    agents: tuple[DemoAgentView, ...]
+    records: int
+    elapsed_s: float
+
+
+class Done(View):
+    """The answer of an action that has nothing more to say."""
+
+    changed: int = 1
+    detail: str = ""
