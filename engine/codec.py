@@ -39,7 +39,7 @@ def encode_json(value: Any) -> bytes:  # noqa: ANN401 - any JSON value
         raise InvalidInput(f"the value is not JSON: {error}") from error
     if b"null" in body and _has_nan(value):
         raise InvalidInput("the value holds NaN or infinity", hint=_NAN_HINT)
-    return _bounded(body)
+    return _shallow(_bounded(body))
 
 
 def decode(format_: int, body: bytes) -> Any:  # noqa: ANN401 - any JSON value or bytes
@@ -68,9 +68,13 @@ def check_json(body: bytes) -> bytes:
             body.decode()
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError) as error:
         raise InvalidInput(f"the value is not JSON: {error}") from error
+    return _shallow(_bounded(body))
+
+
+def _shallow(body: bytes) -> bytes:
     if body.count(b"[") + body.count(b"{") > MAX_JSON_DEPTH and _depth(body) > MAX_JSON_DEPTH:
         raise InvalidInput(f"the value is nested deeper than {MAX_JSON_DEPTH} levels")
-    return _bounded(body)
+    return body
 
 
 def _bounded(body: bytes) -> bytes:

@@ -1,0 +1,17 @@
+-- What crosses environments. Times are microseconds since the epoch.
+
+CREATE TABLE environment (
+    env        TEXT    NOT NULL PRIMARY KEY,
+    opened_at  INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE audit (
+    sequence INTEGER PRIMARY KEY,
+    env      TEXT    NOT NULL,
+    at       INTEGER NOT NULL,
+    actor    TEXT    NOT NULL,
+    action   TEXT    NOT NULL,
+    object   TEXT    NOT NULL,
+    allowed  INTEGER NOT NULL,
+    detail   TEXT    NOT NULL
+);
