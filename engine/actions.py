@@ -83,15 +83,15 @@ def arg(
     *,
     positional: bool = False,
     flag: str = "",
-    unit: Literal["", "size", "json", "rest", "level", "priority"] = "",
+    unit: Literal["", "size", "json", "value", "rest", "level", "priority"] = "",
     ge: float | None = None,
     le: float | None = None,
     min_length: int | None = None,
 ) -> msgspec.Meta:
     """Describe a field: help, how it is written on a command line, and its bounds.
 
-    Units: `size` takes MB and GB, `json` a JSON text, `rest` all that follows `--`, `level` and
-    `priority` a word or a number.
+    Units: `size` takes MB and GB, `json` a JSON text, `value` a JSON text or else a plain string,
+    `rest` all that follows `--`, `level` and `priority` a word or a number.
     """
     extra = {"positional": positional, "flag": flag, "unit": unit}
     return msgspec.Meta(description=text, ge=ge, le=le, min_length=min_length, extra=extra)
@@ -108,29 +108,29 @@ Limit = Annotated[int, arg("at most so many rows", ge=1, le=10_000)]
 
 
 @action(views.Overview, query=True)
-class Status(Action, tag="status"):
+class Status(Action, frozen=True, kw_only=True, tag="status"):
     """Show the host, the environments, the swarms and the queue."""
 
 
 @action(views.Done, idempotent=True)
-class Stop(Action, tag="stop"):
+class Stop(Action, frozen=True, kw_only=True, tag="stop"):
     """Stop the engine that owns the data directory, with its swarms."""
 
     force: Annotated[bool, arg("do not wait for running work")] = False
 
 
 @action(list[views.CheckView], query=True, offline=True)
-class Doctor(Action, tag="doctor"):
+class Doctor(Action, frozen=True, kw_only=True, tag="doctor"):
     """Check this machine and data directory for what SwarmDeck needs."""
 
 
 @action(list[views.SettingView], query=True, offline=True)
-class ConfigShow(Action, tag="config.show"):
+class ConfigShow(Action, frozen=True, kw_only=True, tag="config.show"):
     """Show every setting and where its value came from."""
 
 
 @action(views.DemoView, lane="bulk", timeout_s=3600)
-class Demo(Action, tag="demo"):
+class Demo(Action, frozen=True, kw_only=True, tag="demo"):
     """Run real agents over real files: digest every text file below a directory."""
 
     files: Annotated[str | None, arg("directory to read (default: Python's own library)")] = None
@@ -139,7 +139,7 @@ class Demo(Action, tag="demo"):
 
 
 @action(list[str], query=True)
-class Logs(Action, tag="logs"):
+class Logs(Action, frozen=True, kw_only=True, tag="logs"):
     """Show the output an agent has written."""
 
     agent: Annotated[str, arg("agent id", positional=True)]
@@ -150,33 +150,33 @@ class Logs(Action, tag="logs"):
 
 
 @action(views.Overview, query=True)
-class MemoryPlan(Action, tag="memory.plan"):
+class MemoryPlan(Action, frozen=True, kw_only=True, tag="memory.plan"):
     """Show the memory plan of the host: plan, allocated, used, borrowed."""
 
 
 @action(list[views.DatabaseView], query=True)
-class DatabaseStats(Action, tag="db.stats"):
+class DatabaseStats(Action, frozen=True, kw_only=True, tag="db.stats"):
     """Show size, rows and write-ahead log of each database."""
 
     environment: OptionalWhere = None
 
 
 @action(list[views.CheckView], query=True, lane="background", timeout_s=600)
-class DatabaseCheck(Action, tag="db.check"):
+class DatabaseCheck(Action, frozen=True, kw_only=True, tag="db.check"):
     """Run SQLite's quick check on each database."""
 
     environment: OptionalWhere = None
 
 
 @action(list[views.PragmaView], query=True)
-class DatabasePragmas(Action, tag="db.pragmas"):
+class DatabasePragmas(Action, frozen=True, kw_only=True, tag="db.pragmas"):
     """Show each database setting as requested and as granted."""
 
     environment: OptionalWhere = None
 
 
 @action(list[str], query=True)
-class DatabaseSchema(Action, tag="db.schema"):
+class DatabaseSchema(Action, frozen=True, kw_only=True, tag="db.schema"):
     """Show the tables and indexes of an environment's database."""
 
     environment: Where
@@ -186,7 +186,7 @@ class DatabaseSchema(Action, tag="db.schema"):
 
 
 @action(views.SwarmView, timeout_s=120, lasting=True)
-class SwarmCreate(Action, tag="swarm.create"):
+class SwarmCreate(Action, frozen=True, kw_only=True, tag="swarm.create"):
     """Start a swarm: agents as processes under a memory budget."""
 
     environment: Where
@@ -201,7 +201,7 @@ class SwarmCreate(Action, tag="swarm.create"):
 
 
 @action(list[views.SwarmView], query=True)
-class SwarmList(Action, tag="swarm.list"):
+class SwarmList(Action, frozen=True, kw_only=True, tag="swarm.list"):
     """List the swarms."""
 
     environment: OptionalWhere = None
@@ -209,14 +209,14 @@ class SwarmList(Action, tag="swarm.list"):
 
 
 @action(views.HealthView, query=True)
-class SwarmHealth(Action, tag="swarm.health"):
+class SwarmHealth(Action, frozen=True, kw_only=True, tag="swarm.health"):
     """Show the health of a swarm and of each agent in it."""
 
     id: Annotated[str, arg("swarm id", positional=True)]
 
 
 @action(views.SwarmView, timeout_s=400)
-class SwarmScale(Action, tag="swarm.scale"):
+class SwarmScale(Action, frozen=True, kw_only=True, tag="swarm.scale"):
     """Change how many agents a swarm has and its memory."""
 
     id: Annotated[str, arg("swarm id", positional=True)]
@@ -227,7 +227,7 @@ class SwarmScale(Action, tag="swarm.scale"):
 
 
 @action(views.SwarmView, timeout_s=400, destructive=True, idempotent=True)
-class SwarmTerminate(Action, tag="swarm.terminate"):
+class SwarmTerminate(Action, frozen=True, kw_only=True, tag="swarm.terminate"):
     """End a swarm: let running work finish (300 s at most), or at once with --force."""
 
     id: Annotated[str, arg("swarm id", positional=True)]
@@ -236,7 +236,7 @@ class SwarmTerminate(Action, tag="swarm.terminate"):
 
 
 @action(views.AgentView)
-class AgentRegister(Action, tag="agent.register"):
+class AgentRegister(Action, frozen=True, kw_only=True, tag="agent.register"):
     """Register an agent that has no process of ours."""
 
     environment: Where
@@ -249,7 +249,7 @@ class AgentRegister(Action, tag="agent.register"):
 
 
 @action(views.AgentView)
-class AgentUpdate(Action, tag="agent.update"):
+class AgentUpdate(Action, frozen=True, kw_only=True, tag="agent.update"):
     """Change an agent's name, type, capabilities or role."""
 
     id: Annotated[str, arg("agent id", positional=True)]
@@ -260,14 +260,14 @@ class AgentUpdate(Action, tag="agent.update"):
 
 
 @action(views.Done, destructive=True)
-class AgentUnregister(Action, tag="agent.unregister"):
+class AgentUnregister(Action, frozen=True, kw_only=True, tag="agent.unregister"):
     """Remove an agent; its leases are free at once, its records stay."""
 
     id: Annotated[str, arg("agent id", positional=True)]
 
 
 @action(list[views.AgentView], query=True)
-class AgentList(Action, tag="agent.list"):
+class AgentList(Action, frozen=True, kw_only=True, tag="agent.list"):
     """List the agents."""
 
     environment: OptionalWhere = None
@@ -278,14 +278,14 @@ class AgentList(Action, tag="agent.list"):
 
 
 @action(views.AgentView, query=True)
-class AgentShow(Action, tag="agent.show"):
+class AgentShow(Action, frozen=True, kw_only=True, tag="agent.show"):
     """Show one agent."""
 
     id: Annotated[str, arg("agent id", positional=True)]
 
 
 @action(views.TeamView)
-class TeamCreate(Action, tag="team.create"):
+class TeamCreate(Action, frozen=True, kw_only=True, tag="team.create"):
     """Create a team; its members share team records."""
 
     environment: Where
@@ -294,14 +294,14 @@ class TeamCreate(Action, tag="team.create"):
 
 
 @action(list[views.TeamView], query=True)
-class TeamList(Action, tag="team.list"):
+class TeamList(Action, frozen=True, kw_only=True, tag="team.list"):
     """List the teams."""
 
     environment: OptionalWhere = None
 
 
 @action(views.TeamView, idempotent=True)
-class TeamAdd(Action, tag="team.add"):
+class TeamAdd(Action, frozen=True, kw_only=True, tag="team.add"):
     """Add an agent to a team."""
 
     team: Annotated[str, arg("team id", positional=True)]
@@ -309,7 +309,7 @@ class TeamAdd(Action, tag="team.add"):
 
 
 @action(views.TeamView, idempotent=True)
-class TeamRemove(Action, tag="team.remove"):
+class TeamRemove(Action, frozen=True, kw_only=True, tag="team.remove"):
     """Take an agent out of a team."""
 
     team: Annotated[str, arg("team id", positional=True)]
@@ -320,23 +320,27 @@ class TeamRemove(Action, tag="team.remove"):
 
 
 @action(views.RecordView)
-class MemorySet(Action, tag="memory.set"):
+class MemorySet(Action, frozen=True, kw_only=True, tag="memory.set"):
     """Store a value under a key."""
 
     environment: Where
     key: Annotated[str, arg("key", positional=True)]
-    value: Annotated[Any, arg("JSON; other text is stored as a string", positional=True, unit="json")]
+    value: Annotated[
+        Any, arg("JSON; plain text is stored as a string", positional=True, unit="value")
+    ]
     actor: Reader = None
     namespace: Namespace = "default"
     level: Annotated[
         str | int | None, arg("private, team, swarm, public, system (new: private)", unit="level")
     ] = None
     ttl_s: Annotated[float | None, arg("seconds until it expires", flag="--ttl")] = None
-    if_version: Annotated[int | None, arg("only if the record has this version (0: none)", ge=0)] = None
+    if_version: Annotated[
+        int | None, arg("only if the record has this version (0: is not there)", ge=0)
+    ] = None
 
 
 @action(views.RecordView, query=True)
-class MemoryGet(Action, tag="memory.get"):
+class MemoryGet(Action, frozen=True, kw_only=True, tag="memory.get"):
     """Show the value of a key."""
 
     environment: Where
@@ -346,7 +350,7 @@ class MemoryGet(Action, tag="memory.get"):
 
 
 @action(views.Done, destructive=True)
-class MemoryDelete(Action, tag="memory.delete"):
+class MemoryDelete(Action, frozen=True, kw_only=True, tag="memory.delete"):
     """Delete a key."""
 
     environment: Where
@@ -357,7 +361,7 @@ class MemoryDelete(Action, tag="memory.delete"):
 
 
 @action(views.KeyPage, query=True)
-class MemoryKeys(Action, tag="memory.keys"):
+class MemoryKeys(Action, frozen=True, kw_only=True, tag="memory.keys"):
     """List the keys that can be read, in order."""
 
     environment: Where
@@ -369,7 +373,7 @@ class MemoryKeys(Action, tag="memory.keys"):
 
 
 @action(list[views.RecordView], query=True)
-class MemoryList(Action, tag="memory.list"):
+class MemoryList(Action, frozen=True, kw_only=True, tag="memory.list"):
     """List the records that can be read, with level, owner and version."""
 
     environment: Where
@@ -383,7 +387,7 @@ class MemoryList(Action, tag="memory.list"):
 
 
 @action(views.MessageView)
-class QueueSend(Action, tag="queue.send"):
+class QueueSend(Action, frozen=True, kw_only=True, tag="queue.send"):
     """Send a message."""
 
     environment: Where
@@ -392,13 +396,15 @@ class QueueSend(Action, tag="queue.send"):
     actor: Reader = None
     priority: Annotated[int, arg("1 to 10, 10 most urgent", unit="priority", ge=1, le=10)] = 5
     delay_s: Annotated[float, arg("seconds before it can be claimed", flag="--delay", ge=0)] = 0
-    expires_s: Annotated[float | None, arg("seconds until it expires", flag="--expires", ge=0)] = None
+    expires_s: Annotated[float | None, arg("seconds until it expires", flag="--expires", ge=0)] = (
+        None
+    )
     to: Annotated[str | None, arg("only for this agent, team or swarm id")] = None
     max_attempts: Annotated[int, arg("deliveries before it is a dead letter", ge=1, le=100)] = 3
 
 
 @action(list[views.MessageView], query=True)
-class QueueList(Action, tag="queue.list"):
+class QueueList(Action, frozen=True, kw_only=True, tag="queue.list"):
     """List messages, most urgent first."""
 
     environment: OptionalWhere = None
@@ -412,7 +418,7 @@ class QueueList(Action, tag="queue.list"):
 
 
 @action(views.QueueCounts, query=True)
-class QueueCount(Action, tag="queue.count"):
+class QueueCount(Action, frozen=True, kw_only=True, tag="queue.count"):
     """Count messages by state."""
 
     environment: OptionalWhere = None
@@ -423,28 +429,28 @@ class QueueCount(Action, tag="queue.count"):
 
 
 @action(views.MessageView, query=True)
-class QueueShow(Action, tag="queue.show"):
+class QueueShow(Action, frozen=True, kw_only=True, tag="queue.show"):
     """Show one message with its body, result and last error."""
 
     id: Annotated[str, arg("message id", positional=True)]
 
 
 @action(views.MessageView)
-class QueueRetry(Action, tag="queue.retry"):
+class QueueRetry(Action, frozen=True, kw_only=True, tag="queue.retry"):
     """Make a dead, expired or cancelled message ready again, with fresh attempts."""
 
     id: Annotated[str, arg("message id", positional=True)]
 
 
 @action(views.MessageView, destructive=True)
-class QueueCancel(Action, tag="queue.cancel"):
+class QueueCancel(Action, frozen=True, kw_only=True, tag="queue.cancel"):
     """Cancel a message that is ready, delayed or leased."""
 
     id: Annotated[str, arg("message id", positional=True)]
 
 
 @action(list[views.MessageView], query=True)
-class QueueDead(Action, tag="queue.dead"):
+class QueueDead(Action, frozen=True, kw_only=True, tag="queue.dead"):
     """List the dead letters, newest first."""
 
     environment: OptionalWhere = None
@@ -459,24 +465,27 @@ Actions = Annotated[
 ]
 
 
+Lifetime = Annotated[float, arg("seconds it lasts", flag="--expires", ge=1, le=90 * 86_400)]
+
+
 @action(views.GrantView)
-class AclGrant(Action, tag="acl.grant"):
+class AclGrant(Action, frozen=True, kw_only=True, tag="acl.grant"):
     """Allow an agent more than its level rule does, for a time."""
 
     subject: Annotated[str, arg("agent id", positional=True)]
     resource: Annotated[Literal["memory"], arg("what it is about")] = "memory"
-    level: Annotated[str | int, arg("level of the records: private to public", unit="level")] = "swarm"
+    level: Annotated[str | int, arg("level of the records", unit="level")] = "swarm"
     actions: Actions = ("read",)
     namespace: Namespace = "default"
     key_prefix: Annotated[str, arg("only keys that begin with this")] = ""
     environment: Annotated[
         Environment | None, arg("environment of the records (default: the agent's own)")
     ] = None
-    expires_s: Annotated[float, arg("seconds it lasts", flag="--expires", ge=1, le=90 * 86_400)] = 86_400
+    expires_s: Lifetime = 86_400
 
 
 @action(views.GrantView, destructive=True)
-class AclDeny(Action, tag="acl.deny"):
+class AclDeny(Action, frozen=True, kw_only=True, tag="acl.deny"):
     """Deny an agent what its level rule or a grant allows, for a time."""
 
     subject: Annotated[str, arg("agent id", positional=True)]
@@ -488,18 +497,18 @@ class AclDeny(Action, tag="acl.deny"):
     environment: Annotated[
         Environment | None, arg("environment of the records (default: the agent's own)")
     ] = None
-    expires_s: Annotated[float, arg("seconds it lasts", flag="--expires", ge=1, le=90 * 86_400)] = 86_400
+    expires_s: Lifetime = 86_400
 
 
 @action(views.Done, destructive=True)
-class AclRevoke(Action, tag="acl.revoke"):
+class AclRevoke(Action, frozen=True, kw_only=True, tag="acl.revoke"):
     """Remove a grant or a denial."""
 
     id: Annotated[str, arg("grant id", positional=True)]
 
 
 @action(list[views.GrantView], query=True)
-class AclList(Action, tag="acl.list"):
+class AclList(Action, frozen=True, kw_only=True, tag="acl.list"):
     """List the grants and denials in force."""
 
     environment: OptionalWhere = None
@@ -507,7 +516,7 @@ class AclList(Action, tag="acl.list"):
 
 
 @action(views.DecisionView, query=True)
-class AclExplain(Action, tag="acl.explain"):
+class AclExplain(Action, frozen=True, kw_only=True, tag="acl.explain"):
     """Say whether an agent may do something to a record, and which rule decides."""
 
     subject: Annotated[str, arg("agent id, or operator", positional=True)]
@@ -520,7 +529,7 @@ class AclExplain(Action, tag="acl.explain"):
 
 
 @action(list[views.AuditView], query=True)
-class AuditList(Action, tag="audit.list"):
+class AuditList(Action, frozen=True, kw_only=True, tag="audit.list"):
     """List what was changed, by whom, newest first."""
 
     environment: OptionalWhere = None
@@ -532,7 +541,7 @@ class AuditList(Action, tag="audit.list"):
 
 
 @action(list[views.BenchView], lane="bulk", timeout_s=900)
-class BenchRun(Action, tag="bench.run"):
+class BenchRun(Action, frozen=True, kw_only=True, tag="bench.run"):
     """Measure this machine in a scratch directory: memory, queue and access decisions."""
 
     names: Annotated[tuple[str, ...], arg("workloads (default: all)", positional=True)] = ()
@@ -541,7 +550,7 @@ class BenchRun(Action, tag="bench.run"):
 
 
 @action(list[views.BenchView], query=True)
-class BenchShow(Action, tag="bench.show"):
+class BenchShow(Action, frozen=True, kw_only=True, tag="bench.show"):
     """Show the last measurements kept in this data directory."""
 
 
@@ -573,5 +582,3 @@ def fields(kind: type[Action]) -> tuple[tuple[msgspec.structs.FieldInfo, msgspec
         meta = next((m for m in metadata if isinstance(m, msgspec.Meta)), arg(field.name))
         described.append((field, meta))
     return tuple(described)
-
-

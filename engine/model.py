@@ -145,8 +145,9 @@ def parse_environment(text: str) -> Environment:
     try:
         return Environment(text)
     except ValueError:
-        names = ", ".join(Environment)
-        raise InvalidInput(f"unknown environment {printable(text)}", hint=f"one of {names}") from None
+        raise InvalidInput(
+            f"unknown environment {printable(text)}", hint=f"one of {', '.join(Environment)}"
+        ) from None
 
 
 def environment_of(ident: str) -> Environment:

@@ -15,7 +15,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     """Base of all views."""
 
 
-class QueueCounts(View):
+class QueueCounts(View, frozen=True, kw_only=True):
     """Messages of one environment by state."""
 
     ready: int = 0
@@ -27,7 +27,7 @@ class QueueCounts(View):
     cancelled: int = 0
 
 
-class HostView(View):
+class HostView(View, frozen=True, kw_only=True):
     """The machine and the plan laid over it. `scale` is 1.0 on a host of 96 GB or more."""
 
     total_bytes: int
@@ -45,7 +45,7 @@ class HostView(View):
     enforcement: str
 
 
-class EnvironmentView(View):
+class EnvironmentView(View, frozen=True, kw_only=True):
     """One environment: its budget (plan), what its swarms were granted (allocated) and what
     their processes hold now (used)."""
 
@@ -68,7 +68,7 @@ class EnvironmentView(View):
     state: str = "open"
 
 
-class SwarmView(View):
+class SwarmView(View, frozen=True, kw_only=True):
     id: str
     name: str
     environment: str
@@ -85,7 +85,7 @@ class SwarmView(View):
     reason: str = ""
 
 
-class AgentView(View):
+class AgentView(View, frozen=True, kw_only=True):
     """`heartbeat_age_s` is None before the first heartbeat."""
 
     id: str
@@ -106,7 +106,7 @@ class AgentView(View):
     reason: str = ""
 
 
-class TeamView(View):
+class TeamView(View, frozen=True, kw_only=True):
     id: str
     name: str
     environment: str
@@ -115,7 +115,7 @@ class TeamView(View):
     created_at_us: int
 
 
-class HealthView(View):
+class HealthView(View, frozen=True, kw_only=True):
     """Health of a swarm: `status` is healthy, degraded or critical; `issues` say why."""
 
     swarm: SwarmView
@@ -126,7 +126,7 @@ class HealthView(View):
     leased_messages: int
 
 
-class MessageView(View):
+class MessageView(View, frozen=True, kw_only=True):
     id: str
     environment: str
     kind: str
@@ -146,7 +146,7 @@ class MessageView(View):
     result: Any = None
 
 
-class RecordView(View):
+class RecordView(View, frozen=True, kw_only=True):
     key: str
     namespace: str
     environment: str
@@ -160,14 +160,14 @@ class RecordView(View):
     value: Any = None
 
 
-class KeyPage(View):
+class KeyPage(View, frozen=True, kw_only=True):
     """Keys in order; `cursor` continues after the last one, None at the end."""
 
     keys: tuple[str, ...]
     cursor: str | None
 
 
-class GrantView(View):
+class GrantView(View, frozen=True, kw_only=True):
     """An explicit entry: `effect` is allow or deny."""
 
     id: str
@@ -184,7 +184,7 @@ class GrantView(View):
     expires_at_us: int
 
 
-class DecisionView(View):
+class DecisionView(View, frozen=True, kw_only=True):
     """An access decision and the rule that made it: isolation, explicit-deny, level, public,
     grant or default."""
 
@@ -200,7 +200,7 @@ class DecisionView(View):
     owner: str | None
 
 
-class AuditView(View):
+class AuditView(View, frozen=True, kw_only=True):
     sequence: int
     environment: str
     at_us: int
@@ -211,7 +211,7 @@ class AuditView(View):
     detail: str
 
 
-class AccessSummary(View):
+class AccessSummary(View, frozen=True, kw_only=True):
     agents: int
     teams: int
     grants: int
@@ -220,7 +220,7 @@ class AccessSummary(View):
     epoch: int
 
 
-class BenchView(View):
+class BenchView(View, frozen=True, kw_only=True):
     """One measured workload. Rates are operations a second, latencies microseconds."""
 
     name: str
@@ -233,7 +233,7 @@ class BenchView(View):
     at_us: int
 
 
-class EngineView(View):
+class EngineView(View, frozen=True, kw_only=True):
     """The engine's own condition."""
 
     pid: int
@@ -248,7 +248,7 @@ class EngineView(View):
     headless: bool
 
 
-class Overview(View):
+class Overview(View, frozen=True, kw_only=True):
     """Everything the first screen needs, of one moment: all parts carry `sequence`."""
 
     sequence: int
@@ -262,7 +262,7 @@ class Overview(View):
     benchmarks: tuple[BenchView, ...] = ()
 
 
-class SettingView(View):
+class SettingView(View, frozen=True, kw_only=True):
     """One setting, and where its value came from."""
 
     name: str
@@ -271,7 +271,7 @@ class SettingView(View):
     help: str
 
 
-class CheckView(View):
+class CheckView(View, frozen=True, kw_only=True):
     """One finding of `doctor` or `db check`: `status` is ok, warning or failed."""
 
     name: str
@@ -280,7 +280,7 @@ class CheckView(View):
     hint: str = ""
 
 
-class PragmaView(View):
+class PragmaView(View, frozen=True, kw_only=True):
     """A database setting: what was asked for and what SQLite answered."""
 
     environment: str
@@ -289,7 +289,7 @@ class PragmaView(View):
     granted: str
 
 
-class DatabaseView(View):
+class DatabaseView(View, frozen=True, kw_only=True):
     environment: str
     path: str
     schema_version: int
@@ -303,13 +303,13 @@ class DatabaseView(View):
     operations: int
 
 
-class DemoAgentView(View):
+class DemoAgentView(View, frozen=True, kw_only=True):
     id: str
     pid: int
     done: int
 
 
-class DemoView(View):
+class DemoView(View, frozen=True, kw_only=True):
     """What the main job did. `redelivered` counts deliveries beyond the first."""
 
     files: int
@@ -323,7 +323,7 @@ class DemoView(View):
     elapsed_s: float
 
 
-class Done(View):
+class Done(View, frozen=True, kw_only=True):
     """The answer of an action that has nothing more to say."""
 
     changed: int = 1

@@ -1,0 +1,1 @@
+"""Databases: driver, group commit, migrations. Imported by the engine only."""

@@ -1,0 +1,508 @@
+"""One database file: a single writer with group commit, and readers beside it.
+
+Callers put operations on a list. One hop to the writer's thread runs BEGIN IMMEDIATE, all of
+them, their audit rows and COMMIT; then each caller's future resolves. While a batch is on the
+thread the next one gathers, so the batch size follows the load. Nothing is pipelined: row
+versions are decided from what the batch before has committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, Final, Generic, Self, TypeVar, cast
+
+import msgspec
+
+from ..clock import Clock
+from ..errors import Corrupt, Defect, OutcomeUnknown, SwarmDeckError, Unavailable
+from ..model import Durability
+from . import driver
+from .migrate import Series, migrate, schema_version
+
+T = TypeVar("T")
+
+CLOSE_WAIT_S: Final = 30.0
+QUICK_CHECK_BYTES: Final = 64 << 20  # a larger file is checked by `db check`, not while opening
+_INSERT_AUDIT: Final = """
+INSERT INTO audit (env, at, actor, action, object, allowed, detail) VALUES (?, ?, ?, ?, ?, ?, ?)"""
+
+
+class StoreOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How a database file is opened. Sizes are bytes."""
+
+    durability: Durability = Durability.NORMAL
+    page_size: int = 4096
+    cache_bytes: int = 16 << 20
+    mmap_bytes: int = 0
+    autocheckpoint_pages: int = 8000
+    busy_timeout_ms: int = 5000
+    batch_limit: int = 500
+    checkpoint_interval_s: float = 1.0
+
+
+class Transaction:
+    """What a change sees on the writer's thread, between BEGIN and COMMIT."""
+
+    __slots__ = ("_audit", "_raw", "env", "execute", "executemany", "now_us")
+
+    def __init__(self, raw: driver.Raw, env: str, now_us: int) -> None:
+        self._raw = raw
+        self._audit: list[tuple[object, ...]] = []
+        self.env = env
+        self.now_us = now_us
+        self.execute: Callable[..., driver.Cursor] = raw.execute
+        self.executemany: Callable[..., driver.Cursor] = raw.executemany
+
+    def audit(
+        self, actor: str, action: str, object_: str, *, allowed: bool = True, detail: str = ""
+    ) -> None:
+        """Record who did what, in the same transaction as the change."""
+        self._audit.append((self.env, self.now_us, actor, action, object_, allowed, detail))
+
+    def write_audit(self) -> None:
+        if self._audit:
+            self._raw.executemany(_INSERT_AUDIT, self._audit)
+
+
+class Reader:
+    """What a query sees on the reader's thread, inside one read transaction."""
+
+    __slots__ = ("env", "execute")
+
+    def __init__(self, raw: driver.Raw, env: str) -> None:
+        self.env = env
+        self.execute: Callable[..., driver.Cursor] = raw.execute
+
+
+class Operation:
+    """One caller's change. Consecutive operations of one class are applied together."""
+
+    __slots__ = ("future",)
+
+    topic: str = ""
+    future: asyncio.Future[Any]
+
+    @classmethod
+    def apply(cls, tx: Transaction, operations: Sequence[Self]) -> list[Any]:
+        """Run on the writer's thread. One outcome an operation: its result, or a SwarmDeckError
+        that fails that caller alone. An SQL exception rolls the whole batch back and every
+        operation is run again in a transaction of its own."""
+        raise NotImplementedError
+
+    def committed(self, outcome: Any) -> Any:  # noqa: ANN401 - each operation has its own
+        """Run on the loop after the commit, in commit order: update what is in memory. Returns
+        what the caller gets."""
+        return outcome
+
+
+class _Change(Operation, Generic[T]):
+    """A function as an operation: the control plane's form."""
+
+    __slots__ = ("change", "then", "topic")
+
+    def __init__(
+        self, change: Callable[[Transaction], T], topic: str, then: Callable[[T], None] | None
+    ) -> None:
+        self.change = change
+        self.topic = topic
+        self.then = then
+
+    @classmethod
+    def apply(cls, tx: Transaction, operations: Sequence[_Change[Any]]) -> list[Any]:
+        return [_outcome(tx, operation.change) for operation in operations]
+
+    def committed(self, outcome: T) -> T:
+        if self.then is not None:
+            self.then(outcome)
+        return outcome
+
+
+def _outcome(tx: Transaction, change: Callable[[Transaction], Any]) -> Any:  # noqa: ANN401
+    """The result of a change, or its error with nothing of it left in the transaction."""
+    tx.execute("SAVEPOINT change")
+    try:
+        result = change(tx)
+    except SwarmDeckError as error:
+        tx.execute("ROLLBACK TO change")
+        result = error
+    tx.execute("RELEASE change")
+    return result
+
+
+def _answer(future: asyncio.Future[Any], outcome: Any) -> None:  # noqa: ANN401
+    """Give a caller its result or error. One that was cancelled has stopped listening."""
+    if future.done():
+        return
+    if isinstance(outcome, Exception):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
+
+
+class DatabaseStats(msgspec.Struct, frozen=True):
+    batches: int
+    operations: int
+    waiting: int
+    largest_batch: int
+
+
+class Database:
+    """A database file in use. Made by `open_database`; all methods belong to its event loop."""
+
+    def __init__(
+        self,
+        path: Path,
+        env: str,
+        options: StoreOptions,
+        clock: Clock,
+        writer: driver.Connection,
+        on_commit: Callable[[str, frozenset[str], int], None] | None,
+    ) -> None:
+        self.path = path
+        self.env = env
+        self.options = options
+        self.clock = clock
+        self.sequence = 0
+        self._writer = writer
+        self._reader: driver.Connection | None = None
+        self._on_commit = on_commit
+        self._loop = asyncio.get_running_loop()
+        self._waiting: list[Operation] = []
+        self._batch: list[Operation] = []
+        self._draining: asyncio.Task[None] | None = None
+        self._queries: list[tuple[Callable[[Reader], Any], asyncio.Future[Any]]] = []
+        self._answering: asyncio.Task[None] | None = None
+        self._checkpoint: asyncio.TimerHandle | None = None
+        self._flush_wanted = False
+        self._closed = False
+        self._batches = 0
+        self._operations = 0
+        self._largest = 0
+
+    # --- writing ----------------------------------------------------------------------------
+
+    def submit(self, operation: Operation) -> asyncio.Future[Any]:
+        """Queue an operation; the future resolves after its commit. Never blocks. A caller that
+        is cancelled is simply not answered."""
+        future = operation.future = self._loop.create_future()
+        if self._closed:
+            future.set_exception(Unavailable(f"{self.env} is closed"))
+            return future
+        self._waiting.append(operation)
+        self._start_draining()
+        return future
+
+    def _start_draining(self) -> None:
+        if self._draining is None:
+            self._draining = self._loop.create_task(self._drain())
+
+    async def write(
+        self,
+        change: Callable[[Transaction], T],
+        *,
+        topic: str = "",
+        then: Callable[[T], None] | None = None,
+    ) -> T:
+        """Run `change` in a transaction and `then` on the loop after its commit."""
+        return cast("T", await self.submit(_Change(change, topic, then)))
+
+    async def _drain(self) -> None:
+        await asyncio.sleep(0)  # let the callers of this turn join the batch
+        limit = self.options.batch_limit
+        try:
+            while self._waiting or self._flush_wanted:
+                if self._flush_wanted:
+                    self._flush_wanted = False
+                    await self._writer.run(_checkpoint)
+                self._batch = self._waiting[:limit]
+                del self._waiting[:limit]
+                if self._batch:
+                    await self._commit(self._batch)
+                    self._batch = []
+        finally:
+            self._draining = None
+            self._fail_unanswered()
+
+    def _fail_unanswered(self) -> None:
+        """Whatever broke the writer, nobody may be left waiting for it."""
+        for operation in (*self._batch, *self._waiting):
+            _answer(operation.future, OutcomeUnknown(f"the {self.env} writer has stopped"))
+        self._batch = []
+        self._waiting.clear()
+
+    async def _commit(self, batch: list[Operation]) -> None:
+        now_us = self.clock.wall_us()
+        outcomes = await self._writer.run(_run_batch, self.env, now_us, batch)
+        self.sequence += 1
+        self._batches += 1
+        self._operations += len(batch)
+        self._largest = max(self._largest, len(batch))
+        topics = set()
+        for operation, outcome in zip(batch, outcomes, strict=True):
+            if isinstance(outcome, Exception):
+                _answer(operation.future, outcome)
+                continue
+            result = operation.committed(outcome)
+            topics.add(operation.topic)
+            _answer(operation.future, result)
+        self._after_commit(frozenset(topics))
+
+    def _after_commit(self, topics: frozenset[str]) -> None:
+        if self._checkpoint is None and self.options.durability is Durability.NORMAL:
+            wait_s = self.options.checkpoint_interval_s
+            self._checkpoint = self._loop.call_later(wait_s, self._flush_soon)
+        if self._on_commit is not None and topics:
+            self._on_commit(self.env, topics, self.sequence)
+
+    def _flush_soon(self) -> None:
+        """Bound what NORMAL can lose at power loss: a checkpoint is what syncs the log."""
+        self._checkpoint = None
+        if not self._closed:
+            self._flush_wanted = True
+            self._start_draining()
+
+    # --- reading ----------------------------------------------------------------------------
+
+    async def read(self, query: Callable[[Reader], T]) -> T:
+        """Run `query` on the reader's thread. Queries of one turn share one hop and one read
+        transaction. Raises StorageError or Corrupt."""
+        if self._closed:
+            raise Unavailable(f"{self.env} is closed")
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._queries.append((query, future))
+        if self._answering is None:
+            self._answering = self._loop.create_task(self._answer())
+        return await future
+
+    async def _answer(self) -> None:
+        await asyncio.sleep(0)
+        queries: list[tuple[Callable[[Reader], Any], asyncio.Future[Any]]] = []
+        try:
+            while self._queries:
+                queries, self._queries = self._queries, []
+                reader = self._reader or await self._open_reader()
+                outcomes = await reader.run(_run_queries, self.env, [query for query, _ in queries])
+                for (_, future), outcome in zip(queries, outcomes, strict=True):
+                    _answer(future, outcome)
+        finally:
+            self._answering = None
+            for _, future in (*queries, *self._queries):  # left over only if the reader broke
+                _answer(future, Unavailable(f"the {self.env} reader has stopped"))
+
+    async def _open_reader(self) -> driver.Connection:
+        self._reader = await driver.connect(self.path)
+        await self._reader.run(_prepare_reader, self.options)
+        return self._reader
+
+    # --- upkeep -----------------------------------------------------------------------------
+
+    @property
+    def stats(self) -> DatabaseStats:
+        return DatabaseStats(self._batches, self._operations, len(self._waiting), self._largest)
+
+    @property
+    def wal_bytes(self) -> int:
+        wal = self.path.with_name(self.path.name + "-wal")
+        return wal.stat().st_size if wal.exists() else 0
+
+    async def pragmas(self) -> list[tuple[str, str, str]]:
+        """Name, requested and granted value of each setting of the writer."""
+        return await self._writer.run(_granted, self.options)
+
+    async def schema_version(self) -> int:
+        return await self._writer.run(schema_version)
+
+    async def close(self) -> None:
+        """Finish what was submitted, then close both connections."""
+        self._closed = True
+        if self._checkpoint is not None:
+            self._checkpoint.cancel()
+        async with asyncio.timeout(CLOSE_WAIT_S), AsyncExitStack() as stack:
+            stack.push_async_callback(self._writer.close)
+            if self._reader is not None:
+                stack.push_async_callback(self._reader.close)
+            for task in (self._draining, self._answering):
+                if task is not None:
+                    await asyncio.wait([task])
+
+
+@asynccontextmanager
+async def open_database(
+    path: Path,
+    env: str,
+    *,
+    options: StoreOptions,
+    clock: Clock,
+    series: Series = "environment",
+    on_commit: Callable[[str, frozenset[str], int], None] | None = None,
+) -> AsyncIterator[Database]:
+    """Open (or create) a database file, migrated, and close it at the end.
+
+    `on_commit(env, topics, sequence)` is called on the loop after each commit. Raises Corrupt
+    for a damaged, foreign or newer file, StorageError when the disk refuses.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    async with AsyncExitStack() as stack:
+        writer = await driver.connect(path)
+        stack.push_async_callback(writer.close)
+        await writer.run(_prepare_writer, options, series, path)
+        database = Database(path, env, options, clock, writer, on_commit)
+        stack.pop_all()
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+# --- on the writer's thread -------------------------------------------------------------------
+
+
+def _run_batch(raw: driver.Raw, env: str, now_us: int, batch: Sequence[Operation]) -> list[Any]:
+    """Commit a batch; one outcome an operation. A batch that one bad value broke is rolled back
+    and its operations run singly, so that each caller answers for its own."""
+    outcomes = _attempt(raw, env, now_us, batch)
+    if outcomes is not None:
+        return outcomes
+    found: list[Any] = []
+    for operation in batch:
+        single = _attempt(raw, env, now_us, [operation], last=True)
+        found.extend(single or ())
+    return found
+
+
+def _attempt(
+    raw: driver.Raw, env: str, now_us: int, batch: Sequence[Operation], *, last: bool = False
+) -> list[Any] | None:
+    """Outcomes of a batch in one transaction, or None when it should be run singly."""
+    committing = False
+    try:
+        raw.execute("BEGIN IMMEDIATE")
+        tx = Transaction(raw, env, now_us)
+        outcomes: list[Any] = []
+        for run in _runs(batch):
+            outcomes.extend(type(run[0]).apply(tx, run))
+        tx.write_audit()
+        committing = True
+        raw.execute("COMMIT")
+    except Exception as error:  # noqa: BLE001 - one caller's fault must not fail the others
+        if raw.in_transaction:
+            raw.rollback()
+        if last or len(batch) == 1 or _is_disk_trouble(error):
+            return [_blame(error, env, committing=committing) for _ in batch]
+        return None
+    return outcomes
+
+
+def _runs(batch: Sequence[Operation]) -> Iterable[list[Operation]]:
+    """The batch cut where the class of operation changes; order is kept."""
+    run: list[Operation] = []
+    kind: type[Operation] | None = None
+    for operation in batch:
+        if type(operation) is not kind:
+            if run:
+                yield run
+            run, kind = [], type(operation)
+        run.append(operation)
+    if run:
+        yield run
+
+
+def _is_disk_trouble(error: Exception) -> bool:
+    """Whether running again, singly, could only meet the same trouble."""
+    words = ("disk", "full", "readonly", "malformed", "not a database", "locked")
+    return isinstance(error, driver.DatabaseError) and any(word in str(error) for word in words)
+
+
+def _blame(error: Exception, env: str, *, committing: bool) -> SwarmDeckError:
+    if isinstance(error, SwarmDeckError):
+        return error
+    if isinstance(error, driver.OperationalError) or _is_disk_trouble(error):
+        found = driver.translate(error, f"the {env} database", committing=committing)
+    else:
+        found = Defect(f"the {env} database refused a change: {error}")
+    found.__cause__ = error
+    return found
+
+
+def _run_queries(
+    raw: driver.Raw, env: str, queries: Sequence[Callable[[Reader], Any]]
+) -> list[Any]:
+    """Answer all queries from one snapshot. A query that fails answers for itself."""
+    reader = Reader(raw, env)
+    raw.execute("BEGIN")
+    outcomes: list[Any] = []
+    for query in queries:
+        try:
+            outcomes.append(query(reader))
+        except SwarmDeckError as error:
+            outcomes.append(error)
+        except driver.Error as error:
+            outcomes.append(_blame(error, env, committing=False))
+    raw.execute("COMMIT")
+    return outcomes
+
+
+def _checkpoint(raw: driver.Raw) -> None:
+    raw.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+
+def _requested(options: StoreOptions) -> dict[str, str]:
+    """Settings of the writer, page size first: once the log exists it is ignored."""
+    return {
+        "page_size": str(options.page_size),
+        "journal_mode": "wal",
+        "synchronous": options.durability.value,
+        "busy_timeout": str(options.busy_timeout_ms),
+        "cache_size": str(-(options.cache_bytes // 1024)),
+        "mmap_size": str(options.mmap_bytes),
+        "wal_autocheckpoint": str(options.autocheckpoint_pages),
+        "foreign_keys": "1",
+        "temp_store": "memory",
+        "trusted_schema": "0",
+    }
+
+
+_SPOKEN: Final = {
+    "synchronous": {"0": "off", "1": "normal", "2": "full", "3": "extra"},
+    "temp_store": {"0": "default", "1": "file", "2": "memory"},
+}
+
+
+def _granted(raw: driver.Raw, options: StoreOptions) -> list[tuple[str, str, str]]:
+    answers = []
+    for name, wanted in _requested(options).items():
+        row = raw.execute(f"PRAGMA {name}").fetchone()
+        value = str(row[0]) if row else "unknown"
+        answers.append((name, wanted, _SPOKEN.get(name, {}).get(value, value)))
+    return answers
+
+
+def _prepare_writer(raw: driver.Raw, options: StoreOptions, series: Series, path: Path) -> None:
+    wal = path.with_name(path.name + "-wal")
+    unclean = wal.exists() and wal.stat().st_size > 0
+    try:
+        for name, value in _requested(options).items():
+            raw.execute(f"PRAGMA {name} = {value}").fetchall()
+        if unclean and path.stat().st_size < QUICK_CHECK_BYTES:
+            _quick_check(raw, path)
+        migrate(raw, series, path.name)
+    except driver.Error as error:
+        raise driver.translate(error, path.name) from error
+
+
+def _quick_check(raw: driver.Raw, path: Path) -> None:
+    found = raw.execute("PRAGMA quick_check(1)").fetchone()
+    if found != ("ok",):
+        detail = found[0] if found else "no answer"
+        raise Corrupt(f"{path.name} is damaged: {detail}", hint="restore it from a backup")
+
+
+def _prepare_reader(raw: driver.Raw, options: StoreOptions) -> None:
+    raw.execute("PRAGMA query_only = 1")
+    raw.execute("PRAGMA wal_autocheckpoint = 0").fetchall()
+    raw.execute("PRAGMA trusted_schema = 0")
+    raw.execute(f"PRAGMA busy_timeout = {options.busy_timeout_ms}").fetchall()
+    raw.execute(f"PRAGMA cache_size = {-(options.cache_bytes // 1024)}")

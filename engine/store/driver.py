@@ -1,0 +1,158 @@
+"""The one place that names SQLite.
+
+aiosqlite runs the connection's thread; the library behind it is pysqlite3, whose bundled SQLite
+has the fix for the WAL-reset corruption (SQLite 3.7.0 to 3.51.2). Its exceptions are not those
+of the standard library, so the classes to catch are exported here.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final, Protocol, TypeVar, cast
+
+import aiosqlite
+from pysqlite3 import dbapi2
+
+from ..errors import Corrupt, OutcomeUnknown, StorageError, SwarmDeckError, Unavailable
+
+Error: Final[type[Exception]] = dbapi2.Error
+DatabaseError: Final[type[Exception]] = dbapi2.DatabaseError
+OperationalError: Final[type[Exception]] = dbapi2.OperationalError
+LIBRARY_VERSION: Final[str] = dbapi2.sqlite_version
+
+T = TypeVar("T")
+
+_FIXED_SINCE: Final = (3, 51, 3)
+_BACKPORTED: Final = frozenset({(3, 50, 7), (3, 44, 6)})
+_CALL: Final = "\0call"  # never valid SQL
+_CACHED_STATEMENTS: Final = 256
+_CORRUPT_WORDS: Final = ("malformed", "not a database", "corrupt")
+
+
+class Cursor(Protocol):
+    """The part of a cursor the engine uses."""
+
+    rowcount: int
+    lastrowid: int | None
+
+    def fetchone(self) -> tuple[Any, ...] | None: ...
+    def fetchall(self) -> list[tuple[Any, ...]]: ...
+    def __iter__(self) -> Any: ...  # noqa: ANN401 - an iterator of rows
+
+
+class Raw(Protocol):
+    """The part of a connection that functions on its thread use."""
+
+    in_transaction: bool
+
+    def execute(self, sql: str, parameters: Sequence[object] = ...) -> Cursor: ...
+    def executemany(self, sql: str, rows: Iterable[Sequence[object]]) -> Cursor: ...
+    def rollback(self) -> None: ...
+
+
+class _Answer:
+    """Looks like a cursor to aiosqlite, carries a Python value."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+    def fetchall(self) -> object:
+        return self.value
+
+    def close(self) -> None:
+        pass
+
+
+class _CallableConnection(dbapi2.Connection):  # type: ignore[misc]  # pysqlite3 has no types
+    """A connection whose thread can run a whole function in one hop."""
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> Any:  # noqa: ANN401
+        if sql == _CALL:
+            function, arguments = parameters
+            return _Answer(function(self, *arguments))
+        return super().execute(sql, parameters)
+
+
+class Connection:
+    """One database connection on a thread of its own. Use `run`, then `close`."""
+
+    def __init__(self, inner: aiosqlite.Connection) -> None:
+        self._inner = inner
+
+    async def run(self, function: Callable[..., T], *arguments: object) -> T:
+        """Call `function(raw, *arguments)` on the connection's thread: one hop there and back."""
+        answer = await self._inner.execute_fetchall(_CALL, cast("Any", (function, arguments)))
+        return cast("T", answer)
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+async def connect(path: Path, *, read_only: bool = False) -> Connection:
+    """Open a connection in autocommit mode. Transactions are begun by their owner.
+
+    Raises Unavailable on a SQLite that can corrupt a shared file, StorageError when the file
+    cannot be opened.
+    """
+    require_sound_library()
+    location = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+
+    def connector() -> Any:  # noqa: ANN401 - pysqlite3 has no types
+        return dbapi2.connect(
+            location,
+            uri=True,
+            isolation_level=None,
+            factory=_CallableConnection,
+            cached_statements=_CACHED_STATEMENTS,
+            check_same_thread=False,
+        )
+
+    inner = aiosqlite.Connection(connector, 64)
+    try:
+        await inner
+    except Error as error:
+        raise StorageError(f"cannot open {path.name}: {error}", hint="check its rights") from error
+    if not read_only:
+        path.chmod(stat.S_IRUSR | stat.S_IWUSR)
+    return Connection(inner)
+
+
+def require_sound_library(version: str = LIBRARY_VERSION) -> None:
+    """Raise Unavailable on a SQLite with the WAL-reset corruption."""
+    if not is_sound(version):
+        raise Unavailable(
+            f"SQLite {version} can corrupt a database with a write-ahead log",
+            hint="reinstall swarmdeck so that pysqlite3 0.6.1 or later comes with it",
+        )
+
+
+def is_complete(sql: str) -> bool:
+    """Whether a text ends a statement (a trigger is one statement)."""
+    return bool(dbapi2.complete_statement(sql))
+
+
+def is_sound(version: str) -> bool:
+    parts = tuple(int(part) for part in version.split("."))
+    return parts >= _FIXED_SINCE or parts in _BACKPORTED
+
+
+def translate(error: Exception, what: str, *, committing: bool = False) -> SwarmDeckError:
+    """The error of ours that stands for one of SQLite's.
+
+    `committing`: the failure came out of COMMIT itself, so that the change may or may not be
+    on the disk.
+    """
+    text = str(error)
+    if any(word in text for word in _CORRUPT_WORDS):
+        return Corrupt(f"{what} is damaged: {text}", hint="restore it from a backup")
+    if committing:
+        return OutcomeUnknown(
+            f"{what} failed while committing: {text}",
+            hint="the change may be stored or not: read it back before you repeat it",
+        )
+    hint = "free some disk space" if "full" in text else "check the disk and its rights"
+    return StorageError(f"{what} was not changed: {text}", hint=hint)
