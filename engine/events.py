@@ -1,0 +1,346 @@
+"""What happened, as typed events, and the bus that carries them.
+
+Events say that something changed, they never carry the change itself: whoever shows data pulls a
+view. So they may merge and, for a reader that does not keep up, be lost, as long as it is told.
+Bus and subscriptions belong to one event loop; no other thread may touch them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import itertools
+import logging
+import weakref
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from .errors import ErrorReport, SwarmDeckError
+
+LIMIT: Final = 1000  # events that wait for one subscriber
+
+log = logging.getLogger(__name__)
+
+
+class EventStruct(msgspec.Struct, frozen=True, tag_field="event"):
+    """Base of all events."""
+
+
+class Changed(EventStruct, frozen=True, tag="changed"):
+    """Something of a topic was committed: memory, queue, swarms, agents, access or engine.
+    `sequence` is that of the database's newest commit."""
+
+    topic: str
+    environment: str
+    sequence: int
+
+
+class Progress(EventStruct, frozen=True, tag="progress"):
+    """How far an operation is: `fraction` from 0 to 1."""
+
+    operation: str
+    action: str
+    fraction: float
+    text: str = ""
+
+
+class Finished(EventStruct, frozen=True, tag="finished"):
+    """An operation ended. `error` is None exactly when `ok`."""
+
+    operation: str
+    action: str
+    ok: bool
+    error: ErrorReport | None = None
+
+
+class SwarmChanged(EventStruct, frozen=True, tag="swarm"):
+    id: str
+    state: str
+    reason: str = ""
+
+
+class AgentChanged(EventStruct, frozen=True, tag="agent"):
+    id: str
+    state: str
+    pid: int | None = None
+    reason: str = ""
+
+
+class Reclaimed(EventStruct, frozen=True, tag="reclaimed"):
+    """Borrowed memory was taken back from a swarm for another environment."""
+
+    swarm: str
+    bytes: int
+    for_environment: str
+
+
+class EngineStopping(EventStruct, frozen=True, tag="stopping"):
+    """The engine closes, or the connection to it is gone. Nothing follows."""
+
+    reason: str = ""
+
+
+class Published(EventStruct, frozen=True, tag="published"):
+    """A message of a channel. `body` is JSON types and bytes."""
+
+    channel: str
+    body: Any
+
+
+class Gap(EventStruct, frozen=True, tag="gap"):
+    """This reader was too slow: `missed` events were dropped here. Pull every view again."""
+
+    missed: int
+
+
+Event: TypeAlias = (
+    Changed
+    | Progress
+    | Finished
+    | SwarmChanged
+    | AgentChanged
+    | Reclaimed
+    | EngineStopping
+    | Published
+    | Gap
+)
+
+
+class Subscription:
+    """The events that wait for one reader, oldest first, at most `limit` of them.
+
+    Over the limit the oldest are dropped and a Gap stands in their place. A Changed that still
+    waits is replaced, where it stands, by a newer one of the same topic and environment, and a
+    Progress by a newer one of the same operation.
+
+    Read it with `async for`, with `take()`, or from callbacks with `on_ready` and `drain()`; by
+    one reader only. Closing it, or dropping the last reference to it, ends it.
+    """
+
+    def __init__(
+        self,
+        limit: int = LIMIT,
+        *,
+        on_ready: Callable[[], None] | None = None,
+        on_close: Callable[[], None] | None = None,
+    ) -> None:
+        """`on_ready` is called when the first event begins to wait, `on_close` once."""
+        self.missed = 0
+        self._limit = limit
+        self._on_ready = on_ready
+        self._on_close = on_close
+        self._waiting: OrderedDict[object, Event] = OrderedDict()
+        self._numbers = itertools.count()
+        self._gap = 0
+        self._ended = False
+        self._error: SwarmDeckError | None = None
+        self._waiter: asyncio.Future[None] | None = None
+
+    @property
+    def ended(self) -> bool:
+        """True when nothing can be added any more; events may still wait."""
+        return self._ended
+
+    def push(self, event: Event) -> None:
+        """Add an event. After the end it is ignored."""
+        if self._ended:
+            return
+        was_empty = not self._waiting
+        self._waiting[_merge_key(event) or next(self._numbers)] = event
+        if len(self._waiting) > self._limit:
+            self._waiting.popitem(last=False)
+            self._gap += 1
+            self.missed += 1
+        if was_empty:
+            self._wake()
+
+    def end(self, error: SwarmDeckError | None = None) -> None:
+        """Add nothing more. The reader gets what waits, then `error` or the end."""
+        if not self._ended:
+            self._ended = True
+            self._error = error
+            self._wake()
+
+    def close(self) -> None:
+        """Leave: forget what waits. Can be called again."""
+        self.end()
+        self._waiting.clear()
+        self._gap = 0
+        leave, self._on_close = self._on_close, None
+        if leave is not None:
+            leave()
+
+    def drain(self) -> list[Event]:
+        """All events that wait, without waiting for one."""
+        events: list[Event] = [Gap(self._gap)] if self._gap else []
+        events.extend(self._waiting.values())
+        self._gap = 0
+        self._waiting.clear()
+        return events
+
+    async def take(self) -> list[Event]:
+        """Wait for events and return all of them; empty means the end."""
+        await self._ready()
+        events = self.drain()
+        if not events and self._error is not None:
+            raise self._error
+        return events
+
+    def __aiter__(self) -> Subscription:
+        return self
+
+    async def __anext__(self) -> Event:
+        await self._ready()
+        if self._gap:
+            missed, self._gap = self._gap, 0
+            return Gap(missed)
+        if self._waiting:
+            return self._waiting.popitem(last=False)[1]
+        if self._error is not None:
+            raise self._error
+        raise StopAsyncIteration
+
+    async def __aenter__(self) -> Subscription:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
+
+    async def _ready(self) -> None:
+        while not self._waiting and not self._ended:
+            if self._waiter is not None:
+                raise RuntimeError("a subscription has one reader")
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+        if self._on_ready is not None:
+            self._on_ready()
+
+
+def _merge_key(event: Event) -> object:
+    """Events with the same key replace each other; None never merges."""
+    if type(event) is Changed:
+        return event.topic, event.environment
+    return event.operation if type(event) is Progress else None
+
+
+class EventBus:
+    """Every event to every subscriber, in the order of publishing."""
+
+    def __init__(self) -> None:
+        # Weak: a reader that breaks out of its loop and forgets to close costs nothing for ever.
+        self._watchers: weakref.WeakSet[Subscription] = weakref.WeakSet()
+        # Strong: whoever listens to a channel closes it, or it lasts as long as the bus.
+        self._channels: dict[str, set[Subscription]] = {}
+        self._listeners: set[Listener] = set()
+        self._closed = False
+
+    def publish(self, event: Event) -> int:
+        """Hand an event to all who watch; returns to how many. Never waits. After close it
+        reaches nobody."""
+        readers = list(self._watchers)
+        if isinstance(event, Published):
+            readers += self._channels.get(event.channel, ())
+        for reader in readers:
+            reader.push(event)
+        return len(readers)
+
+    def subscribe(
+        self,
+        limit: int = LIMIT,
+        *,
+        channel: str | None = None,
+        on_ready: Callable[[], None] | None = None,
+    ) -> Subscription:
+        """All events from now on; with `channel` only what is published there."""
+        if channel is None:
+            subscription = Subscription(limit, on_ready=on_ready)
+            self._watchers.add(subscription)
+        else:
+            leave = partial(self._leave, channel)
+            subscription = Subscription(limit, on_ready=on_ready, on_close=leave)
+            self._channels.setdefault(channel, set()).add(subscription)
+        if self._closed:
+            subscription.end()
+        return subscription
+
+    def listen(self, channel: str, callback: Callback) -> Listener:
+        """Call `callback(body)` for each message of a channel until the listener or the bus is
+        closed."""
+        listener = Listener(channel, self.subscribe(channel=channel), callback)
+        self._listeners = {each for each in self._listeners if not each.ended} | {listener}
+        return listener
+
+    async def close(self, reason: str = "") -> None:
+        """Tell everybody EngineStopping, end every subscription, stop every listener."""
+        if not self._closed:
+            self._closed = True
+            for watcher in list(self._watchers):
+                watcher.push(EngineStopping(reason))
+                watcher.end()
+            for subscription in [each for place in self._channels.values() for each in place]:
+                subscription.end()
+            self._channels.clear()
+        for listener in tuple(self._listeners):
+            await listener.close()
+
+    def _leave(self, channel: str) -> None:
+        place = {each for each in self._channels.pop(channel, ()) if not each.ended}
+        if place:
+            self._channels[channel] = place
+
+
+Callback: TypeAlias = Callable[[Any], Awaitable[None] | None]
+
+
+class Listener:
+    """Calls `callback(body)` for each message of a channel, in order, one at a time.
+
+    The callback may be a plain or an async function; what it raises is logged and the next
+    message follows. While it works at most LIMIT messages wait, then the oldest are dropped and
+    counted in `missed`.
+    """
+
+    def __init__(self, channel: str, subscription: Subscription, callback: Callback) -> None:
+        self.channel = channel
+        self._subscription = subscription
+        self._callback = callback
+        self._task = asyncio.get_running_loop().create_task(self._listen(), name=f"on {channel}")
+
+    @property
+    def ended(self) -> bool:
+        return self._task.done()
+
+    @property
+    def missed(self) -> int:
+        return self._subscription.missed
+
+    async def close(self) -> None:
+        """Stop listening. The callback is not called again, one that waits is cancelled."""
+        self._subscription.close()
+        if self._task is not asyncio.current_task():
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+    async def _listen(self) -> None:
+        async for event in self._subscription:
+            if isinstance(event, Published):
+                await self._deliver(event.body)
+
+    async def _deliver(self, body: object) -> None:
+        try:
+            answer = self._callback(body)
+            if inspect.isawaitable(answer):
+                await answer
+        except Exception:  # one bad callback must not end the channel for its owner
+            log.exception("a callback on channel %s failed", self.channel)
