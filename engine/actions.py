@@ -103,6 +103,11 @@ Reader = Annotated[str | None, arg("act as this agent instead of the operator", 
 Namespace = Annotated[str, arg("key space inside the environment")]
 Limit = Annotated[int, arg("at most so many rows", ge=1, le=10_000)]
 
+# Bounds stand inside an optional type: msgspec takes none on a union with None.
+Version = Annotated[int, msgspec.Meta(ge=1)]
+VersionOrNone = Annotated[int, msgspec.Meta(ge=0)]
+Seconds = Annotated[float, msgspec.Meta(ge=0)]
+
 
 # --- engine ---------------------------------------------------------------------------------
 
@@ -335,7 +340,7 @@ class MemorySet(Action, frozen=True, kw_only=True, tag="memory.set"):
     ] = None
     ttl_s: Annotated[float | None, arg("seconds until it expires", flag="--ttl")] = None
     if_version: Annotated[
-        int | None, arg("only if the record has this version (0: is not there)", ge=0)
+        VersionOrNone | None, arg("only if the record has this version (0: is not there)")
     ] = None
 
 
@@ -357,7 +362,7 @@ class MemoryDelete(Action, frozen=True, kw_only=True, tag="memory.delete"):
     key: Annotated[str, arg("key", positional=True)]
     actor: Reader = None
     namespace: Namespace = "default"
-    if_version: Annotated[int | None, arg("only if the record has this version", ge=1)] = None
+    if_version: Annotated[Version | None, arg("only if the record has this version")] = None
 
 
 @action(views.KeyPage, query=True)
@@ -396,9 +401,7 @@ class QueueSend(Action, frozen=True, kw_only=True, tag="queue.send"):
     actor: Reader = None
     priority: Annotated[int, arg("1 to 10, 10 most urgent", unit="priority", ge=1, le=10)] = 5
     delay_s: Annotated[float, arg("seconds before it can be claimed", flag="--delay", ge=0)] = 0
-    expires_s: Annotated[float | None, arg("seconds until it expires", flag="--expires", ge=0)] = (
-        None
-    )
+    expires_s: Annotated[Seconds | None, arg("seconds until it expires", flag="--expires")] = None
     to: Annotated[str | None, arg("only for this agent, team or swarm id")] = None
     max_attempts: Annotated[int, arg("deliveries before it is a dead letter", ge=1, le=100)] = 3
 

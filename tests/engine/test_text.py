@@ -6,7 +6,7 @@ import sys
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swarmdeck.engine.text import safe_text
@@ -51,6 +51,7 @@ def test_what_acts_is_shown_as_a_picture_or_a_form(text: str, shown: str) -> Non
     assert safe_text(text) == shown
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=())), st.integers(1, 40))
 def test_never_longer_than_the_limit_and_stable(text: str, limit: int) -> None:
     shown = safe_text(text, limit)
