@@ -1,0 +1,599 @@
+"""Who is there: the agents, teams and swarms of one environment.
+
+Rows live in the environment's file; the same facts stand in memory as frozen structs that are
+replaced whole after each commit, so that the writer's thread may read them while it decides
+access. Heartbeats and connections live in memory only: they describe now, and staleness is
+shown but never changes what an agent may do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from . import roster
+from .clock import Clock
+from .errors import Conflict, Denied, NotFound
+from .events import AgentChanged, Event, SwarmChanged
+from .model import (
+    OPERATOR,
+    AgentState,
+    Principal,
+    Role,
+    SwarmState,
+    check_display_name,
+    check_name,
+    parse_environment,
+    printable,
+)
+from .roster import Agent, Swarm, Team
+from .store.database import Database, Transaction
+from .views import AgentView, TeamView
+
+HEARTBEAT_S: Final = 5.0
+STALE_AFTER_S: Final = 3 * HEARTBEAT_S
+TOKEN_LENGTH: Final = 32
+ID_LENGTH: Final = 8
+
+T = TypeVar("T")
+
+replace = msgspec.structs.replace
+
+
+class Registry:
+    """The agents, teams and swarms of one environment. All methods belong to the engine's loop;
+    `principal`, `agent` and `epoch` may be read from any thread.
+
+    `on_gone(agent)` is awaited when an agent has left for good, to free what it held.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        *,
+        publish: Callable[[Event], object],
+        on_gone: Callable[[str], Awaitable[object]],
+    ) -> None:
+        self.environment = parse_environment(database.env)
+        self.epoch = 0
+        self._database = database
+        self._clock = clock
+        self._publish = publish
+        self._on_gone = on_gone
+        self._agents: dict[str, Agent] = {}
+        self._teams: dict[str, Team] = {}
+        self._swarms: dict[str, Swarm] = {}
+        self._principals: dict[str, Principal] = {}
+        self._beats: dict[str, float] = {}
+        self._connections: Counter[str] = Counter()
+        self.agents: Mapping[str, Agent] = MappingProxyType(self._agents)
+        self.teams: Mapping[str, Team] = MappingProxyType(self._teams)
+        self.swarms: Mapping[str, Swarm] = MappingProxyType(self._swarms)
+
+    async def load(self) -> None:
+        """Read what the file holds. Call once, before anything else."""
+        agents, teams, swarms = await self._database.read(roster.read_all)
+        self._agents.update((agent.id, agent) for agent in agents)
+        self._teams.update((team.id, team) for team in teams)
+        self._swarms.update((swarm.id, swarm) for swarm in swarms)
+        self._access_changed(self._agents)
+
+    def new_id(self, what: str) -> str:
+        """An id of this environment, such as `dev_agent_0123abcd`."""
+        return f"{self.environment.prefix}_{what}_{self._clock.token(ID_LENGTH)}"
+
+    # --- looking things up ------------------------------------------------------------------
+
+    def agent(self, ident: str) -> Agent:
+        """Raises NotFound."""
+        return _found(self._agents, ident, "agent")
+
+    def team(self, ident: str) -> Team:
+        """Raises NotFound."""
+        return _found(self._teams, ident, "team")
+
+    def swarm(self, ident: str) -> Swarm:
+        """Raises NotFound."""
+        return _found(self._swarms, ident, "swarm")
+
+    def principal(self, ident: str) -> Principal:
+        """Who acts under this agent id, with its swarm, teams and role. Raises NotFound."""
+        return _found(self._principals, ident, "agent")
+
+    def select(
+        self,
+        *,
+        swarm: str | None = None,
+        team: str | None = None,
+        type: str | None = None,  # noqa: A002 - the word of the action
+        capability: str | None = None,
+    ) -> list[Agent]:
+        """Agents that match all that is given, oldest first. Those of terminated swarms are
+        left out unless their swarm is asked for. Raises NotFound for an unknown swarm or team."""
+        if swarm is not None:
+            self.swarm(swarm)
+        members = None if team is None else self.team(team).members
+        found = [
+            agent
+            for agent in self._agents.values()
+            if (agent.swarm == swarm if swarm is not None else not self._is_over(agent))
+            and (members is None or agent.id in members)
+            and (type is None or agent.type == type)
+            and (capability is None or capability in agent.capabilities)
+        ]
+        return sorted(found, key=lambda agent: (agent.created_at_us, agent.id))
+
+    def _is_over(self, agent: Agent) -> bool:
+        return agent.swarm is not None and self._swarms[agent.swarm].is_over
+
+    # --- agents -----------------------------------------------------------------------------
+
+    async def register(
+        self,
+        *,
+        name: str,
+        type: str = "agent",  # noqa: A002 - the word of the action
+        swarm: str | None = None,
+        team: str | None = None,
+        capabilities: Sequence[str] = (),
+        role: str = Role.AGENT,
+        actor: str = OPERATOR,
+    ) -> Agent:
+        """Record an agent that has no process of ours. Raises InvalidInput, NotFound."""
+        agent = self.describe(name, type, capabilities=capabilities, swarm=swarm, role=role)
+        if swarm is not None:
+            self._open_swarm(swarm)
+        if team is not None:
+            self.team(team)
+
+        def change(tx: Transaction) -> None:
+            roster.require(tx, "swarm", swarm)
+            roster.require(tx, "team", team)
+            roster.insert_agents(tx, [agent])
+            if team is not None:
+                roster.insert_member(tx, team, agent.id)
+            tx.audit(actor, "agent.register", agent.id, detail=agent.name)
+
+        def then(_: None) -> None:
+            self._agents[agent.id] = agent
+            if team is not None:
+                self._join(team, agent.id)
+            self._access_changed([agent.id])
+
+        await self._database.write(change, topic="agents", then=then)
+        return self._agents[agent.id]
+
+    def describe(
+        self,
+        name: str,
+        type: str,  # noqa: A002 - the word of the action
+        *,
+        capabilities: Sequence[str] = (),
+        swarm: str | None = None,
+        role: str = Role.AGENT,
+        state: AgentState = AgentState.EXTERNAL,
+        token_hash: bytes | None = None,
+    ) -> Agent:
+        """An agent that is not recorded yet, its fields checked. Raises InvalidInput."""
+        return Agent(
+            id=self.new_id("agent"),
+            name=check_display_name(name),
+            type=check_name(type, "type"),
+            role=Role(role),
+            environment=self.environment,
+            swarm=swarm,
+            capabilities=_checked(capabilities),
+            state=state,
+            token_hash=token_hash,
+            created_at_us=self._clock.wall_us(),
+        )
+
+    async def update(
+        self,
+        ident: str,
+        *,
+        name: str | None = None,
+        type: str | None = None,  # noqa: A002 - the word of the action
+        capabilities: Sequence[str] | None = None,
+        role: str | None = None,
+        actor: str = OPERATOR,
+    ) -> Agent:
+        """Change what is given. Raises NotFound, InvalidInput."""
+        self.agent(ident)
+        changes: dict[str, Any] = {}
+        if name is not None:
+            changes["name"] = check_display_name(name)
+        if type is not None:
+            changes["type"] = check_name(type, "type")
+        if capabilities is not None:
+            changes["capabilities"] = _checked(capabilities)
+        if role is not None:
+            changes["role"] = Role(role)
+        if changes:
+            detail = ", ".join(sorted(changes))
+            await self._change_agent(ident, changes, ("agent.update", actor, detail))
+        return self.agent(ident)
+
+    async def unregister(self, ident: str, *, actor: str = OPERATOR) -> None:
+        """Forget an agent. Its leases are free at once, its records stay. Raises NotFound, and
+        Conflict while a process of ours runs under this id."""
+        if self.agent(ident).pid is not None:
+            raise Conflict(
+                f"agent {ident} has a running process",
+                hint="scale its swarm down, or terminate it",
+            )
+
+        def change(tx: Transaction) -> None:
+            roster.require(tx, "agent", ident)
+            roster.delete_agent(tx, ident)
+            tx.audit(actor, "agent.unregister", ident)
+
+        await self._database.write(change, topic="agents", then=lambda _: self._forget([ident]))
+        await self._on_gone(ident)
+
+    # --- teams ------------------------------------------------------------------------------
+
+    async def create_team(
+        self, name: str, *, leader: str | None = None, actor: str = OPERATOR
+    ) -> Team:
+        """A new team; the leader is its first member. Raises InvalidInput, NotFound."""
+        if leader is not None:
+            self.agent(leader)
+        team = Team(
+            id=self.new_id("team"),
+            name=check_display_name(name),
+            environment=self.environment,
+            leader=leader,
+            members=() if leader is None else (leader,),
+            created_at_us=self._clock.wall_us(),
+        )
+
+        def change(tx: Transaction) -> None:
+            roster.require(tx, "agent", leader)
+            roster.insert_team(tx, team)
+            tx.audit(actor, "team.create", team.id, detail=team.name)
+
+        def then(_: None) -> None:
+            self._teams[team.id] = team
+            self._access_changed(team.members)
+
+        await self._database.write(change, topic="agents", then=then)
+        return team
+
+    async def add_to_team(self, team: str, agent: str, *, actor: str = OPERATOR) -> Team:
+        """Put an agent into a team; a member stays one. Raises NotFound."""
+        self.team(team)
+        self.agent(agent)
+
+        def change(tx: Transaction) -> None:
+            roster.require(tx, "team", team)
+            roster.require(tx, "agent", agent)
+            if roster.insert_member(tx, team, agent):
+                tx.audit(actor, "team.add", team, detail=agent)
+
+        def then(_: None) -> None:
+            self._join(team, agent)
+            self._access_changed([agent])
+
+        await self._database.write(change, topic="agents", then=then)
+        return self.team(team)
+
+    async def remove_from_team(self, team: str, agent: str, *, actor: str = OPERATOR) -> Team:
+        """Take an agent out of a team; a leader who goes leaves it without one. Raises
+        NotFound."""
+        self.team(team)
+        self.agent(agent)
+
+        def change(tx: Transaction) -> None:
+            roster.require(tx, "team", team)
+            if roster.delete_member(tx, team, agent):
+                tx.audit(actor, "team.remove", team, detail=agent)
+
+        def then(_: None) -> None:
+            self._leave(team, agent)
+            self._access_changed([agent])
+
+        await self._database.write(change, topic="agents", then=then)
+        return self.team(team)
+
+    async def remove_team(self, ident: str, *, actor: str = OPERATOR) -> None:
+        """Dissolve a team; its members stay. Raises NotFound."""
+        members = self.team(ident).members
+
+        def change(tx: Transaction) -> None:
+            roster.require(tx, "team", ident)
+            roster.delete_team(tx, ident)
+            tx.audit(actor, "team.delete", ident)
+
+        def then(_: None) -> None:
+            self._teams.pop(ident, None)
+            self._access_changed(members)
+
+        await self._database.write(change, topic="agents", then=then)
+
+    # --- swarms and their processes -----------------------------------------------------------
+
+    async def create_swarm(
+        self, swarm: Swarm, agents: Sequence[Agent], *, actor: str = OPERATOR
+    ) -> None:
+        """Record a swarm with its first agents, all or nothing."""
+
+        def change(tx: Transaction) -> None:
+            roster.insert_swarm(tx, swarm)
+            roster.insert_agents(tx, agents)
+            detail = f"{swarm.agents} agents, {swarm.memory_bytes} bytes"
+            tx.audit(actor, "swarm.create", swarm.id, detail=detail)
+
+        def then(_: None) -> None:
+            self._enlist(agents)
+            self._show_swarm(swarm)
+
+        await self._database.write(change, topic="swarms", then=then)
+
+    async def add_agents(
+        self, swarm: str, agents: Sequence[Agent], *, actor: str = OPERATOR
+    ) -> None:
+        """Record more agents of a swarm. Raises NotFound."""
+
+        def change(tx: Transaction) -> None:
+            roster.require(tx, "swarm", swarm)
+            roster.insert_agents(tx, agents)
+            for agent in agents:
+                tx.audit(actor, "agent.register", agent.id, detail=f"swarm {swarm}")
+
+        await self._database.write(change, topic="swarms", then=lambda _: self._enlist(agents))
+
+    async def change_swarm(
+        self,
+        ident: str,
+        *,
+        action: str,
+        actor: str = OPERATOR,
+        **changes: Any,  # noqa: ANN401
+    ) -> Swarm:
+        """Change `state`, `agents`, `memory_bytes` or `reason` of a swarm. Raises NotFound."""
+        self.swarm(ident)
+
+        def change(tx: Transaction) -> None:
+            roster.require(tx, "swarm", ident)
+            roster.update(tx, "swarm", ident, changes)
+            tx.audit(actor, action, ident, detail=_told(changes))
+
+        def then(_: None) -> None:
+            self._show_swarm(replace(self._swarms[ident], **changes))
+
+        await self._database.write(change, topic="swarms", then=then)
+        return self.swarm(ident)
+
+    async def remove_swarm(self, ident: str, *, actor: str = OPERATOR) -> None:
+        """Forget a swarm and the agents it started; others that joined it stay, without a swarm.
+        Raises NotFound, and Conflict while one of its processes runs."""
+        self.swarm(ident)
+        if any(agent.pid is not None for agent in self._agents.values() if agent.swarm == ident):
+            raise Conflict(f"swarm {ident} has running processes", hint="terminate it first")
+
+        def change(tx: Transaction) -> None:
+            roster.require(tx, "swarm", ident)
+            roster.delete_swarm(tx, ident)
+            tx.audit(actor, "swarm.delete", ident)
+
+        def then(_: None) -> None:
+            self._swarms.pop(ident, None)
+            members = [agent for agent in self._agents.values() if agent.swarm == ident]
+            joined = [agent.id for agent in members if agent.is_external]
+            for name in joined:
+                self._agents[name] = replace(self._agents[name], swarm=None)
+            self._forget(agent.id for agent in members if not agent.is_external)
+            self._access_changed(joined)
+
+        await self._database.write(change, topic="swarms", then=then)
+
+    async def renew_token(self, ident: str) -> str:
+        """A new token for an agent; the one before is void. Only its hash is stored. Raises
+        NotFound."""
+        token, token_hash = new_token(self._clock)
+        await self._change_agent(ident, {"token_hash": token_hash}, ("agent.token", OPERATOR, ""))
+        return token
+
+    async def starting(self, ident: str, *, restarts: int, reason: str) -> str:
+        """An agent's process is about to be started again. Returns its new token."""
+        token, token_hash = new_token(self._clock)
+        changes = {
+            "state": AgentState.STARTING,
+            "restarts": restarts,
+            "reason": reason,
+            "token_hash": token_hash,
+        }
+        await self._change_agent(ident, changes, ("agent.restart", OPERATOR, reason))
+        return token
+
+    async def started(self, ident: str, pid: int, started_at: int) -> None:
+        """An agent's process runs: pid and start time together are its identity."""
+        self._beats.pop(ident, None)
+        changes = {"pid": pid, "started_at": started_at}
+        await self._change_agent(ident, changes, ("agent.start", OPERATOR, f"pid {pid}"))
+
+    async def ready(self, ident: str) -> None:
+        """An agent says that it can take work. Counts as a heartbeat. Raises NotFound."""
+        agent = self.agent(ident)
+        self.heartbeat(ident)
+        if agent.state is AgentState.STARTING:
+            await self._change_agent(ident, {"state": AgentState.READY})
+
+    async def ended(self, ident: str, state: AgentState, reason: str) -> None:
+        """An agent's process is gone. Its token is void."""
+        changes = {"state": state, "pid": None, "started_at": None, "token_hash": None}
+        what = ("agent.exit", OPERATOR, reason)
+        await self._change_agent(ident, {**changes, "reason": reason}, what)
+        self._beats.pop(ident, None)
+
+    # --- presence ---------------------------------------------------------------------------
+
+    def authenticate(self, ident: str, token: str) -> Principal:
+        """The agent that proves itself with the token it was started with. Raises Denied."""
+        agent = self._agents.get(ident)
+        expected = agent.token_hash if agent is not None else None
+        if expected is None or not hmac.compare_digest(expected, token_digest(token)):
+            raise Denied(
+                f"agent {printable(ident)} did not present its token",
+                hint="SWARMDECK_AGENT and SWARMDECK_TOKEN are given to it when it is started",
+            )
+        return self.principal(ident)
+
+    def heartbeat(self, ident: str) -> None:
+        """An agent is alive now. Raises NotFound."""
+        self.agent(ident)
+        self._beats[ident] = self._clock.monotonic_s()
+
+    def connected(self, ident: str) -> None:
+        """A connection of this agent opened."""
+        self._connections[ident] += 1
+
+    def disconnected(self, ident: str) -> None:
+        """A connection of this agent closed."""
+        self._connections[ident] -= 1
+        if self._connections[ident] <= 0:
+            del self._connections[ident]
+
+    def is_connected(self, ident: str) -> bool:
+        return ident in self._connections
+
+    def heartbeat_age_s(self, ident: str) -> float | None:
+        """Seconds since an agent was last heard of, None before its first heartbeat."""
+        beat = self._beats.get(ident)
+        return None if beat is None else max(0.0, self._clock.monotonic_s() - beat)
+
+    def live_count(self) -> int:
+        """What the agent limit counts: running processes and connected agents without one."""
+        return sum(
+            1 for agent in self._agents.values() if agent.is_live or self.is_connected(agent.id)
+        )
+
+    # --- views ------------------------------------------------------------------------------
+
+    def shown_state(self, agent: Agent) -> AgentState:
+        """The state, or `stale` after three missed heartbeats."""
+        age_s = self.heartbeat_age_s(agent.id)
+        waiting = agent.state in {AgentState.READY, AgentState.EXTERNAL}
+        return AgentState.STALE if waiting and (age_s or 0) > STALE_AFTER_S else agent.state
+
+    def agent_view(self, agent: Agent, *, used_bytes: int, leased: int, done: int) -> AgentView:
+        return AgentView(
+            id=agent.id,
+            name=agent.name,
+            type=agent.type,
+            environment=agent.environment,
+            swarm=agent.swarm,
+            teams=self._principals[agent.id].teams,
+            capabilities=agent.capabilities,
+            state=self.shown_state(agent),
+            pid=agent.pid,
+            heartbeat_age_s=self.heartbeat_age_s(agent.id),
+            used_bytes=used_bytes,
+            restarts=agent.restarts,
+            leased=leased,
+            done=done,
+            created_at_us=agent.created_at_us,
+            reason=agent.reason,
+        )
+
+    def team_views(self) -> list[TeamView]:
+        return [team.view() for team in self._teams.values()]
+
+    # --- after a commit ---------------------------------------------------------------------
+
+    async def _change_agent(
+        self, ident: str, changes: dict[str, Any], audit: tuple[str, str, str] | None = None
+    ) -> None:
+        """Change columns of an agent; `audit` is action, actor and detail."""
+
+        def change(tx: Transaction) -> None:
+            roster.require(tx, "agent", ident)
+            roster.update(tx, "agent", ident, changes)
+            if audit is not None:
+                action, actor, detail = audit
+                tx.audit(actor, action, ident, detail=detail)
+
+        def then(_: None) -> None:
+            agent = self._agents[ident] = replace(self._agents[ident], **changes)
+            if "role" in changes:
+                self._access_changed([ident])
+            if "state" in changes or "pid" in changes:
+                self._publish(AgentChanged(ident, agent.state, agent.pid, agent.reason))
+
+        await self._database.write(change, topic="agents", then=then)
+
+    def _show_swarm(self, swarm: Swarm) -> None:
+        self._swarms[swarm.id] = swarm
+        self._publish(SwarmChanged(swarm.id, swarm.state, swarm.reason))
+
+    def _open_swarm(self, ident: str) -> None:
+        if self.swarm(ident).state in {SwarmState.DRAINING, SwarmState.TERMINATED}:
+            raise Conflict(f"swarm {ident} has ended", hint="join one that runs: swarm list")
+
+    def _enlist(self, agents: Sequence[Agent]) -> None:
+        self._agents.update((agent.id, agent) for agent in agents)
+        self._access_changed([agent.id for agent in agents])
+
+    def _forget(self, idents: Iterable[str]) -> None:
+        for ident in list(idents):
+            for team in [team for team in self._teams.values() if ident in team.members]:
+                self._leave(team.id, ident)
+            for known in (self._agents, self._principals, self._beats):
+                known.pop(ident, None)
+        self.epoch += 1
+
+    def _join(self, team: str, agent: str) -> None:
+        current = self._teams[team]
+        if agent not in current.members:
+            self._teams[team] = replace(current, members=(*current.members, agent))
+
+    def _leave(self, team: str, agent: str) -> None:
+        current = self._teams[team]
+        self._teams[team] = replace(
+            current,
+            members=tuple(member for member in current.members if member != agent),
+            leader=None if current.leader == agent else current.leader,
+        )
+
+    def _access_changed(self, idents: Iterable[str]) -> None:
+        """Make anew what access is decided from, and say so by the epoch."""
+        for ident in idents:
+            if (agent := self._agents.get(ident)) is not None:
+                teams = sorted(t.id for t in self._teams.values() if ident in t.members)
+                self._principals[ident] = Principal(
+                    ident, agent.role, self.environment, agent.swarm, tuple(teams)
+                )
+        self.epoch += 1
+
+
+def new_token(clock: Clock) -> tuple[str, bytes]:
+    """A token to start a process with, and the hash of it that is stored."""
+    token = clock.token(TOKEN_LENGTH)
+    return token, token_digest(token)
+
+
+def token_digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode(errors="surrogatepass")).digest()
+
+
+def _found(known: Mapping[str, T], ident: str, what: str) -> T:
+    try:
+        return known[ident]
+    except KeyError:
+        raise NotFound(f"no {what} {printable(ident)}", hint=f"see swarmdeck {what} list") from None
+
+
+def _checked(capabilities: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(check_name(name, "capability") for name in capabilities))
+
+
+def _told(changes: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in changes.items() if value != "")
