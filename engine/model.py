@@ -135,6 +135,11 @@ OPERATOR_PRINCIPAL: Final = Principal(OPERATOR, Role.SYSTEM)
 
 PRIORITY_WORDS: Final = {"low": 2, "medium": 5, "high": 8, "critical": 10}
 
+_LEVELS: Final[dict[str | int, Level]] = {
+    **{level.name.lower(): level for level in Level},
+    **{str(int(level)): level for level in Level},
+    **{int(level): level for level in Level},
+}
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|K|KB|KIB|M|MB|MIB|G|GB|GIB)?", re.IGNORECASE)
 _SIZE_UNITS: Final = {"": 0, "B": 0, "K": 10, "M": 20, "G": 30}
@@ -163,13 +168,9 @@ def environment_of(ident: str) -> Environment:
 
 def parse_level(value: str | int) -> Level:
     """A level by name or number 1 to 5. Raises InvalidInput."""
-    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 5:
-        return Level(value)
-    text = str(value).upper()
-    if text in Level.__members__:
-        return Level[text]
-    if text.isascii() and text.isdigit() and 1 <= int(text) <= 5:
-        return Level(int(text))
+    level = _LEVELS.get(value) or _LEVELS.get(str(value).lower())
+    if level is not None and not isinstance(value, bool):
+        return level
     raise InvalidInput(
         f"unknown level {printable(str(value))}",
         hint="private, team, swarm, public or system (1 to 5)",

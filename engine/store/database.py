@@ -46,11 +46,12 @@ class StoreOptions(msgspec.Struct, frozen=True, kw_only=True):
 class Transaction:
     """What a change sees on the writer's thread, between BEGIN and COMMIT."""
 
-    __slots__ = ("_audit", "_raw", "env", "execute", "executemany", "now_us")
+    __slots__ = ("_audit", "_overlays", "_raw", "env", "execute", "executemany", "now_us")
 
     def __init__(self, raw: driver.Raw, env: str, now_us: int) -> None:
         self._raw = raw
         self._audit: list[tuple[object, ...]] = []
+        self._overlays: dict[object, dict[Any, Any]] = {}
         self.env = env
         self.now_us = now_us
         self.execute: Callable[..., driver.Cursor] = raw.execute
@@ -61,6 +62,11 @@ class Transaction:
     ) -> None:
         """Record who did what, in the same transaction as the change."""
         self._audit.append((self.env, self.now_us, actor, action, object_, allowed, detail))
+
+    def overlay(self, owner: object) -> dict[Any, Any]:
+        """What `owner` has staged in this transaction so far, for its later operations to see
+        before the commit is known to its caches. Dies with the transaction."""
+        return self._overlays.setdefault(owner, {})
 
     def write_audit(self) -> None:
         if self._audit:

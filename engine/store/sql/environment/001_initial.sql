@@ -23,33 +23,40 @@ CREATE TABLE memory (
 CREATE INDEX memory_expiry ON memory (env, expires_at) WHERE expires_at IS NOT NULL;
 
 -- states: 0 ready, 1 delayed, 2 leased, 3 done, 4 dead, 5 expired, 6 cancelled
--- target is '' for anyone, else an agent, team or swarm id.
+-- target is '' for anyone, else an agent, team or swarm id. An id is never used twice, also not
+-- after its message was deleted: a worker that comes back late must not meet somebody else's.
 CREATE TABLE message (
-    id           INTEGER PRIMARY KEY,
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,
     env          TEXT    NOT NULL,
     kind         TEXT    NOT NULL,
     target       TEXT    NOT NULL DEFAULT '',
     priority     INTEGER NOT NULL CHECK (priority BETWEEN 1 AND 10),
     state        INTEGER NOT NULL CHECK (state BETWEEN 0 AND 6),
     attempt      INTEGER NOT NULL DEFAULT 0,
+    spent        INTEGER NOT NULL DEFAULT 0, -- attempts used up before the last retry by hand
     max_attempts INTEGER NOT NULL,
     sender       TEXT    NOT NULL,
-    holder       TEXT,
+    holder       TEXT,                       -- who holds it, or who finished it
     dedup_key    TEXT,
     due_at       INTEGER,
     lease_until  INTEGER,
     expires_at   INTEGER,
-    body         BLOB    NOT NULL,
-    result       BLOB,
-    error        TEXT    NOT NULL DEFAULT '',
     created_at   INTEGER NOT NULL,
-    updated_at   INTEGER NOT NULL
+    updated_at   INTEGER NOT NULL,
+    error        TEXT    NOT NULL DEFAULT '',
+    body         BLOB    NOT NULL,
+    result       BLOB
 );
-CREATE INDEX message_ready    ON message (env, target, kind, priority DESC, id) WHERE state = 0;
-CREATE INDEX message_delayed  ON message (env, due_at) WHERE state = 1;
-CREATE INDEX message_leased   ON message (env, lease_until) WHERE state = 2;
-CREATE INDEX message_finished ON message (env, state, id) WHERE state >= 3;
-CREATE INDEX message_expiry   ON message (env, expires_at) WHERE expires_at IS NOT NULL AND state < 3;
+-- A message is in one of the first five, by its state. Ready messages are in two: a claim for
+-- any kind reads one run per target, a claim for some kinds one per target and kind.
+CREATE INDEX message_ready       ON message (env, target, priority DESC, id) WHERE state = 0;
+CREATE INDEX message_ready_kind  ON message (env, target, kind, priority DESC, id) WHERE state = 0;
+CREATE INDEX message_delayed     ON message (env, due_at) WHERE state = 1;
+CREATE INDEX message_leased      ON message (env, lease_until) WHERE state = 2;
+CREATE INDEX message_done        ON message (env, holder, id) WHERE state = 3;
+CREATE INDEX message_finished    ON message (env, state, id) WHERE state >= 4;
+CREATE INDEX message_expiry      ON message (env, expires_at) WHERE expires_at IS NOT NULL AND state < 2;
+CREATE INDEX message_redelivered ON message (env, attempt) WHERE attempt > 1;
 CREATE UNIQUE INDEX message_dedup ON message (env, dedup_key) WHERE dedup_key IS NOT NULL;
 
 CREATE TABLE swarm (
@@ -113,7 +120,7 @@ CREATE TABLE grant_entry (
     effect     TEXT    NOT NULL CHECK (effect IN ('allow', 'deny')),
     resource   TEXT    NOT NULL,
     level      INTEGER NOT NULL CHECK (level BETWEEN 1 AND 5),
-    actions    TEXT    NOT NULL,           -- JSON list
+    actions    TEXT    NOT NULL,           -- comma-separated
     namespace  TEXT    NOT NULL,
     key_prefix TEXT    NOT NULL,
     granted_by TEXT    NOT NULL,

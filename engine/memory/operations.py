@@ -1,0 +1,236 @@
+"""What callers of a memory store change, as operations of a group commit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, Protocol, Self
+
+import msgspec
+
+from .. import codec
+from ..errors import Conflict, Denied, SwarmDeckError
+from ..model import Principal, Right
+from ..store.database import Operation, Transaction
+from .records import Entry, Place
+from .staging import Memory, Put, Staging
+
+SWEEP_ROWS: Final = 100
+
+_EXPIRED: Final = """
+SELECT namespace, key FROM memory
+WHERE env = ? AND expires_at IS NOT NULL AND expires_at <= ? ORDER BY expires_at LIMIT ?"""
+NEXT_EXPIRY: Final = """
+SELECT min(expires_at) FROM memory WHERE env = ? AND expires_at IS NOT NULL"""
+
+
+class Store(Memory, Protocol):
+    """What an operation needs of its store once it is committed."""
+
+    next_expiry_us: int
+
+    def remember(self, place: Place, entry: Entry | None) -> None: ...
+
+
+class MemoryOperation(Operation):
+    """What the operations below share: decide one after the other, write together."""
+
+    __slots__ = ("principal", "store")
+    topic = "memory"
+
+    store: Store
+    principal: Principal
+
+    @classmethod
+    def apply(cls, tx: Transaction, operations: Sequence[Self]) -> list[Any]:
+        staging = Staging(operations[0].store, tx)
+        outcomes: list[Any] = []
+        for operation in operations:
+            try:
+                outcomes.append(operation.decide(tx, staging))
+            except SwarmDeckError as error:
+                outcomes.append(operation.refused(tx, error))
+        staging.flush()
+        return outcomes
+
+    def decide(self, tx: Transaction, staging: Staging) -> Any:  # noqa: ANN401
+        raise NotImplementedError
+
+    def refused(self, tx: Transaction, error: SwarmDeckError) -> SwarmDeckError:
+        if isinstance(error, Denied):
+            tx.audit(self.principal.id, "memory.denied", self.place_text, allowed=False)
+        return error
+
+    @property
+    def place_text(self) -> str:
+        raise NotImplementedError
+
+
+class Set(MemoryOperation):
+    __slots__ = ("write",)
+
+    def __init__(self, store: Store, principal: Principal, write: Put) -> None:
+        self.store = store
+        self.principal = principal
+        self.write = write
+
+    def decide(self, tx: Transaction, staging: Staging) -> Entry:
+        entry = staging.put(self.principal, self.write)
+        tx.audit(self.principal.id, "memory.set", f"{self.write.namespace}/{self.write.key}")
+        return entry
+
+    def committed(self, outcome: Entry) -> int:
+        self.store.remember((self.write.namespace, self.write.key), outcome)
+        return outcome.version
+
+    @property
+    def place_text(self) -> str:
+        return f"{self.write.namespace}/{self.write.key}"
+
+
+class SetMany(MemoryOperation):
+    """All or none: decided in a staging of its own, merged once every write is allowed."""
+
+    __slots__ = ("writes",)
+
+    def __init__(self, store: Store, principal: Principal, writes: list[Put]) -> None:
+        self.store = store
+        self.principal = principal
+        self.writes = writes
+
+    @classmethod
+    def apply(cls, tx: Transaction, operations: Sequence[Self]) -> list[Any]:
+        return [outcome for op in operations for outcome in super().apply(tx, [op])]
+
+    def decide(self, tx: Transaction, staging: Staging) -> list[tuple[Place, Entry]]:
+        try:
+            staged = [
+                ((put.namespace, put.key), staging.put(self.principal, put)) for put in self.writes
+            ]
+        except SwarmDeckError:
+            staging.changes.clear()
+            raise
+        for namespace, key in staging.changes:
+            tx.audit(self.principal.id, "memory.set", f"{namespace}/{key}")
+        return staged
+
+    def committed(self, outcome: list[tuple[Place, Entry]]) -> list[int]:
+        for place, entry in outcome:
+            self.store.remember(place, entry)
+        return [entry.version for _, entry in outcome]
+
+    @property
+    def place_text(self) -> str:
+        return f"{self.writes[0].namespace}/{self.writes[0].key}" if self.writes else ""
+
+
+class Incr(MemoryOperation):
+    __slots__ = ("by", "place")
+
+    def __init__(self, store: Store, principal: Principal, place: Place, by: int) -> None:
+        self.store = store
+        self.principal = principal
+        self.place = place
+        self.by = by
+
+    def decide(self, tx: Transaction, staging: Staging) -> tuple[Entry, int]:
+        namespace, key = self.place
+        old = staging.find(self.place, with_body=True)
+        if old is not None and not self.store.access.allows(
+            self.principal, Right.READ, old, namespace, key
+        ):
+            raise Denied(f"{self.principal.id} may not read {key}", hint="incr answers the sum")
+        total = _number(old, key) + self.by
+        put = Put(namespace, key, codec.JSON, codec.encode_json(total), None, 0)
+        entry = staging.put(self.principal, put)
+        if old is not None and old.expires_us:
+            entry = msgspec.structs.replace(entry, expires_us=old.expires_us)
+            staging.changes[self.place] = entry
+        tx.audit(self.principal.id, "memory.incr", self.place_text, detail=str(self.by))
+        return entry, total
+
+    def committed(self, outcome: tuple[Entry, int]) -> int:
+        self.store.remember(self.place, outcome[0])
+        return outcome[1]
+
+    @property
+    def place_text(self) -> str:
+        return "/".join(self.place)
+
+
+class Delete(MemoryOperation):
+    __slots__ = ("if_version", "place")
+
+    def __init__(
+        self, store: Store, principal: Principal, place: Place, if_version: int | None
+    ) -> None:
+        self.store = store
+        self.principal = principal
+        self.place = place
+        self.if_version = if_version
+
+    def decide(self, tx: Transaction, staging: Staging) -> bool:
+        namespace, key = self.place
+        access = self.store.access
+        old = staging.find(self.place)
+        if old is None:
+            return False
+        if not access.allows(self.principal, Right.DELETE, old, namespace, key):
+            if not access.allows(self.principal, Right.READ, old, namespace, key):
+                self.refused(tx, Denied(""))
+                return False
+            raise Denied(f"{self.principal.id} may not delete {key}", hint="only its owner may")
+        if self.if_version not in (None, old.version):
+            raise Conflict(f"{key}: version {old.version}, not {self.if_version}")
+        staging.delete(self.place)
+        tx.audit(self.principal.id, "memory.delete", self.place_text)
+        return True
+
+    def committed(self, outcome: bool) -> bool:
+        if outcome:
+            self.store.remember(self.place, None)
+        return outcome
+
+    @property
+    def place_text(self) -> str:
+        return "/".join(self.place)
+
+
+class Sweep(Operation):
+    """Deletes one bounded batch of expired records."""
+
+    __slots__ = ("store",)
+    topic = "memory"
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    @classmethod
+    def apply(cls, tx: Transaction, operations: Sequence[Self]) -> list[Any]:
+        return [cls._sweep(tx, operation.store) for operation in operations]
+
+    @staticmethod
+    def _sweep(tx: Transaction, store: Store) -> tuple[list[Place], int]:
+        staging = Staging(store, tx)
+        expired = tx.execute(_EXPIRED, (tx.env, tx.now_us, SWEEP_ROWS)).fetchall()
+        gone = [place for place in expired if staging.find(place) is None]
+        for place in gone:
+            staging.delete(place)
+        staging.flush()
+        if gone:
+            tx.audit("system", "memory.expire", f"{len(gone)} records")
+        row = tx.execute(NEXT_EXPIRY, (tx.env,)).fetchone()
+        return gone, (row[0] or 0) if row else 0
+
+    def committed(self, outcome: tuple[list[Place], int]) -> int:
+        gone, next_us = outcome
+        for place in gone:
+            self.store.remember(place, None)
+        self.store.next_expiry_us = next_us
+        return len(gone)
+
+
+def _number(entry: Entry | None, key: str) -> int:
+    value = 0 if entry is None else codec.decode(entry.format, entry.body)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise Conflict(f"{key} does not hold a whole number", hint="incr needs one")
+    return value

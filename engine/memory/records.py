@@ -1,0 +1,94 @@
+"""A record and the exact cache of records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from ..model import Level
+
+ENTRY_OVERHEAD_BYTES: Final = 400  # a cached entry beyond its body: struct, key, dictionary slot
+
+Place = tuple[str, str]  # namespace, key
+
+
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """A record. Times are microseconds; `expires_us` 0 means never."""
+
+    format: int
+    body: bytes
+    level: Level
+    owner: str
+    team: str | None
+    swarm: str | None
+    version: int
+    created_us: int
+    updated_us: int
+    expires_us: int = 0
+
+
+def entry_of(row: Sequence[Any]) -> Entry:
+    """A record from its columns, in the order of Entry's fields."""
+    format_, body, level, owner, team, swarm, version, created_us, updated_us, expires_us = row
+    return Entry(
+        format_, body, Level(level), owner, team, swarm, version, created_us, updated_us,
+        expires_us or 0,
+    )  # fmt: skip
+
+
+class Cache:
+    """Encoded records, exact: what is in it is what is committed. Bounded in bytes, the oldest
+    goes first. A load that overlaps a write of the same key fills nothing."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit = limit_bytes
+        self._size = 0
+        self._entries: dict[Place, Entry] = {}
+        self._moved: dict[Place, int] = {}
+        self._loads: dict[int, int] = {}
+        self._tickets = 0
+        self._generation = 0
+        self.get: Callable[[Place], Entry | None] = self._entries.get
+
+    @property
+    def size_bytes(self) -> int:
+        return self._size
+
+    def put(self, place: Place, entry: Entry) -> None:
+        old = self._entries.pop(place, None)
+        if old is not None:
+            self._size -= len(old.body) + ENTRY_OVERHEAD_BYTES
+        self._size += len(entry.body) + ENTRY_OVERHEAD_BYTES
+        self._entries[place] = entry
+        self._note(place)
+        while self._size > self._limit:
+            oldest = next(iter(self._entries))
+            self._size -= len(self._entries.pop(oldest).body) + ENTRY_OVERHEAD_BYTES
+
+    def drop(self, place: Place) -> None:
+        old = self._entries.pop(place, None)
+        if old is not None:
+            self._size -= len(old.body) + ENTRY_OVERHEAD_BYTES
+        self._note(place)
+
+    def begin_load(self) -> int:
+        self._tickets += 1
+        self._loads[self._tickets] = self._generation
+        return self._tickets
+
+    def fill(self, place: Place, entry: Entry, ticket: int) -> None:
+        """Keep what a load has read, if no write of that key was committed since it began."""
+        if self._moved.get(place, -1) <= self._loads[ticket] and place not in self._entries:
+            self.put(place, entry)
+
+    def end_load(self, ticket: int) -> None:
+        del self._loads[ticket]
+        if not self._loads:
+            self._moved.clear()
+
+    def _note(self, place: Place) -> None:
+        self._generation += 1
+        if self._loads:
+            self._moved[place] = self._generation

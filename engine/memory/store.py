@@ -1,0 +1,374 @@
+"""The keyed memory of one environment: five levels, versions, time to live.
+
+Reads are answered from an exact write-through cache of encoded bytes, else by coalesced misses.
+Writes are decided on the writer's thread inside the transaction, from the cached metadata of the
+row or one look-up, so that access and version are never stale.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from .. import codec
+from ..acl import Access, Standing
+from ..clock import Clock
+from ..errors import InvalidInput
+from ..model import Level, Principal, Right, check_key, check_name, check_ttl, parse_level
+from ..store.database import Database, Reader, Transaction
+from ..views import RecordView
+from .operations import NEXT_EXPIRY, SWEEP_ROWS, Delete, Incr, Set, SetMany, Sweep
+from .records import Cache, Entry, Place, entry_of
+from .staging import SELECT_ENTRY, Put, Staging
+
+MAX_BATCH_KEYS: Final = 10_000
+MAX_KNOWN_NAMESPACES: Final = 10_000
+KEY_CHUNK: Final = 1_000
+
+_SELECT_PAGE: Final = """
+SELECT key, level, owner, team, swarm FROM memory
+WHERE env = ? AND namespace = ? AND key > ? AND key >= ? AND key < ?
+  AND (expires_at IS NULL OR expires_at > ?)
+ORDER BY key LIMIT ?"""
+_SELECT_RECORDS: Final = """
+SELECT namespace, key, format, length(body), level, owner, team, swarm, version, created_at,
+       updated_at, expires_at
+FROM memory
+WHERE env = ? AND (? IS NULL OR namespace = ?) AND key >= ? AND key < ?
+  AND (expires_at IS NULL OR expires_at > ?)
+ORDER BY namespace, key LIMIT ?"""
+_SELECT_PLACES: Final = """
+SELECT namespace, key FROM memory
+WHERE env = ? AND (? IS NULL OR namespace = ?) AND key >= ? AND key < ?
+ORDER BY namespace, key"""
+_LAST: Final = "\U0010ffff"
+
+
+class Write(msgspec.Struct, frozen=True, array_like=True):
+    """One write that goes with the ack of a message."""
+
+    namespace: str
+    key: str
+    format: int
+    body: bytes
+    level: str | int | None = None
+    ttl_s: float | None = None
+    if_version: int | None = None
+
+
+class MemoryStore:
+    """The records of one environment. All methods belong to the engine's loop; those named like
+    data-plane verbs answer with a value, a future or a coroutine."""
+
+    def __init__(
+        self, database: Database, access: Access, clock: Clock, *, cache_bytes: int
+    ) -> None:
+        self.access = access
+        self.records = 0
+        self._database = database
+        self._clock = clock
+        self.cache = Cache(cache_bytes)
+        self._namespaces: set[str] = set()
+        self.next_expiry_us = 0
+
+    async def open(self) -> None:
+        """Learn how many records there are and when the next one expires."""
+        self.records, self.next_expiry_us = await self._database.read(_load_counts)
+
+    # --- reading ----------------------------------------------------------------------------
+
+    def get(self, principal: Principal, namespace: str, key: str) -> Any:  # noqa: ANN401
+        """None, or format, body and version of a record that may be read."""
+        entry = self.cache.get((namespace, key))
+        if entry is None:
+            return self._get_cold(principal, namespace, key)
+        return self._shown(principal, entry, namespace, key)
+
+    async def _get_cold(
+        self, principal: Principal, namespace: str, key: str
+    ) -> tuple[int, bytes, int] | None:
+        self._check_place(namespace, key)
+        entry = await self._load((namespace, key))
+        return None if entry is None else self._shown(principal, entry, namespace, key)
+
+    def _shown(
+        self, principal: Principal, entry: Entry, namespace: str, key: str
+    ) -> tuple[int, bytes, int] | None:
+        if entry.expires_us and entry.expires_us <= self._clock.wall_us():
+            return None
+        if not self.access.allows(principal, Right.READ, entry, namespace, key):
+            self.access.denied_calls += 1
+            return None
+        return entry.format, entry.body, entry.version
+
+    def has(self, principal: Principal, namespace: str, key: str) -> Any:  # noqa: ANN401
+        """Whether there is a record that may be read."""
+        entry = self.cache.get((namespace, key))
+        if entry is not None:
+            return self._shown(principal, entry, namespace, key) is not None
+        return self._has_cold(principal, namespace, key)
+
+    async def _has_cold(self, principal: Principal, namespace: str, key: str) -> bool:
+        return await self._get_cold(principal, namespace, key) is not None
+
+    async def mget(
+        self, principal: Principal, namespace: str, keys: Sequence[str]
+    ) -> list[tuple[int, bytes, int] | None]:
+        """What `get` answers, for many keys."""
+        _check_count(keys)
+        answers = [self.get(principal, namespace, key) for key in keys]
+        cold = iter(await asyncio.gather(*(a for a in answers if asyncio.iscoroutine(a))))
+        return [next(cold) if asyncio.iscoroutine(a) else a for a in answers]
+
+    async def keys(
+        self, principal: Principal, namespace: str, prefix: str, limit: int, cursor: str | None
+    ) -> tuple[list[str], str | None]:
+        """Keys that may be read, in byte order, and where to go on (None at the end)."""
+        self._check_namespace(namespace)
+        if not 1 <= limit <= MAX_BATCH_KEYS:
+            raise InvalidInput(f"limit {limit} is out of range", hint=f"1 to {MAX_BATCH_KEYS}")
+        found: list[str] = []
+        after = cursor or ""
+        while True:
+            page = await self._database.read(self._page_query(namespace, prefix, after))
+            for key, *standing in page:
+                after = key
+                if self.access.allows(
+                    principal,
+                    Right.READ,
+                    Standing(Level(standing[0]), *standing[1:]),
+                    namespace,
+                    key,
+                ):
+                    found.append(key)
+                    if len(found) == limit:
+                        return found, after
+            if len(page) < KEY_CHUNK:
+                return found, None
+
+    def _page_query(
+        self, namespace: str, prefix: str, after: str
+    ) -> Callable[[Reader], list[tuple[Any, ...]]]:
+        now_us = self._clock.wall_us()
+
+        def query(reader: Reader) -> list[tuple[Any, ...]]:
+            bounds = (after, prefix, prefix + _LAST, now_us, KEY_CHUNK)
+            return reader.execute(_SELECT_PAGE, (reader.env, namespace, *bounds)).fetchall()
+
+        return query
+
+    async def browse(
+        self, principal: Principal, namespace: str | None, prefix: str, limit: int
+    ) -> list[RecordView]:
+        """Records that may be read, without their values."""
+        now_us = self._clock.wall_us()
+
+        def query(reader: Reader) -> list[tuple[Any, ...]]:
+            where = (reader.env, namespace, namespace, prefix, prefix + _LAST, now_us, -1)
+            return reader.execute(_SELECT_RECORDS, where).fetchall()
+
+        views: list[RecordView] = []
+        for row in await self._database.read(query):
+            entry = entry_of((row[2], b"", *row[4:]))
+            if self.access.allows(principal, Right.READ, entry, row[0], row[1]):
+                views.append(self._view(entry, row[0], row[1], row[3]))
+                if len(views) == limit:
+                    break
+        return views
+
+    async def show(self, principal: Principal, namespace: str, key: str) -> RecordView | None:
+        """A record with its value, or None where it is missing or may not be read."""
+        self._check_place(namespace, key)
+        entry = self.cache.get((namespace, key)) or await self._load((namespace, key))
+        if entry is None or self._shown(principal, entry, namespace, key) is None:
+            return None
+        view = self._view(entry, namespace, key, len(entry.body))
+        return msgspec.structs.replace(view, value=codec.decode(entry.format, entry.body))
+
+    async def peek(self, namespace: str, key: str) -> Entry | None:
+        """A record for explaining a decision: not for showing its value."""
+        self._check_place(namespace, key)
+        return self.cache.get((namespace, key)) or await self._load((namespace, key))
+
+    def _view(self, entry: Entry, namespace: str, key: str, size: int) -> RecordView:
+        return RecordView(
+            key=key,
+            namespace=namespace,
+            environment=self._database.env,
+            level=entry.level.name.lower(),
+            owner=entry.owner,
+            team=entry.team,
+            version=entry.version,
+            size_bytes=size,
+            updated_at_us=entry.updated_us,
+            expires_at_us=entry.expires_us or None,
+        )
+
+    async def _load(self, place: Place) -> Entry | None:
+        """Read a record and remember it, unless it has been written meanwhile."""
+        ticket = self.cache.begin_load()
+        try:
+            row = await self._database.read(
+                lambda reader: reader.execute(SELECT_ENTRY, (reader.env, *place)).fetchone()
+            )
+            entry = entry_of(row) if row is not None else None
+            if entry is not None:
+                self.cache.fill(place, entry, ticket)
+        finally:
+            self.cache.end_load(ticket)
+        return entry
+
+    # --- writing ----------------------------------------------------------------------------
+
+    def set(
+        self,
+        principal: Principal,
+        namespace: str,
+        key: str,
+        format_: int,
+        body: bytes,
+        level: str | int | None = None,
+        ttl_s: float | None = None,
+        if_version: int | None = None,
+    ) -> asyncio.Future[int]:
+        """Store a value; its new version. Raises InvalidInput, Denied, Conflict."""
+        self._check_place(namespace, key)
+        put = Put(namespace, key, format_, codec.check(format_, body), _level(level),
+                   _ttl_us(ttl_s), if_version)  # fmt: skip
+        return self._database.submit(Set(self, principal, put))
+
+    def mset(
+        self,
+        principal: Principal,
+        namespace: str,
+        items: Sequence[Sequence[Any]],
+        level: str | int | None = None,
+        ttl_s: float | None = None,
+    ) -> asyncio.Future[list[int]]:
+        """Store all (key, format, body) or none; their new versions."""
+        _check_count(items)
+        wanted, lasts = _level(level), _ttl_us(ttl_s)
+        puts = []
+        for key, format_, body in items:
+            self._check_place(namespace, key)
+            puts.append(Put(namespace, key, format_, codec.check(format_, body), wanted, lasts))
+        return self._database.submit(SetMany(self, principal, puts))
+
+    def incr(self, principal: Principal, namespace: str, key: str, by: int) -> asyncio.Future[int]:
+        """Add to a whole number, 0 where there is none; the sum."""
+        self._check_place(namespace, key)
+        if isinstance(by, bool) or not isinstance(by, int):
+            raise InvalidInput(f"cannot add {by!r}", hint="incr takes a whole number")
+        return self._database.submit(Incr(self, principal, (namespace, key), by))
+
+    def delete(
+        self, principal: Principal, namespace: str, key: str, if_version: int | None = None
+    ) -> asyncio.Future[bool]:
+        """Whether there was such a record, which is gone now. One that may not even be read
+        counts as missing. Raises Denied, Conflict."""
+        self._check_place(namespace, key)
+        return self._database.submit(Delete(self, principal, (namespace, key), if_version))
+
+    async def clear(self, principal: Principal, namespace: str | None, prefix: str = "") -> int:
+        """Delete every record that may be deleted; how many those were."""
+        if namespace is not None:
+            self._check_namespace(namespace)
+
+        def query(reader: Reader) -> list[Place]:
+            where = (reader.env, namespace, namespace, prefix, prefix + _LAST)
+            return reader.execute(_SELECT_PLACES, where).fetchall()
+
+        places = await self._database.read(query)
+        gone = 0
+        for start in range(0, len(places), SWEEP_ROWS):
+            part = places[start : start + SWEEP_ROWS]
+            deleting = [
+                self._database.submit(Delete(self, principal, place, None)) for place in part
+            ]
+            outcomes = await asyncio.gather(*deleting, return_exceptions=True)
+            gone += sum(outcome is True for outcome in outcomes)
+        return gone
+
+    async def sweep(self) -> int:
+        """Delete records that have expired, a bounded batch at a time; how many."""
+        swept = 0
+        while self.next_expiry_us and self.next_expiry_us <= self._clock.wall_us():
+            swept += await self._database.submit(Sweep(self))
+        return swept
+
+    # --- writes that go with an ack -----------------------------------------------------------
+
+    def check_writes(self, writes: Iterable[Sequence[Any]]) -> list[Put]:
+        """Writes as they come with an ack, verified. Raises InvalidInput."""
+        puts = []
+        for item in writes:
+            write = Write(*item)
+            self._check_place(write.namespace, write.key)
+            body = codec.check(write.format, write.body)
+            puts.append(Put(write.namespace, write.key, write.format, body, _level(write.level),
+                             _ttl_us(write.ttl_s), write.if_version))  # fmt: skip
+        return puts
+
+    def stage(
+        self, tx: Transaction, worker: Principal, sender: Principal | None, puts: Sequence[Put]
+    ) -> dict[Place, Entry | None]:
+        """Write inside somebody else's transaction, with the authority of the worker and of the
+        sender. Either all are written or, with an error raised, none. Pass the answer to
+        `committed` after the commit."""
+        staging = Staging(self, tx)
+        for put in puts:
+            if sender is not None and not sender.is_operator:
+                staging.require(sender, put)
+            staging.put(worker, put)
+        staging.flush()
+        return staging.changes
+
+    def committed(self, changes: dict[Place, Entry | None]) -> None:
+        """Take over what a committed transaction has written. On the loop, in commit order."""
+        for place, entry in changes.items():
+            self.remember(place, entry)
+
+    def remember(self, place: Place, entry: Entry | None) -> None:
+        if entry is None:
+            self.cache.drop(place)
+            self.records -= 1
+            return
+        if entry.version == 1:
+            self.records += 1
+        self.cache.put(place, entry)
+        if entry.expires_us and not 0 < self.next_expiry_us <= entry.expires_us:
+            self.next_expiry_us = entry.expires_us
+
+    # --- checks -----------------------------------------------------------------------------
+
+    def _check_place(self, namespace: str, key: str) -> None:
+        if namespace not in self._namespaces:
+            self._check_namespace(namespace)
+        check_key(key)
+
+    def _check_namespace(self, namespace: str) -> None:
+        check_name(namespace, "namespace")
+        if len(self._namespaces) < MAX_KNOWN_NAMESPACES:
+            self._namespaces.add(namespace)
+
+
+def _level(level: str | int | None) -> Level | None:
+    return None if level is None else parse_level(level)
+
+
+def _ttl_us(ttl_s: float | None) -> int:
+    return 0 if ttl_s is None else int((check_ttl(ttl_s) or 0) * 1_000_000)
+
+
+def _check_count(items: Sequence[Any]) -> None:
+    if len(items) > MAX_BATCH_KEYS:
+        raise InvalidInput(f"{len(items)} keys in one call", hint=f"at most {MAX_BATCH_KEYS}")
+
+
+def _load_counts(reader: Reader) -> tuple[int, int]:
+    rows = reader.execute("SELECT count(*) FROM memory WHERE env = ?", (reader.env,)).fetchone()
+    expiry = reader.execute(NEXT_EXPIRY, (reader.env,)).fetchone()
+    return (rows[0] if rows else 0), (expiry[0] or 0 if expiry else 0)
