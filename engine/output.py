@@ -1,0 +1,76 @@
+"""What agents write: one file for each, appended by the process itself.
+
+The process holds the file open for appending, so that it goes on writing when the engine is
+gone. A file that has grown too large is copied aside and truncated in place; what is written
+between the two is lost, which is the price of never asking an agent to reopen its output.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+LIMIT_BYTES: Final = 8 << 20
+KEPT: Final = 2
+TAIL_BYTES: Final = 4096
+
+
+def open_output(path: Path) -> int:
+    """A descriptor that appends to `path`, readable by its owner only. The caller closes it."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def rotate(path: Path, limit_bytes: int = LIMIT_BYTES, kept: int = KEPT) -> bool:
+    """Copy a file over the limit to `NAME.1` (before it `NAME.2`) and truncate it. At most the
+    last `limit_bytes` are copied, so that a flood costs no more. Returns whether it was done."""
+    try:
+        if path.stat().st_size <= limit_bytes:
+            return False
+    except FileNotFoundError:
+        return False
+    for number in range(kept, 1, -1):
+        older = _numbered(path, number - 1)
+        if older.exists():
+            older.replace(_numbered(path, number))
+    _copy_end(path, _numbered(path, 1), limit_bytes)
+    os.truncate(path, 0)
+    return True
+
+
+def last_lines(path: Path, lines: int) -> list[str]:
+    """The last lines written, over the files that are kept. Bytes that are no UTF-8 are shown
+    as escapes. A file that is not there has no lines."""
+    found: list[str] = []
+    for part in (path, *(_numbered(path, number) for number in range(1, KEPT + 1))):
+        if len(found) >= lines or not part.exists():
+            break
+        text = part.read_bytes().decode(errors="backslashreplace")
+        found = text.splitlines()[-(lines - len(found)) :] + found
+    return found
+
+
+def last_words(path: Path, limit: int = 200) -> str:
+    """The last line that is not blank, cut: why a process ended, more often than not."""
+    try:
+        with path.open("rb") as file:
+            file.seek(-min(TAIL_BYTES, path.stat().st_size), os.SEEK_END)
+            text = file.read().decode(errors="backslashreplace")
+    except FileNotFoundError:
+        return ""
+    spoken = [line.strip() for line in text.splitlines() if line.strip()]
+    shown = "".join(c for c in spoken[-1] if c.isprintable()) if spoken else ""
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def _numbered(path: Path, number: int) -> Path:
+    return path.with_name(f"{path.name}.{number}")
+
+
+def _copy_end(source: Path, target: Path, limit_bytes: int) -> None:
+    with source.open("rb") as reader:
+        reader.seek(max(0, source.stat().st_size - limit_bytes))
+        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with open(descriptor, "wb") as writer:  # noqa: PTH123 - opened with its rights above
+            writer.write(reader.read(limit_bytes))
