@@ -1,0 +1,277 @@
+"""What agents hold: memory and queue, bound to who acts and where.
+
+Written once over the port, so they behave the same in the engine's process and over its socket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from . import codec
+from .errors import InvalidInput
+from .model import parse_priority
+from .port import Port
+
+DEFAULT_NAMESPACE: Final = "default"
+DEFAULT_LEASE_S: Final = 30.0
+DEFAULT_ATTEMPTS: Final = 3
+
+
+class Write(msgspec.Struct, frozen=True, kw_only=True):
+    """A memory write that goes with an ack. Fields as in `Memory.set`."""
+
+    key: str
+    value: Any
+    level: str | int | None = None
+    ttl_s: float | None = None
+    namespace: str = DEFAULT_NAMESPACE
+    if_version: int | None = None
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """A message that was claimed. It is the claimer's until `lease_until_us` (microseconds since
+    the epoch); `attempt` counts its deliveries from 1 and fences late acks."""
+
+    id: str
+    kind: str
+    body: Any
+    priority: int
+    attempt: int
+    lease_until_us: int
+    sender: str
+
+
+class Memory:
+    """Records of one environment, as one actor sees them.
+
+    All methods raise InvalidInput for a bad key, level or value and Unavailable when the engine
+    or its disk does not answer. A record the actor may not read looks like a missing one; a
+    write or delete it may not do raises Denied.
+    """
+
+    def __init__(self, port: Port, actor: str, environment: str) -> None:
+        self._call = port.call
+        self._actor = actor
+        self._environment = environment
+
+    async def set(
+        self,
+        key: str,
+        value: Any,  # noqa: ANN401 - JSON types or bytes
+        *,
+        level: str | int | None = None,
+        ttl_s: float | None = None,
+        namespace: str = DEFAULT_NAMESPACE,
+        if_version: int | None = None,
+    ) -> int:
+        """Store a value; returns its new version, durable as the environment promises.
+
+        `level` (private, team, swarm, public, system or 1 to 5) None keeps what is there; a new
+        record is private. `ttl_s` None lasts for ever. `if_version` stores only over exactly
+        that version, 0 only where there is none, else Conflict.
+        """
+        format_, body = codec.encode(value)
+        version: int = await self._call(
+            "memory.set", self._actor, self._environment,
+            namespace, key, format_, body, level, ttl_s, if_version,
+        )  # fmt: skip
+        return version
+
+    async def get(
+        self, key: str, default: Any = None, *, namespace: str = DEFAULT_NAMESPACE
+    ) -> Any:  # noqa: ANN401
+        """The value of a key, or `default`."""
+        found = await self._call("memory.get", self._actor, self._environment, namespace, key)
+        return default if found is None else codec.decode(found[0], found[1])
+
+    async def get_versioned(
+        self, key: str, *, namespace: str = DEFAULT_NAMESPACE
+    ) -> tuple[Any, int] | None:
+        """Value and version of a key, for a later `if_version`; None where there is none."""
+        found = await self._call("memory.get", self._actor, self._environment, namespace, key)
+        return None if found is None else (codec.decode(found[0], found[1]), found[2])
+
+    async def has(self, key: str, *, namespace: str = DEFAULT_NAMESPACE) -> bool:
+        """Whether `get` would find a value."""
+        there: bool = await self._call("memory.has", self._actor, self._environment, namespace, key)
+        return there
+
+    async def delete(
+        self, key: str, *, namespace: str = DEFAULT_NAMESPACE, if_version: int | None = None
+    ) -> bool:
+        """Delete a key; whether there was one. Raises Denied, Conflict."""
+        gone: bool = await self._call(
+            "memory.delete", self._actor, self._environment, namespace, key, if_version
+        )
+        return gone
+
+    async def clear(self, *, namespace: str | None = DEFAULT_NAMESPACE, prefix: str = "") -> int:
+        """Delete every key the actor may delete; how many. `namespace` None means all."""
+        count: int = await self._call(
+            "memory.clear", self._actor, self._environment, namespace, prefix
+        )
+        return count
+
+    async def mget(
+        self, keys: Iterable[str], *, namespace: str = DEFAULT_NAMESPACE
+    ) -> dict[str, Any]:
+        """The values of those keys that have one."""
+        wanted = list(keys)
+        found = await self._call("memory.mget", self._actor, self._environment, namespace, wanted)
+        return {
+            key: codec.decode(item[0], item[1])
+            for key, item in zip(wanted, found, strict=True)
+            if item is not None
+        }
+
+    async def mset(
+        self,
+        values: Mapping[str, Any],
+        *,
+        level: str | int | None = None,
+        ttl_s: float | None = None,
+        namespace: str = DEFAULT_NAMESPACE,
+    ) -> dict[str, int]:
+        """Store all values or none; their new versions."""
+        items = [[key, *codec.encode(value)] for key, value in values.items()]
+        versions = await self._call(
+            "memory.mset", self._actor, self._environment, namespace, items, level, ttl_s
+        )
+        return dict(zip(values, versions, strict=True))
+
+    async def keys(
+        self,
+        prefix: str = "",
+        *,
+        namespace: str = DEFAULT_NAMESPACE,
+        limit: int = 1000,
+        cursor: str | None = None,
+    ) -> tuple[list[str], str | None]:
+        """One page of keys in byte order, and the cursor of the next (None at the end)."""
+        page, following = await self._call(
+            "memory.keys", self._actor, self._environment, namespace, prefix, limit, cursor
+        )
+        return list(page), following
+
+    async def setex(
+        self,
+        key: str,
+        ttl_s: float,
+        value: Any,  # noqa: ANN401 - JSON types or bytes
+        *,
+        level: str | int | None = None,
+        namespace: str = DEFAULT_NAMESPACE,
+    ) -> int:
+        """`set` with a time to live, in the order of arguments people know."""
+        return await self.set(key, value, level=level, ttl_s=ttl_s, namespace=namespace)
+
+    async def incr(self, key: str, by: int = 1, *, namespace: str = DEFAULT_NAMESPACE) -> int:
+        """Add to a whole number (0 where there is none); the sum. Raises Conflict on others."""
+        total: int = await self._call(
+            "memory.incr", self._actor, self._environment, namespace, key, by
+        )
+        return total
+
+    async def decr(self, key: str, by: int = 1, *, namespace: str = DEFAULT_NAMESPACE) -> int:
+        """`incr` downwards."""
+        return await self.incr(key, -by, namespace=namespace)
+
+
+class Queue:
+    """Messages of one environment, as one actor sends and claims them."""
+
+    def __init__(self, port: Port, actor: str, environment: str) -> None:
+        self._call = port.call
+        self._actor = actor
+        self._environment = environment
+
+    async def send(
+        self,
+        kind: str,
+        body: Any = None,  # noqa: ANN401 - JSON types
+        *,
+        priority: int | str = 5,
+        delay_s: float = 0,
+        expires_s: float | None = None,
+        key: str | None = None,
+        to: str | None = None,
+        max_attempts: int = DEFAULT_ATTEMPTS,
+    ) -> str:
+        """Send a message; its id, durable as the environment promises.
+
+        `priority` 1 to 10 (10 first) or low, medium, high, critical. `delay_s` holds it back,
+        `expires_s` drops it if nobody has finished it by then. A second send with the same `key`
+        answers the first id. `to` addresses an agent, team or swarm. After `max_attempts`
+        deliveries it is a dead letter. Raises InvalidInput, NotFound.
+        """
+        text = codec.encode_json(body)
+        ident: str = await self._call(
+            "queue.send", self._actor, self._environment,
+            kind, text, parse_priority(priority), delay_s, expires_s, key, to, max_attempts,
+        )  # fmt: skip
+        return ident
+
+    async def claim(
+        self,
+        limit: int = 1,
+        *,
+        lease_s: float = DEFAULT_LEASE_S,
+        wait_s: float = 0,
+        kinds: Sequence[str] | None = None,
+    ) -> list[Message]:
+        """Up to `limit` messages, most urgent first, held for `lease_s`. Returns as soon as one
+        is there; waits up to `wait_s` (60 at most) for it, else an empty list."""
+        claimed = await self._call(
+            "queue.claim", self._actor, self._environment,
+            limit, lease_s, wait_s, None if kinds is None else list(kinds),
+        )  # fmt: skip
+        return [
+            Message(
+                id=ident, kind=kind, body=codec.decode_json(body), priority=priority,
+                attempt=attempt, lease_until_us=until_us, sender=sender,
+            )
+            for ident, kind, body, priority, attempt, until_us, sender in claimed
+        ]  # fmt: skip
+
+    async def extend(self, message: Message, lease_s: float = DEFAULT_LEASE_S) -> int:
+        """Hold a message for `lease_s` from now; until when, in microseconds since the epoch.
+        Raises Conflict when it is no longer the actor's."""
+        until_us: int = await self._call(
+            "queue.extend", self._actor, self._environment, message.id, message.attempt, lease_s
+        )
+        return until_us
+
+    async def ack(
+        self,
+        message: Message,
+        result: Any = None,  # noqa: ANN401 - JSON types
+        *,
+        writes: Iterable[Write] = (),
+    ) -> None:
+        """Finish a message: its result and all memory writes in one transaction, or nothing.
+        Raises Conflict when it is no longer the actor's, Denied or Conflict for a write."""
+        text = None if result is None else codec.encode_json(result)
+        await self._call(
+            "queue.ack", self._actor, self._environment,
+            message.id, message.attempt, text, [_wire(write) for write in writes],
+        )  # fmt: skip
+
+    async def nack(self, message: Message, *, error: str = "", delay_s: float | None = None) -> str:
+        """Give a message back after a failure; its new state: ready, delayed or dead."""
+        state: str = await self._call(
+            "queue.nack", self._actor, self._environment,
+            message.id, message.attempt, error, delay_s,
+        )  # fmt: skip
+        return state
+
+
+def _wire(write: Write) -> list[Any]:
+    if not isinstance(write, Write):
+        raise InvalidInput(f"{type(write).__name__} is not a Write", hint="writes=[Write(key=…)]")
+    return [
+        write.namespace, write.key, *codec.encode(write.value), write.level, write.ttl_s,
+        write.if_version,
+    ]  # fmt: skip
