@@ -1,1 +1,48 @@
-"""widgets"""
+"""What the console is painted with: widgets on Textual's line API that repaint only changes."""
+
+from .app import DeckApp
+from .cells import Line, Span, clean, fit, line, width_of
+from .chart import BrailleChart, Series, Threshold
+from .command import Candidate, CommandBar
+from .heat import HeatRow, HeatStrip
+from .line import LineWidget
+from .log import LogTail
+from .meter import Meter, MeterBar
+from .palette import Palette, load_palette
+from .states import STATE_MARKS, Mark, mark_of, state_span, state_text
+from .status import StatusLine
+from .table import Column, VirtualTable
+from .tile import FocusTile, Tile
+
+__all__ = [
+    "STATE_MARKS",
+    "BrailleChart",
+    "Candidate",
+    "Column",
+    "CommandBar",
+    "DeckApp",
+    "FocusTile",
+    "HeatRow",
+    "HeatStrip",
+    "Line",
+    "LineWidget",
+    "LogTail",
+    "Mark",
+    "Meter",
+    "MeterBar",
+    "Palette",
+    "Series",
+    "Span",
+    "StatusLine",
+    "Threshold",
+    "Tile",
+    "VirtualTable",
+    "clean",
+    "fit",
+    "line",
+    "load_palette",
+    "mark_of",
+    "state_span",
+    "state_text",
+    "width_of",
+]

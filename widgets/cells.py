@@ -1,0 +1,138 @@
+"""Lines as terminal cells: what a widget shows, and which cells of it changed.
+
+A line is a tuple of spans, a span is text and the words that style it (see `palette`). For
+painting it becomes one entry per terminal cell: the glyph and its style. A wide glyph owns two
+cells, the second one empty, so that a difference can never cut it in half.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Final, TypeAlias
+
+from rich.cells import cell_len
+
+from ..engine.text import safe_text
+
+Span: TypeAlias = tuple[str, str]
+Line: TypeAlias = tuple[Span, ...]
+Cell: TypeAlias = tuple[str, str]
+
+# What the parts of a repaint cost in bytes on a 256-colour terminal: a cursor move and a style
+# for each span, a reset and a style where the style changes within one.
+_SPAN_COST: Final = 33
+_STYLE_COST: Final = 25
+# Accents that pile up on one letter climb over the lines above it in some terminals.
+_MARKS_PER_GLYPH: Final = 2
+
+
+def line(*parts: str | Span) -> Line:
+    """A line from spans; a bare string gets the style `text`."""
+    return tuple((part, "text") if isinstance(part, str) else part for part in parts)
+
+
+def clean(text: str) -> str:
+    """`text` as it may reach a terminal: no escape, control or direction characters."""
+    if text.isascii() and text.isprintable():
+        return text
+    return safe_text(text)
+
+
+def width_of(text: str) -> int:
+    """Cells that `text` takes once cleaned."""
+    return len(text) if text.isascii() and text.isprintable() else len(_glyphs(clean(text)))
+
+
+def fit(text: str, width: int, align: str = "left") -> str:
+    """`text` in exactly `width` cells: padded, or cut with `…`."""
+    glyphs = _glyphs(clean(text))
+    if len(glyphs) > width:
+        glyphs = _cut(glyphs, width - 1)
+        glyphs += ["…"] * (width - len(glyphs) > 0)
+    short = "".join(glyphs)
+    blank = " " * (width - len(glyphs))
+    return blank + short if align == "right" else short + blank
+
+
+def cells(content: Line, width: int, fill: str = "text") -> list[Cell]:
+    """Exactly `width` cells of a line, blank cells styled `fill` after its end."""
+    out: list[Cell] = []
+    for text, style in content:
+        out += [(glyph, style) for glyph in _glyphs(clean(text))]
+        if len(out) > width:
+            break
+    if len(out) > width:
+        half = out[width][0] == ""
+        del out[width:]
+        if half:
+            out[-1] = (" ", out[-1][1])
+    return out + [(" ", fill)] * (width - len(out))
+
+
+def changed_spans(old: list[Cell], new: list[Cell]) -> list[tuple[int, int]]:
+    """Where two rows of one length differ, as ascending half-open column spans.
+
+    Never cuts a wide glyph of either row. Spans are joined where sending the cells between them
+    costs fewer bytes than moving the cursor.
+    """
+    spans: list[tuple[int, int]] = []
+    for x, (before, after) in enumerate(zip(old, new, strict=True)):
+        if before == after or (spans and x < spans[-1][1]):
+            continue
+        start, end = _whole_glyphs(old, new, x)
+        if spans and _bridge_cost(new, spans[-1][1], start) < _SPAN_COST:
+            start = spans.pop()[0]
+        spans.append((start, end))
+    return spans
+
+
+def _whole_glyphs(old: list[Cell], new: list[Cell], x: int) -> tuple[int, int]:
+    start, end = x, x + 1
+    while start > 0 and not (old[start][0] and new[start][0]):
+        start -= 1
+    while end < len(new) and not (old[end][0] and new[end][0]):
+        end += 1
+    return start, end
+
+
+def _bridge_cost(row: list[Cell], left: int, right: int) -> int:
+    """Bytes for sending the cells from `left` to `right` as part of one span."""
+    if right - left >= _SPAN_COST:
+        return _SPAN_COST
+    around = row[max(0, left - 1) : right + 1]
+    turns = sum(before[1] != after[1] for before, after in pairwise(around))
+    return right - left + turns * _STYLE_COST
+
+
+def _glyphs(text: str) -> list[str]:
+    """One entry per cell: a glyph, or empty for the second cell of a wide one."""
+    if text.isascii():
+        return list(text)
+    out: list[str] = []
+    marks = 0
+    for character in text:
+        width = cell_len(character)
+        if width == 0:
+            marks = _attach(out, character, marks)
+            continue
+        marks = 0
+        out.append(character)
+        if width == 2:
+            out.append("")
+    return out
+
+
+def _attach(out: list[str], mark: str, marks: int) -> int:
+    """Join a zero-width character to the glyph before it, if there is one that has room."""
+    if out and marks < _MARKS_PER_GLYPH:
+        out[-1 if out[-1] else -2] += mark
+        return marks + 1
+    return marks
+
+
+def _cut(glyphs: list[str], width: int) -> list[str]:
+    """The first `width` cells, without half a glyph at the end."""
+    width = max(0, width)
+    if width < len(glyphs) and glyphs[width] == "":
+        return [*glyphs[: width - 1], " "] if width else []
+    return glyphs[:width]
