@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+
 from swarmdeck.engine.acl import (
     TABLE,
     Access,
