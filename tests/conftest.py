@@ -1,0 +1,136 @@
+"""The snapshot fixture: screens as SVG and as plain text in `snapshots/`, compared line by line."""
+
+from __future__ import annotations
+
+import difflib
+import io
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from textual.app import App
+    from textual.pilot import Pilot
+
+SIZES: Final = ((80, 24), (120, 30), (200, 60))
+_FONT_FACE: Final = re.compile(r"\s*@font-face \{\{.*?\}\}\n", re.DOTALL)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--snapshot-update",
+        action="store_true",
+        help="write the screens in snapshots/ anew instead of comparing them",
+    )
+
+
+class Picture(NamedTuple):
+    """What is on the screen: the glyphs, and the same with colours."""
+
+    text: str
+    svg: str
+
+
+class Snapshots:
+    """Compares the screens of an app with the committed ones."""
+
+    def __init__(self, folder: Path, seen: Path, *, update: bool) -> None:
+        self._folder = folder
+        self._seen = seen
+        self._update = update
+
+    async def __call__(
+        self,
+        make: Callable[[], App[Any]],
+        name: str,
+        *,
+        sizes: Iterable[tuple[int, int]] = SIZES,
+        press: Iterable[str] = (),
+        before: Callable[[Pilot[Any]], Awaitable[None]] | None = None,
+    ) -> None:
+        """Run a new app at each size, await `before`, press the keys, compare the screen with
+        `snapshots/NAME-WxH.txt` and `.svg`. All sizes are looked at before the test fails."""
+        problems = []
+        for width, height in sizes:
+            app = make()
+            async with app.run_test(size=(width, height)) as pilot:
+                await pilot.pause()
+                if before is not None:
+                    await before(pilot)
+                await pilot.press(*press)
+                await pilot.pause()
+                seen = picture(app, name)
+            problems += self._check(f"{name}-{width}x{height}", seen)
+        if problems:
+            pytest.fail("\n\n".join(problems), pytrace=False)
+
+    def _check(self, name: str, seen: Picture) -> list[str]:
+        if self._update:
+            _write(self._folder / name, seen)
+            return []
+        text, svg = (self._folder / f"{name}{suffix}" for suffix in (".txt", ".svg"))
+        if not (text.exists() and svg.exists()):
+            problem = f"snapshots/{name} is missing: run pytest --snapshot-update and look at it"
+        elif text.read_text(encoding="utf-8") != seen.text:
+            problem = f"snapshots/{name} differs:\n{_diff(text.read_text(encoding='utf-8'), seen)}"
+        elif svg.read_text(encoding="utf-8") != seen.svg:
+            problem = f"snapshots/{name}: the same text in other colours, see the two .svg"
+        else:
+            return []
+        _write(self._seen / name, seen)
+        return [f"{problem}\nseen now: {self._seen / name}.txt and .svg"]
+
+
+def picture(app: App[Any], title: str) -> Picture:
+    """The screen of a running app. The one place that draws what Textual would show."""
+    from rich._export_format import CONSOLE_SVG_FORMAT
+    from rich.console import Console
+
+    width, height = app.size
+    console = Console(
+        width=width,
+        height=height,
+        file=io.StringIO(),
+        force_terminal=True,
+        color_system="truecolor",
+        record=True,
+        legacy_windows=False,
+        safe_box=False,
+    )
+    screens = app._background_screens
+    console.print(
+        app.screen._compositor.render_update(full=True, screen_stack=screens, simplify=True)
+    )
+    lines = console.export_text(clear=False).split("\n")[:height]
+    # No fonts from elsewhere, and ids that do not follow the content.
+    frame = _FONT_FACE.sub("\n", CONSOLE_SVG_FORMAT)
+    svg = console.export_svg(title=title, unique_id="screen", code_format=frame)
+    return Picture("\n".join(line.rstrip() for line in lines) + "\n", svg + "\n")
+
+
+def _diff(before: str, seen: Picture) -> str:
+    lines = difflib.unified_diff(
+        before.splitlines(), seen.text.splitlines(), "committed", "seen", lineterm="", n=1
+    )
+    return "\n".join(lines)
+
+
+def _write(stem: Path, seen: Picture) -> None:
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    Path(f"{stem}.txt").write_text(seen.text, encoding="utf-8")
+    Path(f"{stem}.svg").write_text(seen.svg, encoding="utf-8")
+
+
+@pytest.fixture
+def snapshot(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Snapshots:
+    """Compare screens with the committed ones; a missing one is a failure."""
+    for name in ("NO_COLOR", "TEXTUAL_THEME", "TEXTUAL_COLOR_SYSTEM", "TEXTUAL_FILTERS"):
+        monkeypatch.delenv(name, raising=False)
+    folder = request.config.rootpath / "snapshots"
+    return Snapshots(folder, tmp_path, update=request.config.getoption("--snapshot-update"))
