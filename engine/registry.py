@@ -36,8 +36,6 @@ from .roster import Agent, Swarm, Team
 from .store.database import Database, Transaction
 from .views import AgentView, TeamView
 
-HEARTBEAT_S: Final = 5.0
-STALE_AFTER_S: Final = 3 * HEARTBEAT_S
 TOKEN_LENGTH: Final = 32
 ID_LENGTH: Final = 8
 
@@ -51,6 +49,7 @@ class Registry:
     `principal`, `agent` and `epoch` may be read from any thread.
 
     `on_gone(agent)` is awaited when an agent has left for good, to free what it held.
+    `stale_after_s` is three heartbeats unless the settings say otherwise.
     """
 
     def __init__(
@@ -60,6 +59,7 @@ class Registry:
         *,
         publish: Callable[[Event], object],
         on_gone: Callable[[str], Awaitable[object]],
+        stale_after_s: float = 15.0,
     ) -> None:
         self.environment = parse_environment(database.env)
         self.epoch = 0
@@ -67,6 +67,7 @@ class Registry:
         self._clock = clock
         self._publish = publish
         self._on_gone = on_gone
+        self._stale_after_s = stale_after_s
         self._agents: dict[str, Agent] = {}
         self._teams: dict[str, Team] = {}
         self._swarms: dict[str, Swarm] = {}
@@ -479,10 +480,10 @@ class Registry:
     # --- views ------------------------------------------------------------------------------
 
     def shown_state(self, agent: Agent) -> AgentState:
-        """The state, or `stale` after three missed heartbeats."""
+        """The state, or `stale` after the heartbeats it missed."""
         age_s = self.heartbeat_age_s(agent.id)
         waiting = agent.state in {AgentState.READY, AgentState.EXTERNAL}
-        return AgentState.STALE if waiting and (age_s or 0) > STALE_AFTER_S else agent.state
+        return AgentState.STALE if waiting and (age_s or 0) > self._stale_after_s else agent.state
 
     def agent_view(self, agent: Agent, *, used_bytes: int, leased: int, done: int) -> AgentView:
         return AgentView(

@@ -66,7 +66,7 @@ class Team(msgspec.Struct, frozen=True, kw_only=True):
 
 class Swarm(msgspec.Struct, frozen=True, kw_only=True):
     """A swarm as recorded. `agents` is how many it should have; `command` empty means the
-    bundled worker."""
+    bundled worker. One that is not `lasting` ends with the action that made it."""
 
     id: str
     name: str
@@ -76,6 +76,7 @@ class Swarm(msgspec.Struct, frozen=True, kw_only=True):
     memory_bytes: int
     command: tuple[str, ...]
     created_at_us: int
+    lasting: bool = True
     reason: str = ""
 
     @property
@@ -92,7 +93,7 @@ _SELECT_TEAMS: Final = (
 )
 _SELECT_MEMBERS: Final = "SELECT team, agent FROM team_member WHERE env = ? ORDER BY team, agent"
 _SELECT_SWARMS: Final = """
-    SELECT id, name, state, agents, memory_bytes, command, reason, created_at
+    SELECT id, name, state, agents, memory_bytes, command, lasting, reason, created_at
     FROM swarm WHERE env = ? ORDER BY created_at, id"""
 
 _INSERT_AGENT: Final = """
@@ -103,8 +104,9 @@ _INSERT_TEAM: Final = """
     INSERT INTO team (env, id, name, leader, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?)"""
 _INSERT_MEMBER: Final = "INSERT OR IGNORE INTO team_member (env, team, agent) VALUES (?, ?, ?)"
 _INSERT_SWARM: Final = """
-    INSERT INTO swarm (env, id, name, state, agents, memory_bytes, command, created_at, updated_at)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+    INSERT INTO swarm (env, id, name, state, agents, memory_bytes, command, lasting, created_at,
+                       updated_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
 _EXISTS: Final = {
     "agent": "SELECT 1 FROM agent WHERE env = ? AND id = ?",
@@ -177,7 +179,7 @@ def _team(env: str, row: tuple[Any, ...], members: Mapping[str, Sequence[str]]) 
 
 
 def _swarm(env: str, row: tuple[Any, ...]) -> Swarm:
-    ident, name, state, agents, memory_bytes, command, reason, created_at = row
+    ident, name, state, agents, memory_bytes, command, lasting, reason, created_at = row
     return Swarm(
         id=ident,
         name=name,
@@ -187,6 +189,7 @@ def _swarm(env: str, row: tuple[Any, ...]) -> Swarm:
         memory_bytes=memory_bytes,
         command=_words(command),
         created_at_us=created_at,
+        lasting=bool(lasting),
         reason=reason,
     )
 
@@ -224,7 +227,7 @@ def insert_member(tx: Transaction, team: str, agent: str) -> bool:
 def insert_swarm(tx: Transaction, swarm: Swarm) -> None:
     s = swarm
     row = (tx.env, s.id, s.name, s.state, s.agents, s.memory_bytes, _column(s.command),
-           s.created_at_us, tx.now_us)  # fmt: skip
+           s.lasting, s.created_at_us, tx.now_us)  # fmt: skip
     tx.execute(_INSERT_SWARM, row)
 
 

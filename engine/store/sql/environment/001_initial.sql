@@ -67,6 +67,7 @@ CREATE TABLE swarm (
     agents       INTEGER NOT NULL,         -- wanted
     memory_bytes INTEGER NOT NULL,
     command      TEXT    NOT NULL,         -- JSON list; empty: the bundled worker
+    lasting      INTEGER NOT NULL DEFAULT 1, -- 0: ends with the action that made it
     reason       TEXT    NOT NULL DEFAULT '',
     created_at   INTEGER NOT NULL,
     updated_at   INTEGER NOT NULL,
