@@ -149,13 +149,18 @@ class BrailleChart(LineWidget):
         return ((" " * (_AXIS - 2) + " │", "border"),)
 
     def _legend(self) -> Line:
+        """The last figure of each series, as many as fit whole."""
         spans: list[Span] = [(" " * (_AXIS - 1), "text")]
+        room = self.body_width - _AXIS + 1
         for series, samples, stroke in zip(
             self._series, self._samples, _STROKE_MARKS, strict=False
         ):
-            last = count(samples[-1] if samples else None)
-            spans += [(stroke, series.style), (f" {series.name} ", "muted")]
-            spans += [(f"{last}{self._unit}", "text"), ("   ", "text")]
+            last = count(samples[-1] if samples else None) + self._unit
+            room -= len(stroke) + width_of(series.name) + width_of(last) + 2
+            if room < 0:
+                break
+            spans += [(stroke, series.style), (f" {series.name} ", "muted"), (f"{last}  ", "text")]
+            room -= 2
         return tuple(spans)
 
 

@@ -35,7 +35,7 @@ class CommandBar(LineWidget, can_focus=True):
     `complete` is called with the text up to the cursor at every edit, so it must be quick.
     """
 
-    DEFAULT_CSS = "CommandBar { height: 2; dock: bottom; }"
+    DEFAULT_CSS = "CommandBar { height: 2; }"
     ground: ClassVar[str] = "surface"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "submit", "Run", show=False, id="command.submit"),

@@ -14,6 +14,7 @@ from .line import Frame, LineWidget
 from .states import STATE_MARKS, mark_of
 
 _MOST_LABEL: Final = 16
+_TALLY: Final = 4
 
 
 class HeatRow(msgspec.Struct, frozen=True):
@@ -49,18 +50,19 @@ class HeatStrip(LineWidget):
         room = self.body_height - 1
         lines = [self._group(row, label) for row in self._groups[:room]]
         counts = Counter(state for row in self._groups for state in row.states)
-        return [*lines, legend(counts)]
+        return [*lines, legend(counts, self.body_width)]
 
     def _group(self, row: HeatRow, label: int) -> Line:
         tally = str(len(row.states))
-        room = max(0, self.body_width - label - 2 - len(tally) - 1)
-        shown = row.states
-        missing = ""
+        room = max(0, self.body_width - label - 1 - _TALLY - 1)
+        shown, missing = row.states, ""
         if len(shown) > room:
-            missing = f"+{len(row.states)}"
-            shown = shown[: max(0, room - len(missing))]
+            shown = shown[: max(0, room - len(tally) - 1)]
             missing = f"+{len(row.states) - len(shown)}"
-        spans: list[Span] = [(fit(row.label, label) + " ", row.style), (tally.rjust(4), "muted")]
+        spans: list[Span] = [
+            (fit(row.label, label) + " ", row.style),
+            (tally.rjust(_TALLY), "muted"),
+        ]
         spans.append((" ", "text"))
         for state, run in groupby(shown):
             mark = mark_of(state)
@@ -68,14 +70,19 @@ class HeatStrip(LineWidget):
         return (*spans, (missing, "muted"))
 
 
-def legend(counts: Counter[str]) -> Line:
-    """How many are in each state, in the order of the table of marks."""
+def legend(counts: Counter[str], width: int) -> Line:
+    """How many are in each state, in the order of the table of marks. Where the words do not fit
+    `width` the symbols stand alone."""
     if not counts:
         return (("no agents", "muted"),)
-    order = [*(state for state in STATE_MARKS if state in counts)]
+    order = [state for state in STATE_MARKS if state in counts]
     order += sorted(set(counts) - set(order))
-    spans: list[Span] = []
+    full: list[Span] = []
+    short: list[Span] = []
     for state in order:
         mark = mark_of(state)
-        spans += [(f"{mark.symbol} {counts[state]}", mark.style), (f" {state}  ", "muted")]
-    return tuple(spans)
+        tally = (f"{mark.symbol} {counts[state]}", mark.style)
+        full += [tally, (f" {state}  ", "muted")]
+        short += [tally, ("  ", "text")]
+    words = sum(width_of(text) for text, _ in full) - 2
+    return tuple(full if words <= width else short)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
+from ..engine.model import GIB, MIB
 from .cells import Line, Span, fit, line, width_of
-from .format import size
 from .line import Frame, LineWidget
 
-_NUMBER: Final = 9
+_NUMBER: Final = 6
 _LEAST_BAR: Final = 8
 _MOST_LABEL: Final = 16
 _USED, _ALLOCATED, _PLAN, _FREE, _LIMIT = "█", "▒", "─", "·", "┃"
@@ -26,6 +26,15 @@ class Meter(msgspec.Struct, frozen=True):
     plan: int
     limit: int = 0
     style: str = "accent"
+
+
+class _Unit(NamedTuple):
+    name: str
+    bytes: int
+
+
+_GB: Final = _Unit("GB", GIB)
+_MB: Final = _Unit("MB", MIB)
 
 
 class MeterBar(LineWidget):
@@ -50,13 +59,15 @@ class MeterBar(LineWidget):
     def layout_lines(self) -> Sequence[Line]:
         """A heading if there is room for one, and the meters."""
         label = min(_MOST_LABEL, max((width_of(meter.label) for meter in self._meters), default=0))
-        bar = self.body_width - label - 1 - 3 * _NUMBER
-        if bar < _LEAST_BAR:
-            label, bar = max(0, label + bar), 0
         scale = max((max(meter.plan, meter.limit) for meter in self._meters), default=0)
-        lines = [_meter_line(meter, label, bar, scale) for meter in self._meters]
+        unit = _GB if scale >= GIB else _MB
+        numbers = 3 * _NUMBER + (len(unit.name) + 1)
+        bar = self.body_width - label - 1 - numbers
+        if bar < _LEAST_BAR:
+            label, bar = max(0, label + min(0, bar)), 0
+        lines = [_meter_line(meter, label, bar, scale, unit) for meter in self._meters]
         if self.body_height > len(lines):
-            lines.insert(0, _heading(label, bar))
+            lines.insert(0, _heading(label, bar, unit))
         return lines
 
 
@@ -87,22 +98,34 @@ def _cells(amount: int, width: int, scale: int) -> int:
     return max(1, min(width, round(amount * width / scale)))
 
 
-def _meter_line(meter: Meter, label: int, bar: int, scale: int) -> Line:
-    over = meter.used > meter.allocated > 0
-    numbers = [
-        (
-            fit(size(meter.used) + ("!" if over else ""), _NUMBER, "right"),
-            "bad" if over else "text",
-        ),
-        (fit(size(meter.allocated), _NUMBER, "right"), "text"),
-        (fit(size(meter.plan), _NUMBER, "right"), "muted"),
-    ]
-    return ((fit(meter.label, label) + " ", meter.style), *bar_spans(meter, bar, scale), *numbers)
+def figure(size_bytes: int, unit: _Unit) -> str:
+    """An amount in that unit, as short as it stays telling: `12`, `7.4`, `0.03`, `<0.01`."""
+    amount = size_bytes / unit.bytes
+    if size_bytes <= 0:
+        return "0"
+    if amount < 0.005:
+        return "<0.01"
+    return f"{amount:.2f}" if amount < 0.095 else f"{amount:.1f}".removesuffix(".0")
 
 
-def _heading(label: int, bar: int) -> Line:
-    names = "".join(fit(name, _NUMBER, "right") for name in ("used", "allocated", "plan"))
-    legend = f"{_USED} used {_ALLOCATED} allocated {_PLAN} plan {_FREE}{_LIMIT} limit"
-    if bar < len(legend):
-        legend = ""
-    return line((" " * (label + 1) + fit(legend, bar) + names, "muted"))
+def _meter_line(meter: Meter, label: int, bar: int, scale: int, unit: _Unit) -> Line:
+    over = meter.used > meter.allocated
+    used = ("!" if over else "") + figure(meter.used, unit)
+    return (
+        (fit(meter.label, label) + " ", meter.style),
+        *bar_spans(meter, bar, scale),
+        (fit(used, _NUMBER, "right"), "bad bold" if over else "text"),
+        (fit(figure(meter.allocated, unit), _NUMBER, "right"), "text"),
+        (fit(figure(meter.plan, unit), _NUMBER, "right"), "muted"),
+        (f" {unit.name}", "muted"),
+    )
+
+
+def _heading(label: int, bar: int, unit: _Unit) -> Line:
+    names = "".join(fit(name, _NUMBER, "right") for name in ("used", "alloc", "plan"))
+    legends = (
+        f"{_USED} used  {_ALLOCATED} allocated  {_PLAN} plan  {_FREE}{_LIMIT} limit",
+        f"{_USED} used {_ALLOCATED} alloc {_PLAN} plan {_LIMIT} limit",
+    )
+    legend = next((text for text in legends if len(text) <= bar), "")
+    return line((" " * (label + 1) + fit(legend, bar) + names + f" {unit.name}", "muted"))

@@ -21,7 +21,7 @@ class StatusLine(LineWidget):
     """Loop lag, writer queue, WAL size, bus, age of the data and the way the engine is opened.
     A number beyond its bound is marked `▲`."""
 
-    DEFAULT_CSS = "StatusLine { height: 1; dock: bottom; }"
+    DEFAULT_CSS = "StatusLine { height: 1; }"
     ground: ClassVar[str] = "surface"
 
     def __init__(

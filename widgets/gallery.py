@@ -1,0 +1,255 @@
+"""Every widget with sample figures: `python -m swarmdeck.widgets.gallery [THEME]`.
+
+The figures are fixed, so that the same screen is drawn every time; the tests compare it.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import ClassVar, Final
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+
+from .. import themes
+from ..engine.model import GIB, MIB
+from ..engine.views import EngineView, SwarmView
+from .app import DeckApp
+from .chart import BrailleChart, Series, Threshold
+from .command import CommandBar
+from .format import count, duration, size
+from .heat import HeatRow, HeatStrip
+from .log import LogTail
+from .meter import Meter, MeterBar
+from .states import mark_of, state_text
+from .status import StatusLine
+from .table import Column, VirtualTable
+
+_NOW_US: Final = 1_795_219_200_000_000
+_METERS: Final = (
+    ("production", 7.4, 12, 12, 16),
+    ("development", 2.2, 6, 10, 14),
+    ("testing", 0.4, 2, 8, 12),
+    ("research", 11.1, 13, 10, 14),
+    ("staging", 0, 0, 6, 10),
+)
+_STATES: Final = {
+    "production": "ready " * 14 + "starting stale " + "ready " * 3,
+    "development": "ready " * 9 + "failed " + "ready " * 4,
+    "testing": "exited exited starting",
+    "research": "ready " * 6 + "external " * 4,
+    "staging": "",
+}
+_LOG: Final = (
+    ("14:03:51 dev_agent_7 started, pid 40211", "text"),
+    ("14:03:52 dev_agent_7 claimed 8 messages", "text"),
+    ("14:03:58 dev_agent_2 heartbeat missed twice", "warning"),
+    ("14:04:03 dev_agent_2 ended by signal 9, its 3 leases are free", "bad"),
+    ("14:04:03 dev_agent_2 restarts in 1 s (1 of 5)", "text"),
+)
+
+
+class _Word:
+    def __init__(self, word: str, help_: str) -> None:
+        self.word, self.help, self.line = word, help_, f"swarm {word} "
+
+
+_WORDS: Final = (
+    _Word("create", "Start a swarm with its agents and a share of memory."),
+    _Word("health", "Say how a swarm is doing and why."),
+    _Word("list", "Swarms of all environments."),
+    _Word("scale", "Change the agents and memory of a swarm."),
+    _Word("terminate", "End a swarm; running work is waited for."),
+)
+
+
+def swarm_table(title: str = "Swarms") -> VirtualTable[SwarmView]:
+    """A table of swarms as the console shows it."""
+    return VirtualTable(
+        [
+            Column("swarm", lambda s: s.id, width=18, grow=1),
+            Column(
+                "environment",
+                lambda s: s.environment,
+                width=11,
+                priority=6,
+                style=lambda s: s.environment,
+            ),
+            Column(
+                "state",
+                lambda s: state_text(s.state),
+                width=12,
+                style=lambda s: mark_of(s.state).style,
+            ),
+            Column(
+                "agents",
+                lambda s: f"{s.agents_ready}/{s.agents_wanted}",
+                width=7,
+                align="right",
+                priority=1,
+                sort=lambda s: s.agents_ready,
+            ),
+            Column(
+                "used",
+                lambda s: size(s.used_bytes),
+                width=8,
+                align="right",
+                priority=2,
+                sort=lambda s: s.used_bytes,
+            ),
+            Column(
+                "memory",
+                lambda s: size(s.memory_bytes),
+                width=8,
+                align="right",
+                priority=3,
+                style="muted",
+                sort=lambda s: s.memory_bytes,
+            ),
+            Column(
+                "age",
+                lambda s: duration((_NOW_US - s.created_at_us) / 1e6),
+                width=6,
+                align="right",
+                priority=4,
+                style="muted",
+                sort=lambda s: -s.created_at_us,
+            ),
+            Column(
+                "restarts",
+                lambda s: count(s.restarts),
+                width=8,
+                align="right",
+                priority=5,
+                style=lambda s: "warning" if s.restarts else "muted",
+                sort=lambda s: s.restarts,
+            ),
+        ],
+        key=lambda s: s.id,
+        title=title,
+        empty="No swarms yet.\nPress : and type  swarm create development --agents 4 --memory 1GB",
+        id="swarms",
+    )
+
+
+def sample_swarms(number: int = 40) -> tuple[SwarmView, ...]:
+    """Swarms with made-up figures, the same every time."""
+    environments = ("production", "development", "testing", "research", "staging")
+    prefixes = ("prod", "dev", "test", "research", "staging")
+    states = ("running", "running", "running", "starting", "draining", "terminated")
+    return tuple(
+        SwarmView(
+            id=f"{prefixes[n % 5]}_swarm_{n:03}",
+            name=f"swarm {n}",
+            environment=environments[n % 5],
+            state=states[n * 7 % 6],
+            agents_wanted=4 + n % 9,
+            agents_live=4 + n % 7,
+            agents_ready=3 + n % 7,
+            memory_bytes=(1 + n % 4) * GIB,
+            borrowed_bytes=0,
+            used_bytes=(n * 379 % 3000 + 64) * MIB,
+            restarts=3 if n % 11 == 5 else 0,
+            created_at_us=_NOW_US - (n * n * 97 + 12) * 1_000_000,
+        )
+        for n in range(number)
+    )
+
+
+def sample_engine() -> EngineView:
+    """An engine in good health with one thing to look at."""
+    return EngineView(
+        pid=4021,
+        version="0.1.0",
+        data="data",
+        uptime_s=86_400,
+        loop_lag_ms=0.4,
+        writer_queue=1_240,
+        wal_bytes=3 * MIB,
+        operations=1_200_000,
+        bus="in-process",
+        headless=False,
+    )
+
+
+class Gallery(DeckApp):
+    """All widgets on one screen. `t` changes the theme, tab the focus."""
+
+    CSS = """
+    #bottom { dock: bottom; height: 3; }
+    #left { width: 3fr; }
+    #right { width: 2fr; }
+    #meters { height: 8; }
+    #agents { height: 8; }
+    #log { height: 7; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("t", "next_theme", "Theme"),
+        Binding("colon", "command", "Command"),
+        Binding("q", "quit", "Quit"),
+    ]
+
+    def compose(self) -> ComposeResult:
+        with Horizontal():
+            with Vertical(id="left"):
+                yield swarm_table()
+                yield LogTail(title="Output", id="log")
+            with Vertical(id="right"):
+                yield MeterBar(title="Memory", id="meters")
+                yield self._chart()
+                yield HeatStrip(title="Agents", id="agents")
+        with Vertical(id="bottom"):
+            yield CommandBar(lambda _text: _WORDS, id="command")
+            yield StatusLine(id="status")
+
+    def on_mount(self) -> None:
+        """Fill in the samples."""
+        table: VirtualTable[SwarmView] = self.query_one("#swarms", VirtualTable)
+        table.show(sample_swarms())
+        table.focus()
+        self.query_one("#meters", MeterBar).show(
+            [
+                Meter(name, round(used * GIB), granted * GIB, plan * GIB, limit * GIB, name)
+                for name, used, granted, plan, limit in _METERS
+            ]
+        )
+        self.query_one("#agents", HeatStrip).show(
+            [HeatRow(name, tuple(states.split()), name) for name, states in _STATES.items()]
+        )
+        log = self.query_one("#log", LogTail)
+        for text, style in _LOG:
+            log.write(text, style)
+        self.query_one("#status", StatusLine).show(sample_engine(), age_s=0.8, mode="embedded")
+        self.query_one("#command", CommandBar).open("swarm ")
+
+    def _chart(self) -> BrailleChart:
+        chart = BrailleChart(
+            [Series("sets", "accent"), Series("gets", "good"), Series("claims", "selection")],
+            title="Operations",
+            unit="/s",
+            thresholds=[Threshold(8_000, "busy")],
+            id="chart",
+        )
+        chart.show(
+            [
+                [4200 + 2600 * math.sin(x / 17) + 300 * math.sin(x * 1.7) for x in range(300)],
+                [2500 + 900 * math.sin(x / 11 + 2) for x in range(300)],
+                [900 + 500 * math.sin(x / 29 + 4) for x in range(300)],
+            ]
+        )
+        return chart
+
+    def action_next_theme(self) -> None:
+        """The next bundled theme."""
+        names = themes.names()
+        self.theme = names[(names.index(self.theme) + 1) % len(names)]
+
+    def action_command(self) -> None:
+        """To the command bar."""
+        self.query_one("#command", CommandBar).focus()
+
+
+if __name__ == "__main__":
+    Gallery(*sys.argv[1:2]).run()
