@@ -90,6 +90,11 @@ class Receipt:
         """Why it failed; None while it runs and when it did not."""
         return self._error
 
+    @property
+    def result(self) -> Any:  # noqa: ANN401 - the action's result
+        """What it gave; None while it runs and when it failed."""
+        return self._result
+
     def cancel(self) -> None:
         """Ask for the operation to end. Whoever awaits it gets Conflict, unless it was done
         before the request arrived."""

@@ -117,7 +117,7 @@ class Subscription:
     waits is replaced, where it stands, by a newer one of the same topic and environment, and a
     Progress by a newer one of the same operation.
 
-    Read it with `async for`, with `take()`, or from callbacks with `on_ready` and `drain()`; by
+    Read it with `async for`, with `take()`, or from callbacks with `on_ready` and `poll()`; by
     one reader only. Closing it, or dropping the last reference to it, ends it.
     """
 
@@ -174,18 +174,17 @@ class Subscription:
         if leave is not None:
             leave()
 
-    def drain(self) -> list[Event]:
-        """All events that wait, without waiting for one."""
-        events: list[Event] = [Gap(self._gap)] if self._gap else []
-        events.extend(self._waiting.values())
-        self._gap = 0
-        self._waiting.clear()
-        return events
+    def poll(self) -> Event | None:
+        """The next event if one waits."""
+        if self._gap:
+            missed, self._gap = self._gap, 0
+            return Gap(missed)
+        return self._waiting.popitem(last=False)[1] if self._waiting else None
 
     async def take(self) -> list[Event]:
         """Wait for events and return all of them; empty means the end."""
         await self._ready()
-        events = self.drain()
+        events: list[Event] = list(iter(self.poll, None))
         if not events and self._error is not None:
             raise self._error
         return events
@@ -195,11 +194,9 @@ class Subscription:
 
     async def __anext__(self) -> Event:
         await self._ready()
-        if self._gap:
-            missed, self._gap = self._gap, 0
-            return Gap(missed)
-        if self._waiting:
-            return self._waiting.popitem(last=False)[1]
+        event = self.poll()
+        if event is not None:
+            return event
         if self._error is not None:
             raise self._error
         raise StopAsyncIteration

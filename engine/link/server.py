@@ -1,0 +1,520 @@
+"""The engine's end of the socket.
+
+One protocol object per connection, no task unless a verb needs one: a data-plane call that
+answers at once or with a Future costs a decode, the call and an encode. Everything a connection
+can make the server hold is bounded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import os
+import socket
+import struct
+import typing
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping
+from functools import cache, partial
+from pathlib import Path
+from types import GenericAlias
+from typing import Any, Final, Protocol, TypeAlias, cast
+
+import msgspec
+
+from ..actions import ACTIONS, Action
+from ..dispatch import Receipt, defect
+from ..errors import Busy, Denied, InvalidInput, SwarmDeckError, Unavailable
+from ..events import EventBus, Subscription
+from ..model import OPERATOR, Principal, printable
+from . import protocol
+from .protocol import (
+    Accepted,
+    Advanced,
+    Call,
+    Cancel,
+    Dispatch,
+    Failure,
+    Greeting,
+    Happened,
+    Hello,
+    Message,
+    Notice,
+    Publish,
+    Request,
+    Result,
+    Watch,
+)
+
+MAX_CONNECTIONS: Final = 1024
+CLOSE_S: Final = 2.0  # how long closing waits for clients to read their last words
+
+Verb: TypeAlias = Callable[..., Any]
+
+log = logging.getLogger(__name__)
+
+
+class Backend(Protocol):
+    """What the server serves. All of it is called on the server's loop."""
+
+    @property
+    def bus(self) -> EventBus: ...
+
+    @property
+    def verbs(self) -> Mapping[str, Verb]:
+        """Data-plane calls `verb(principal, environment, *args)` by name. A verb answers with a
+        value, a Future or a coroutine. Arguments are checked against its annotations, which
+        must therefore resolve at run time; answers are msgpack builtins."""
+        ...
+
+    def greeting(self) -> Greeting:
+        """Who serves: release, pid and data directory."""
+        ...
+
+    def authenticate(self, agent: str, token: str) -> Principal:
+        """The agent with this id and token. Raises Denied."""
+        ...
+
+    def resolve(self, actor: str) -> Principal:
+        """`operator` or an agent id as it is now. Raises NotFound or Denied."""
+        ...
+
+    def dispatch(self, action: Action, principal: Principal) -> Receipt: ...
+
+    async def publish(self, channel: str, body: Any, principal: Principal) -> int: ...  # noqa: ANN401
+
+    def check_channel(self, channel: str, principal: Principal) -> None:
+        """Raises Denied when this principal may not listen there."""
+        ...
+
+
+class LinkServer:
+    """Serves a backend on a unix socket. Use it as an async context manager."""
+
+    def __init__(
+        self,
+        path: Path,
+        backend: Backend,
+        *,
+        on_agent_connected: Callable[[str], None] = lambda _: None,
+        on_agent_lost: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """`path` must be free and in a private directory. The callbacks hear of an agent's
+        first connection and of the loss of its last."""
+        self.backend = backend
+        self.verbs = {name: _Verb(name, verb) for name, verb in backend.verbs.items()}
+        self._path = path
+        self._on_agent_connected = on_agent_connected
+        self._on_agent_lost = on_agent_lost
+        self._connections: set[_Connection] = set()
+        self._agents: dict[str, set[_Connection]] = {}
+        self._group = asyncio.TaskGroup()
+        self._empty = asyncio.Event()
+        self._server: asyncio.Server | None = None
+
+    @property
+    def agents(self) -> frozenset[str]:
+        """Ids of the agents that are connected."""
+        return frozenset(self._agents)
+
+    async def __aenter__(self) -> LinkServer:
+        listener = socket.socket(socket.AF_UNIX)
+        try:
+            listener.bind(str(self._path))
+            self._path.chmod(0o600)
+            loop = asyncio.get_running_loop()
+            self._server = await loop.create_unix_server(partial(_Connection, self), sock=listener)
+        except OSError as error:
+            listener.close()
+            raise Unavailable(f"cannot serve on {self._path}: {error.strerror}") from error
+        await self._group.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._server is not None:
+            self._server.close()
+            await self._close_connections()
+            await self._server.wait_closed()
+            self._path.unlink(missing_ok=True)
+        await self._group.__aexit__(None, None, None)
+
+    def notify(self, agent: str, word: str) -> int:
+        """Say a word, such as `stop`, to an agent; returns how many connections heard it."""
+        heard = self._agents.get(agent, set())
+        for connection in heard:
+            connection.send(Notice(word))
+        return len(heard)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run a verb that needs a task. `work` raises nothing."""
+        return self._group.create_task(work)
+
+    def opened(self, connection: _Connection) -> None:
+        if len(self._connections) >= MAX_CONNECTIONS:
+            raise Busy(f"{MAX_CONNECTIONS} connections are open", hint="close one and try again")
+        self._connections.add(connection)
+        self._empty.clear()
+
+    def joined(self, agent: str, connection: _Connection) -> None:
+        connections = self._agents.setdefault(agent, set())
+        connections.add(connection)
+        if len(connections) == 1:
+            self._on_agent_connected(agent)
+
+    def lost(self, agent: str | None, connection: _Connection) -> None:
+        self._connections.discard(connection)
+        if not self._connections:
+            self._empty.set()
+        connections = self._agents.get(agent or "", set())
+        if connection in connections:
+            connections.remove(connection)
+            if not connections:
+                del self._agents[agent or ""]
+                self._on_agent_lost(agent or "")
+
+    async def _close_connections(self) -> None:
+        for connection in tuple(self._connections):
+            connection.farewell()
+        if self._connections:
+            try:
+                await asyncio.wait_for(self._empty.wait(), CLOSE_S)
+            except TimeoutError:
+                log.warning("closing: %d clients did not read", len(self._connections))
+        for connection in tuple(self._connections):
+            connection.abort()
+        if self._connections:
+            await self._empty.wait()
+
+
+class _Verb:
+    """A data-plane call and the types of its arguments."""
+
+    __slots__ = ("_arguments", "_function", "_name")
+
+    def __init__(self, name: str, function: Verb) -> None:
+        self._name = name
+        self._function = function
+        hints = typing.get_type_hints(function)
+        wanted = list(inspect.signature(function).parameters.values())[2:]
+        types = tuple(hints.get(each.name, Any) for each in wanted)
+        self._arguments = GenericAlias(tuple, types)
+        msgspec.convert([], GenericAlias(list, self._arguments))  # refuses what it cannot check
+
+    def __call__(self, principal: Principal, environment: str, args: list[Any]) -> Any:  # noqa: ANN401
+        try:
+            checked = msgspec.convert(args, self._arguments)
+        except msgspec.ValidationError as error:
+            raise InvalidInput(f"{self._name}: {error}") from error
+        return self._function(principal, environment, *checked)
+
+
+class _Connection(asyncio.Protocol):
+    """One client. It is somebody only after its Hello was accepted."""
+
+    def __init__(self, server: LinkServer) -> None:
+        self._server = server
+        self._backend = server.backend
+        self._verbs = server.verbs
+        self._loop = asyncio.get_running_loop()
+        self._reader = protocol.FrameReader()
+        self._bodies: deque[bytes] = deque()
+        self._paused = False
+        self._agent: str | None = None
+        self._welcome = False
+        self._requests: dict[int, Callable[[], object]] = {}
+        self._receipts: dict[int, Receipt] = {}
+        self._watches: dict[int, Subscription] = {}
+        self._events_due = False
+        self._closing = False
+        self._handlers: dict[type[Message], Callable[[Any], None]] = {
+            Call: self._call,
+            Dispatch: self._dispatch,
+            Watch: self._watch,
+            Publish: self._publish,
+            Cancel: self._cancel,
+        }
+
+    # --- what the transport says ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are of no common class
+        self._writer = protocol.FrameWriter(self._transport)
+        self._transport.set_write_buffer_limits(high=protocol.WRITE_BYTES)
+        self._patience = self._loop.call_later(protocol.HELLO_S, self._refuse, _SILENT)
+        try:
+            self._server.opened(self)
+            check_peer(peer_uid(self._transport.get_extra_info("socket")), os.getuid())
+        except SwarmDeckError as error:
+            self._refuse(error)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._bodies += self._reader.feed(data)
+        except InvalidInput as error:
+            self._serve()
+            self._refuse(error)
+        else:
+            self._serve()
+
+    def pause_writing(self) -> None:
+        # Who does not read its answers may ask nothing more.
+        self._paused = True
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        self._serve()
+        self._send_events()
+        if not self._paused and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._closing = True
+        self._patience.cancel()
+        self._bodies.clear()
+        requests, self._requests = self._requests, {}
+        for cancel in requests.values():
+            cancel()
+        # Accepted operations go on: their outcome does not depend on who watches.
+        self._receipts.clear()
+        self._watches.clear()
+        self._server.lost(self._agent, self)
+
+    # --- what the server says ---
+
+    def send(self, message: Message) -> None:
+        if not self._closing:
+            self._writer.put(protocol.frame(message))
+
+    def farewell(self) -> None:
+        """Deliver what is ready, then close."""
+        self._send_events()
+        self._writer.flush()
+        self._closing = True
+        self._transport.close()
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+    # --- requests ---
+
+    def _serve(self) -> None:
+        bodies = self._bodies
+        while bodies and not self._paused and not self._closing:
+            try:
+                request = protocol.decode_request(bodies.popleft())
+            except protocol.UNDECODABLE as error:
+                self._refuse(InvalidInput(f"not a message of this protocol: {error}"))
+            else:
+                self._handle(request)
+
+    def _handle(self, request: Request) -> None:
+        if isinstance(request, Hello) or not self._welcome:
+            self._greet(request)
+            return
+        try:
+            self._handlers[type(request)](request)
+        except SwarmDeckError as error:
+            self._fail(request.id, error)
+        except Exception as error:  # noqa: BLE001 - the data plane's border, as in the dispatcher
+            self._fail(request.id, defect(str(getattr(request, "verb", "request")), error))
+
+    def _greet(self, hello: Request) -> None:
+        try:
+            if not isinstance(hello, Hello) or self._welcome:
+                raise InvalidInput("the first message is a hello, and only the first")
+            if hello.version != protocol.VERSION:
+                raise Unavailable(
+                    f"the engine speaks version {protocol.VERSION}, not {hello.version}",
+                    hint="use the same release on both sides",
+                )
+            if hello.agent is not None:
+                self._backend.authenticate(hello.agent, hello.token or "")
+        except SwarmDeckError as error:
+            self._refuse(error)
+            return
+        self._welcome = True
+        self._patience.cancel()
+        self.send(self._backend.greeting())
+        if hello.agent is not None:
+            self._agent = hello.agent
+            self._server.joined(hello.agent, self)
+
+    def _call(self, call: Call) -> None:
+        self._check_room(call.id)
+        verb = self._verbs.get(call.verb)
+        if verb is None:
+            raise InvalidInput(f"unknown call {printable(call.verb)}")
+        answer = verb(self._principal(call.actor), call.environment, call.args)
+        self._answer(call.id, answer, call.verb)
+
+    def _answer(self, ident: int, answer: Any, what: str) -> None:  # noqa: ANN401 - anything
+        if not asyncio.isfuture(answer):
+            if not inspect.iscoroutine(answer):
+                self._succeed(ident, answer)
+                return
+            answer = self._server.spawn(answer)
+        if answer.done():
+            self._settle(ident, answer, what)
+        else:
+            self._requests[ident] = answer.cancel
+            answer.add_done_callback(partial(self._answered, ident, what))
+
+    def _answered(self, ident: int, what: str, future: asyncio.Future[Any]) -> None:
+        if self._requests.pop(ident, None) is not None:
+            self._settle(ident, future, what)
+        elif not future.cancelled():
+            future.exception()  # nobody waits for it any more
+
+    def _settle(self, ident: int, future: asyncio.Future[Any], what: str) -> None:
+        if future.cancelled():
+            self._fail(ident, Unavailable(f"{what} was given up", hint="the engine is closing"))
+            return
+        error = future.exception()
+        if error is None:
+            self._succeed(ident, future.result())
+        elif isinstance(error, SwarmDeckError):
+            self._fail(ident, error)
+        elif isinstance(error, Exception):
+            self._fail(ident, defect(what, error))
+
+    def _dispatch(self, request: Dispatch) -> None:
+        self._check_room(request.id)
+        try:
+            action = _decode_action(request.action)
+        except protocol.UNDECODABLE as error:
+            raise InvalidInput(f"not an action: {error}") from error
+        receipt = self._backend.dispatch(action, self._principal(self._agent or OPERATOR))
+        self._receipts[request.id] = receipt
+        self.send(Accepted(request.id, receipt.operation))
+        receipt.listen(partial(self._moved, request.id))
+
+    def _moved(self, ident: int, receipt: Receipt) -> None:
+        if ident not in self._receipts:
+            return
+        if not receipt.done:
+            if not self._paused:  # a later step says more
+                self.send(Advanced(ident, receipt.fraction, receipt.text))
+            return
+        del self._receipts[ident]
+        if receipt.error is None:
+            self._succeed(ident, receipt.result)
+        else:
+            self._fail(ident, receipt.error)
+
+    def _publish(self, request: Publish) -> None:
+        self._check_room(request.id)
+        principal = self._principal(self._agent or OPERATOR)
+        answer = self._backend.publish(request.channel, request.body, principal)
+        self._answer(request.id, answer, "publish")
+
+    def _watch(self, request: Watch) -> None:
+        self._check_room(request.id)
+        if request.channel is not None:
+            principal = self._principal(self._agent or OPERATOR)
+            self._backend.check_channel(request.channel, principal)
+        elif self._agent is not None:
+            raise Denied("events are for the operator", hint="agents listen to channels")
+        watch = self._backend.bus.subscribe(channel=request.channel, on_ready=self._events_ready)
+        self._watches[request.id] = watch
+        self._requests[request.id] = watch.close
+
+    def _cancel(self, request: Cancel) -> None:
+        self._watches.pop(request.id, None)
+        cancel = self._requests.pop(request.id, None)
+        receipt = self._receipts.get(request.id)
+        if cancel is not None:
+            cancel()
+        elif receipt is not None:
+            receipt.cancel()
+
+    def _check_room(self, ident: int) -> None:
+        if len(self._requests) + len(self._receipts) >= protocol.MAX_IN_FLIGHT:
+            raise Busy(
+                f"{protocol.MAX_IN_FLIGHT} requests of this connection wait",
+                hint="await some of them first",
+            )
+        if ident in self._requests or ident in self._receipts:
+            error = InvalidInput(f"request number {ident} is in use")
+            self._refuse(error)
+            raise error
+
+    def _principal(self, actor: str) -> Principal:
+        if self._agent is not None and actor != self._agent:
+            raise Denied(
+                f"agent {self._agent} cannot act as {printable(actor)}",
+                hint="an agent's connection acts as that agent only",
+            )
+        return self._backend.resolve(actor)
+
+    # --- answers ---
+
+    def _succeed(self, ident: int, value: object) -> None:
+        try:
+            self.send(Result(ident, value))
+        except InvalidInput as error:
+            self._fail(ident, error)
+
+    def _fail(self, ident: int, error: SwarmDeckError) -> None:
+        report = error.report()
+        try:
+            self.send(Failure(ident, report))
+        except InvalidInput:  # half characters in the text of an error we did not write
+            self.send(
+                Failure(ident, msgspec.structs.replace(report, message=ascii(report.message)))
+            )
+
+    def _refuse(self, error: SwarmDeckError) -> None:
+        """Say why, then close."""
+        if not self._closing:
+            self._fail(protocol.UNASKED, error)
+            self._writer.flush()
+            self._closing = True
+            self._transport.close()
+
+    # --- events ---
+
+    def _events_ready(self) -> None:
+        if not self._events_due and not self._paused:
+            self._events_due = True
+            self._loop.call_soon(self._send_events)
+
+    def _send_events(self) -> None:
+        self._events_due = False
+        for ident, watch in tuple(self._watches.items()):
+            while not self._paused and (event := watch.poll()) is not None:
+                try:
+                    self.send(Happened(ident, event))
+                except InvalidInput:
+                    log.warning("an event that cannot be sent was left out")
+            if watch.ended and not self._paused:
+                del self._watches[ident]
+                self._requests.pop(ident, None)
+                self._succeed(ident, None)
+
+
+_SILENT: Final = Unavailable("no hello came", hint="the client must speak first")
+
+
+def _decode_action(raw: msgspec.Raw) -> Action:
+    return _action_decoder().decode(raw)
+
+
+@cache
+def _action_decoder() -> msgspec.msgpack.Decoder[Action]:
+    return msgspec.msgpack.Decoder(typing.Union[tuple(spec.type for spec in ACTIONS.values())])  # noqa: UP007
+
+
+def peer_uid(peer: socket.socket) -> int:
+    """The user at the other end, as the kernel knows it."""
+    credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    uid: int = struct.unpack("3i", credentials)[1]
+    return uid
+
+
+def check_peer(uid: int, own: int) -> None:
+    """Only the same user and root may talk to an engine. Raises Denied."""
+    if uid not in {own, 0}:
+        raise Denied(f"uid {uid} may not use the engine of uid {own}")
