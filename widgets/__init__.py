@@ -5,7 +5,7 @@ from .cells import Line, Span, clean, fit, line, width_of
 from .chart import BrailleChart, Series, Threshold
 from .command import Candidate, CommandBar
 from .heat import HeatRow, HeatStrip
-from .line import LineWidget
+from .linewidget import LineWidget
 from .log import LogTail
 from .meter import Meter, MeterBar
 from .palette import Palette, load_palette

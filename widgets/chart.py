@@ -12,7 +12,7 @@ import msgspec
 
 from .cells import Cell, Line, Span, fit, width_of
 from .format import count
-from .line import Frame, LineWidget
+from .linewidget import Frame, LineWidget
 
 MOST_SERIES: Final = 3
 _DOTS: Final = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))

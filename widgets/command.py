@@ -10,7 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from .cells import Line, Span, clean, width_of
-from .line import LineWidget
+from .linewidget import LineWidget
 
 MOST_HISTORY: Final = 200
 MOST_CHARACTERS: Final = 4096

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from .cells import Line, Span, fit, width_of
-from .line import Frame, LineWidget
+from .linewidget import Frame, LineWidget
 from .states import STATE_MARKS, mark_of
 
 _MOST_LABEL: Final = 16

@@ -10,7 +10,7 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 
 from .cells import Line
-from .line import Frame, LineWidget
+from .linewidget import Frame, LineWidget
 
 
 class LogTail(LineWidget, can_focus=True):

@@ -9,12 +9,12 @@ import msgspec
 
 from ..engine.model import GIB, MIB
 from .cells import Line, Span, fit, line, width_of
-from .line import Frame, LineWidget
+from .linewidget import Frame, LineWidget
 
 _NUMBER: Final = 6
 _LEAST_BAR: Final = 8
 _MOST_LABEL: Final = 16
-_USED, _ALLOCATED, _PLAN, _FREE, _LIMIT = "█", "▒", "─", "·", "┃"
+_USED, _ALLOCATED, _PLAN, _TICK, _FREE = "█", "▒", "─", "┃", "·"
 
 
 class Meter(msgspec.Struct, frozen=True):
@@ -39,7 +39,8 @@ _MB: Final = _Unit("MB", MIB)
 
 class MeterBar(LineWidget):
     """A bar and three numbers a line: what is used `█`, what is allocated beyond that `▒`, what
-    is planned beyond that `─`, and the limit `┃`. Marks and numbers differ, not only colours."""
+    is planned beyond that `─` up to the tick `┃`, and how far the budget may grow `·`. An amount
+    used beyond what is allocated has a `!`. Marks and numbers differ, not only colours."""
 
     def __init__(
         self,
@@ -72,23 +73,31 @@ class MeterBar(LineWidget):
 
 
 def bar_spans(meter: Meter, width: int, scale: int) -> list[Span]:
-    """The bar of one budget over `width` cells that stand for `scale` bytes."""
-    if width <= 0 or scale <= 0:
+    """The bar of one budget over `width` cells that stand for `scale` bytes. The tick at the end
+    of the plan is always seen, also where more than the plan is allocated or used."""
+    if width <= 1 or scale <= 0:
         return []
-    used = _cells(meter.used, width, scale)
-    allocated = max(used, _cells(meter.allocated, width, scale))
-    plan = max(allocated, _cells(meter.plan, width, scale))
-    limit = max(plan, _cells(meter.limit, width, scale))
-    full = meter.used > max(meter.plan, meter.limit)
-    spans = [
-        (_USED * used, "bad" if full else meter.style),
-        (_ALLOCATED * (allocated - used), meter.style),
-        (_PLAN * (plan - allocated), "muted"),
-        (_FREE * (limit - plan), "border"),
-    ]
-    if limit < width:
-        return [*spans, (_LIMIT, "muted"), (" " * (width - limit - 1), "text")]
-    return spans
+    room = width - len(_TICK)
+    used = _cells(meter.used, room, scale)
+    allocated = max(used, _cells(meter.allocated, room, scale))
+    plan = _cells(meter.plan, room, scale)
+    end = max(allocated, plan, _cells(meter.limit, room, scale))
+    ends = (
+        (_USED, used, "bad" if meter.used > max(meter.plan, meter.limit) else meter.style),
+        (_ALLOCATED, allocated, meter.style),
+        (_PLAN, max(allocated, plan), "muted"),
+        (_FREE, end, "muted"),
+        (" ", room, "text"),
+    )
+    spans: list[Span] = []
+    x = 0
+    for glyph, stop, style in ends:
+        if x <= plan < stop:
+            spans += [(glyph * (plan - x), style), (_TICK, "title")]
+            x = plan
+        spans.append((glyph * (stop - x), style))
+        x = stop
+    return spans if plan < room else [*spans, (_TICK, "title")]
 
 
 def _cells(amount: int, width: int, scale: int) -> int:
@@ -124,8 +133,8 @@ def _meter_line(meter: Meter, label: int, bar: int, scale: int, unit: _Unit) -> 
 def _heading(label: int, bar: int, unit: _Unit) -> Line:
     names = "".join(fit(name, _NUMBER, "right") for name in ("used", "alloc", "plan"))
     legends = (
-        f"{_USED} used  {_ALLOCATED} allocated  {_PLAN} plan  {_FREE}{_LIMIT} limit",
-        f"{_USED} used {_ALLOCATED} alloc {_PLAN} plan {_LIMIT} limit",
+        f"{_USED} used  {_ALLOCATED} allocated  {_PLAN}{_TICK} plan  {_FREE} limit",
+        f"{_USED} used {_ALLOCATED} alloc {_TICK} plan {_FREE} limit",
     )
     legend = next((text for text in legends if len(text) <= bar), "")
     return line((" " * (label + 1) + fit(legend, bar) + names + f" {unit.name}", "muted"))

@@ -8,7 +8,7 @@ from typing import ClassVar, Final
 from ..engine.views import EngineView
 from .cells import Line, Span, fit, width_of
 from .format import age, count, size
-from .line import LineWidget
+from .linewidget import LineWidget
 
 # From here on the number is shown as a warning: what a person would notice or should look at.
 LAG_WARNING_MS: Final = 50.0

@@ -12,16 +12,16 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from .cells import Line, Span, fit
-from .line import Frame, LineWidget
+from .linewidget import Frame, LineWidget
 
 R = TypeVar("R")
 
 _GAP: Final = 2
-_GUTTER: Final = 2
+_GUTTER: Final = 3
 _LEAST: Final = 4
 # The bar on the cursor's row ends with the column that reaches this width: enough to carry the
 # eye, and moving it stays below 300 bytes on the widest terminal.
-_LIT_CELLS: Final = 48
+_LIT_CELLS: Final = 64
 # How far around the cursor its row is looked for before the whole table is.
 _NEAR: Final = 1_000
 _WHEEL_ROWS: Final = 3
@@ -235,7 +235,7 @@ class VirtualTable(LineWidget, Generic[R], can_focus=True):
         self._note = self._summary(len(self._columns) - len(shown))
         lines: list[Line] = [self._heading(shown)]
         if not self._items:
-            return [*lines, (), *(((f"  {text}", "muted"),) for text in self._empty.split("\n"))]
+            return [*lines, (), *(((f"   {text}", "muted"),) for text in self._empty.split("\n"))]
         end = min(self._top + self.page_rows, len(self._items))
         return lines + [self._line(index, shown) for index in range(self._top, end)]
 
@@ -262,7 +262,7 @@ class VirtualTable(LineWidget, Generic[R], can_focus=True):
         cursor = index == self._index
         marked = self._key(row) in self._marks
         lit = cursor and self.has_focus
-        gutter = ("▸" if cursor else " ") + ("•" if marked else " ")
+        gutter = ("▸" if cursor else " ") + ("• " if marked else "  ")
         spans = [(gutter, "cursor reverse" if lit else "selection" if marked else "muted")]
         x = _GUTTER
         for column, width in shown:

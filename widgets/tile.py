@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .line import LineWidget
+from .linewidget import LineWidget
 
 
 class Tile(LineWidget):
