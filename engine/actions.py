@@ -562,7 +562,14 @@ def check(wanted: Action) -> Action:
     try:
         return msgspec.convert(msgspec.to_builtins(wanted), type(wanted))
     except (msgspec.ValidationError, TypeError) as error:
-        raise InvalidInput(f"{spec_of(wanted).name}: {error}") from error
+        raise refused(spec_of(wanted), error) from error
+
+
+def refused(spec: ActionSpec, error: Exception) -> InvalidInput:
+    """The error for fields that do not fit an action."""
+    return InvalidInput(
+        f"{spec.name}: {error}", hint=f"see swarmdeck {spec.name.replace('.', ' ')} --help"
+    )
 
 
 def spec_of(wanted: Action) -> ActionSpec:

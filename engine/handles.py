@@ -81,8 +81,12 @@ class Memory:
         return version
 
     async def get(
-        self, key: str, default: Any = None, *, namespace: str = DEFAULT_NAMESPACE
-    ) -> Any:  # noqa: ANN401
+        self,
+        key: str,
+        default: Any = None,  # noqa: ANN401 - whatever the caller wants for a missing key
+        *,
+        namespace: str = DEFAULT_NAMESPACE,
+    ) -> Any:  # noqa: ANN401 - JSON types or bytes
         """The value of a key, or `default`."""
         found = await self._call("memory.get", self._actor, self._environment, namespace, key)
         return default if found is None else codec.decode(found[0], found[1])

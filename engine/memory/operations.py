@@ -99,7 +99,8 @@ class SetMany(MemoryOperation):
 
     @classmethod
     def apply(cls, tx: Transaction, operations: Sequence[Self]) -> list[Any]:
-        return [outcome for op in operations for outcome in super().apply(tx, [op])]
+        alone = super().apply
+        return [outcome for operation in operations for outcome in alone(tx, [operation])]
 
     def decide(self, tx: Transaction, staging: Staging) -> list[tuple[Place, Entry]]:
         try:

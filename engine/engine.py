@@ -1,0 +1,418 @@
+"""The engine as its users hold it: the same API in its own process and over its socket."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from . import actions, views
+from .actions import Action
+from .dispatch import Receipt
+from .errors import Unavailable
+from .events import Callback
+from .events import Subscription as EventSubscription
+from .handles import Memory, Queue
+from .model import OPERATOR, Environment, environment_of, parse_environment
+from .port import Port, Subscription
+
+if TYPE_CHECKING:
+    from .clock import Clock
+    from .settings import Settings
+
+Progress = Callable[[float, str], None]
+Named = views.AgentView | str
+Teams = list[views.TeamView]
+T = TypeVar("T")
+
+
+class Swarms:
+    """Swarms of agent processes. All calls act as the operator."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def create(
+        self,
+        environment: str,
+        *,
+        agents: int,
+        memory_bytes: int,
+        command: Sequence[str] | None = None,
+        name: str = "",
+    ) -> views.SwarmView:
+        """Start `agents` processes of `command` (None: the bundled worker) under a budget for
+        all of them together; 0 agents makes a swarm that others join. Raises InvalidInput,
+        OverBudget."""
+        wanted = actions.SwarmCreate(
+            environment=parse_environment(environment).value,
+            agents=agents,
+            memory_bytes=memory_bytes,
+            command=tuple(command or ()),
+            name=name,
+        )
+        return await self._engine.ask(wanted, views.SwarmView)
+
+    async def list(
+        self,
+        environment: str | None = None,
+        *,
+        all: bool = False,  # noqa: A002 - the flag's name
+    ) -> list[views.SwarmView]:
+        """The swarms that live, with `all` the terminated ones too."""
+        found: list[views.SwarmView] = await self._engine.run(
+            actions.SwarmList(environment=_place(environment), all=all)
+        )
+        return found
+
+    async def health(self, ident: str) -> views.HealthView:
+        """Whether a swarm is healthy, degraded or critical, and why. Raises NotFound."""
+        return await self._engine.ask(actions.SwarmHealth(id=ident), views.HealthView)
+
+    async def scale(self, ident: str, *, agents: int, memory_bytes: int) -> views.SwarmView:
+        """Change how many agents a swarm has and its memory. Raises NotFound, OverBudget."""
+        wanted = actions.SwarmScale(id=ident, agents=agents, memory_bytes=memory_bytes)
+        return await self._engine.ask(wanted, views.SwarmView)
+
+    async def terminate(
+        self, ident: str, *, force: bool = False, wait_s: float = 300
+    ) -> views.SwarmView:
+        """End a swarm: running work may finish for `wait_s`, or with `force` at once."""
+        wanted = actions.SwarmTerminate(id=ident, force=force, wait_s=wait_s)
+        return await self._engine.ask(wanted, views.SwarmView)
+
+
+class Agents:
+    """Agents and teams. All calls act as the operator."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def register(
+        self,
+        environment: str,
+        *,
+        name: str,
+        type: str = "agent",  # noqa: A002 - the field's name
+        swarm: str | None = None,
+        team: str | None = None,
+        capabilities: Sequence[str] = (),
+        role: str = "agent",
+    ) -> views.AgentView:
+        """Register an agent that has no process of ours. Raises NotFound for an unknown swarm or
+        team, InvalidInput for a name that is not allowed."""
+        wanted = actions.AgentRegister(
+            environment=parse_environment(environment).value,
+            name=name,
+            type=type,
+            swarm=swarm,
+            team=team,
+            capabilities=tuple(capabilities),
+            role=role,  # type: ignore[arg-type]  # checked when it is dispatched
+        )
+        return await self._engine.ask(wanted, views.AgentView)
+
+    async def get(self, agent: Named) -> views.AgentView:
+        """One agent as it is now. Raises NotFound."""
+        return await self._engine.ask(actions.AgentShow(id=_ident(agent)), views.AgentView)
+
+    async def list(
+        self,
+        environment: str | None = None,
+        *,
+        swarm: str | None = None,
+        team: str | None = None,
+        type: str | None = None,  # noqa: A002 - the field's name
+        capability: str | None = None,
+    ) -> list[views.AgentView]:
+        """Agents that match all that is given."""
+        found: list[views.AgentView] = await self._engine.run(
+            actions.AgentList(
+                environment=_place(environment), swarm=swarm, team=team, type=type,
+                capability=capability,
+            )
+        )  # fmt: skip
+        return found
+
+    async def update(
+        self,
+        agent: Named,
+        *,
+        name: str | None = None,
+        type: str | None = None,  # noqa: A002 - the field's name
+        capabilities: Sequence[str] | None = None,
+        role: str | None = None,
+    ) -> views.AgentView:
+        """Change what is given, keep the rest. Raises NotFound."""
+        wanted = actions.AgentUpdate(
+            id=_ident(agent),
+            name=name,
+            type=type,
+            capabilities=None if capabilities is None else tuple(capabilities),
+            role=role,  # type: ignore[arg-type]  # checked when it is dispatched
+        )
+        return await self._engine.ask(wanted, views.AgentView)
+
+    async def unregister(self, agent: Named) -> None:
+        """Remove an agent; its leases are free at once, its records stay. Raises NotFound."""
+        await self._engine.run(actions.AgentUnregister(id=_ident(agent)))
+
+    async def create_team(
+        self, environment: str, *, name: str, leader: Named | None = None
+    ) -> views.TeamView:
+        """A team, whose members share team records. The leader joins it."""
+        wanted = actions.TeamCreate(
+            environment=parse_environment(environment).value,
+            name=name,
+            leader=None if leader is None else _ident(leader),
+        )
+        return await self._engine.ask(wanted, views.TeamView)
+
+    async def list_teams(self, environment: str | None = None) -> Teams:
+        found: Teams = await self._engine.run(
+            actions.TeamList(environment=_place(environment))
+        )
+        return found
+
+    async def add_to_team(self, agent: Named, team: str) -> views.TeamView:
+        """Raises NotFound."""
+        wanted = actions.TeamAdd(team=team, agent=_ident(agent))
+        return await self._engine.ask(wanted, views.TeamView)
+
+    async def remove_from_team(self, agent: Named, team: str) -> views.TeamView:
+        """Raises NotFound."""
+        wanted = actions.TeamRemove(team=team, agent=_ident(agent))
+        return await self._engine.ask(wanted, views.TeamView)
+
+
+class Acl:
+    """Explicit grants and denials over the level rules. All calls act as the operator."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def grant(
+        self,
+        agent: Named,
+        *,
+        resource: str = "memory",
+        level: str | int = "swarm",
+        actions: Sequence[str] = ("read",),
+        namespace: str = "default",
+        key_prefix: str = "",
+        expires_s: float = 86_400,
+        environment: str | None = None,
+    ) -> views.GrantView:
+        """Allow an agent more than its level rule does, for `expires_s` seconds."""
+        fields = _entry(agent, resource, level, actions, namespace, key_prefix, expires_s)
+        wanted = _convert("acl.grant", fields | {"environment": environment})
+        return await self._engine.ask(wanted, views.GrantView)
+
+    async def deny(
+        self,
+        agent: Named,
+        *,
+        resource: str = "memory",
+        level: str | int = "swarm",
+        actions: Sequence[str] = ("read",),
+        namespace: str = "default",
+        key_prefix: str = "",
+        expires_s: float = 86_400,
+        environment: str | None = None,
+    ) -> views.GrantView:
+        """Deny an agent what its level rule or a grant allows, for `expires_s` seconds."""
+        fields = _entry(agent, resource, level, actions, namespace, key_prefix, expires_s)
+        wanted = _convert("acl.deny", fields | {"environment": environment})
+        return await self._engine.ask(wanted, views.GrantView)
+
+    async def revoke(self, grant: views.GrantView | str) -> None:
+        """Take a grant or denial back. No read that begins after this returns is allowed by it."""
+        ident = grant if isinstance(grant, str) else grant.id
+        await self._engine.run(actions.AclRevoke(id=ident))
+
+    async def list(self, agent: Named | None = None) -> list[views.GrantView]:
+        """Entries in force."""
+        subject = None if agent is None else _ident(agent)
+        found: list[views.GrantView] = await self._engine.run(actions.AclList(subject=subject))
+        return found
+
+    async def explain(
+        self,
+        agent: Named,
+        right: str,
+        key: str,
+        *,
+        environment: str | None = None,
+        namespace: str = "default",
+    ) -> views.DecisionView:
+        """Whether an agent may read, write, delete or grant on a key, and the rule that decides.
+        `environment` None is the agent's own."""
+        subject = _ident(agent)
+        place = environment or environment_of(subject).value
+        fields = {
+            "subject": subject, "right": right, "environment": place, "key": key,
+            "namespace": namespace,
+        }  # fmt: skip
+        return await self._engine.ask(_convert("acl.explain", fields), views.DecisionView)
+
+    async def check(
+        self,
+        agent: Named,
+        right: str,
+        key: str,
+        *,
+        environment: str | None = None,
+        namespace: str = "default",
+    ) -> bool:
+        """`explain`, reduced to yes or no."""
+        found = await self.explain(agent, right, key, environment=environment, namespace=namespace)
+        return found.allowed
+
+
+class Views:
+    """Read models of one moment."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def overview(self) -> views.Overview:
+        """Host, environments, swarms, agents, queue and access under one sequence number."""
+        return await self._engine.ask(actions.Status(), views.Overview)
+
+
+class Engine:
+    """An engine in this process (`open_engine`) or in another (`connect`)."""
+
+    def __init__(self, port: Port, *, data: Path, attached: bool) -> None:
+        self.data = data
+        self.attached = attached
+        self.swarms = Swarms(self)
+        self.agents = Agents(self)
+        self.acl = Acl(self)
+        self.views = Views(self)
+        self._port = port
+
+    def memory(self, actor: Named, *, environment: str | None = None) -> Memory:
+        """The memory of an environment (by name: as the operator) or of an agent's environment
+        as that agent; `environment` lets an agent read another one. Raises InvalidInput."""
+        name = _ident(actor)
+        if name in Environment.__members__.values():
+            return Memory(self._port, OPERATOR, parse_environment(name).value)
+        home = environment_of(name)
+        place = home if environment is None else parse_environment(environment)
+        return Memory(self._port, name, place.value)
+
+    def queue(self, environment: str, *, as_: Named | None = None) -> Queue:
+        """The queue of an environment, as the operator or as an agent. Raises InvalidInput."""
+        actor = OPERATOR if as_ is None else _ident(as_)
+        return Queue(self._port, actor, parse_environment(environment).value)
+
+    async def dispatch(self, action: Action) -> Receipt:
+        """Hand over an action. Await the receipt for its result, or follow its progress."""
+        return await self._port.dispatch(action)
+
+    async def run(self, action: Action, on_progress: Progress | None = None) -> Any:  # noqa: ANN401
+        """Dispatch an action and wait for its result. A caller that is cancelled cancels it."""
+        receipt = await self._port.dispatch(action)
+        if on_progress is not None:
+            receipt.listen(lambda r: None if r.done else on_progress(r.fraction, r.text))
+        try:
+            return await receipt
+        except BaseException:
+            receipt.cancel()
+            raise
+
+    async def ask(self, action: Action, kind: type[T]) -> T:
+        """`run` for callers that want the type of the result known."""
+        result: T = await self.run(action)
+        return result
+
+    async def publish(self, channel: str, body: Any) -> int:  # noqa: ANN401 - JSON types and bytes
+        """Send to everyone who listens on a channel now; how many that were. Nothing is kept."""
+        return await self._port.publish(channel, body)
+
+    async def subscribe(self, channel: str, callback: Callback) -> Subscription:
+        """Call `callback(body)` for each message published on a channel, until it is closed."""
+        return await self._port.subscribe(channel, callback)
+
+    def events(self) -> EventSubscription:
+        """What happens from now on. A slow reader is told how much it has missed."""
+        return self._port.events()
+
+
+@asynccontextmanager
+async def open_engine(
+    path: str | os.PathLike[str],
+    *,
+    settings: Settings | None = None,
+    transient: bool = False,
+    headless: bool = False,
+    clock: Clock | None = None,
+) -> AsyncIterator[Engine]:
+    """Own a data directory and run its engine in the caller's loop.
+
+    The directory is made if it is missing. `transient` is for one command: no socket, no
+    supervision, nothing adopted or ended. On leaving, agents this engine has started are ended.
+    Raises EngineBusy when another process owns the directory, Corrupt for a damaged or newer one.
+    """
+    from .core import Core  # noqa: PLC0415 - attaching must not load the storage layer
+
+    async with Core.open(
+        Path(path), settings=settings, transient=transient, headless=headless, clock=clock
+    ) as core:
+        yield Engine(core, data=Path(path), attached=False)
+
+
+@asynccontextmanager
+async def connect(
+    path: str | os.PathLike[str], *, agent: str | None = None, token: str | None = None
+) -> AsyncIterator[Engine]:
+    """Attach to the engine that owns a data directory, as the operator or, with its id and
+    token, as an agent. Raises Unavailable when nobody owns it, Denied for a wrong token."""
+    from .link.client import LinkPort  # noqa: PLC0415 - opening in-process does not need it
+    from .lock import find_socket  # noqa: PLC0415
+
+    socket = find_socket(Path(path))
+    if socket is None:
+        raise Unavailable(f"no engine owns {path}", hint="start one with swarmdeck serve")
+    port = await LinkPort.open(socket, agent=agent, token=token)
+    try:
+        yield Engine(port, data=Path(path), attached=True)
+    finally:
+        await port.close()
+
+
+def _ident(agent: Named) -> str:
+    return agent if isinstance(agent, str) else agent.id
+
+
+def _place(environment: str | None) -> actions.Environment | None:
+    return None if environment is None else parse_environment(environment).value
+
+
+def _entry(
+    agent: Named,
+    resource: str,
+    level: str | int,
+    rights: Sequence[str],
+    namespace: str,
+    key_prefix: str,
+    expires_s: float,
+) -> dict[str, Any]:
+    return {
+        "subject": _ident(agent), "resource": resource, "level": level, "actions": list(rights),
+        "namespace": namespace, "key_prefix": key_prefix, "expires_s": expires_s,
+    }  # fmt: skip
+
+
+def _convert(name: str, fields: Mapping[str, Any]) -> Action:
+    """An action from loose values. Raises InvalidInput."""
+    spec = actions.named(name)
+    try:
+        return msgspec.convert({"do": name, **fields}, spec.type)
+    except msgspec.ValidationError as error:
+        raise actions.refused(spec, error) from error
