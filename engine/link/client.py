@@ -21,7 +21,6 @@ from . import protocol
 from .protocol import (
     Accepted,
     Advanced,
-    Call,
     Cancel,
     Dispatch,
     Failure,
@@ -97,7 +96,9 @@ class LinkPort:
     def call(self, verb: str, actor: str, environment: str, *args: object) -> asyncio.Future[Any]:
         """A data-plane call. Cancelling the future withdraws the call. Raises InvalidInput at
         once when the arguments cannot cross."""
-        return self._link.request(lambda ident: Call(ident, verb, actor, environment, list(args)))
+        ident = self._link.number()
+        parts = protocol.call_frame(ident, verb, actor, environment, args)
+        return self._link.request(ident, parts)
 
     def events(self) -> Subscription:
         """All events from now on. Only for the operator."""
@@ -105,7 +106,9 @@ class LinkPort:
 
     async def publish(self, channel: str, body: Any) -> int:  # noqa: ANN401 - JSON types and bytes
         """Send to all who listen on a channel; returns how many were reached."""
-        reached: int = await self._link.request(lambda ident: Publish(ident, channel, body))
+        ident = self._link.number()
+        parts = protocol.frame(Publish(ident, channel, body))
+        reached: int = await self._link.request(ident, parts)
         return reached
 
     async def subscribe(self, channel: str, callback: Callback) -> Listener:
@@ -125,24 +128,6 @@ class LinkPort:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
-
-
-class _Answer(asyncio.Future[Any]):
-    """The future of a request. Cancelling it tells the server, so that nothing is served to a
-    caller who left."""
-
-    def __init__(
-        self, give_up: Callable[[int], None], ident: int, loop: asyncio.AbstractEventLoop
-    ) -> None:
-        super().__init__(loop=loop)
-        self._give_up = give_up
-        self._ident = ident
-
-    def cancel(self, msg: Any = None) -> bool:  # noqa: ANN401 - as asyncio has it
-        cancelled = super().cancel(msg)
-        if cancelled:
-            self._give_up(self._ident)
-        return cancelled
 
 
 class _Link(asyncio.Protocol):
@@ -202,29 +187,34 @@ class _Link(asyncio.Protocol):
         self._writer.put(protocol.frame(hello))
         return await self._greeting
 
-    def request(self, make: Callable[[int], Message]) -> asyncio.Future[Any]:
-        self._check_open()
-        self._last = ident = self._last + 1
-        parts = protocol.frame(make(ident))
+    def number(self) -> int:
+        """For the next request. Raises Unavailable when the connection is gone."""
+        if self.error is not None:
+            raise _copy(self.error)
+        self._last += 1
+        return self._last
+
+    def request(self, ident: int, parts: tuple[bytes, bytes]) -> asyncio.Future[Any]:
         if len(self._answers) < WINDOW:
             self._writer.put(parts)
         elif len(self._waiting) < MAX_WAITING:
             self._waiting.append((ident, parts))
         else:
             raise Busy(f"{MAX_WAITING} calls wait to be sent", hint="await some of them first")
-        answer = self._answers[ident] = _Answer(self._given_up, ident, self._loop)
+        answer = self._answers[ident] = self._loop.create_future()
+        answer.add_done_callback(partial(self._settled, ident))
         return answer
 
     async def dispatch(self, action: Action) -> Receipt:
-        body = msgspec.Raw(_encode_action(action))
-        answer = self.request(lambda ident: Dispatch(ident, body))
-        self._accepting[self._last] = spec_of(action)
+        ident = self.number()
+        parts = protocol.frame(Dispatch(ident, msgspec.Raw(_encode_action(action))))
+        answer = self.request(ident, parts)
+        self._accepting[ident] = spec_of(action)
         receipt: Receipt = await answer
         return receipt
 
     def watch(self, channel: str | None) -> Subscription:
-        self._check_open()
-        self._last = ident = self._last + 1
+        ident = self.number()
         self._writer.put(protocol.frame(Watch(ident, channel)))
         watch = Subscription(on_close=partial(self._unwatch, ident))
         self._watches[ident] = watch
@@ -244,19 +234,17 @@ class _Link(asyncio.Protocol):
             finally:
                 self._transport.abort()
 
-    def _check_open(self) -> None:
-        if self.error is not None:
-            raise type(self.error)(self.error.message, hint=self.error.hint)
-
     def _tell(self, message: Message) -> None:
         if self.error is None:
             self._writer.put(protocol.frame(message))
 
-    def _given_up(self, ident: int) -> None:
-        # An action that was sent goes on: who stops waiting cancels nothing.
-        if self._answers.pop(ident, None) is not None and ident not in self._accepting:
+    def _settled(self, ident: int, answer: asyncio.Future[Any]) -> None:
+        """Tell the server of a caller who left, so that nothing is served to him."""
+        if not answer.cancelled() or self._answers.pop(ident, None) is None:
+            return
+        # An action goes on: who stops waiting for it cancels nothing.
+        if self._accepting.pop(ident, None) is None:
             self._tell(Cancel(ident))
-        self._accepting.pop(ident, None)
         self._send_next()
 
     def _unwatch(self, ident: int) -> None:

@@ -23,6 +23,7 @@ WRITE_BYTES: Final = 1 << 20  # what waits unwritten before the other side is ma
 UNASKED: Final = 0  # the request number of a failure that answers no request
 
 _PREFIX_BYTES: Final = 4
+_CALL: Final = 1
 
 
 class Message(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -37,14 +38,15 @@ class Hello(Message, frozen=True, tag=0):
     token: str | None = None
 
 
-class Call(Message, frozen=True, tag=1):
-    """A data-plane call. Answered by Result or Failure."""
+class Call(Message, frozen=True, tag=_CALL):
+    """A data-plane call. Answered by Result or Failure. `args` is an array, read only when it is
+    known which types the verb wants."""
 
     id: int
     verb: str
     actor: str
     environment: str
-    args: list[Any]
+    args: msgspec.Raw
 
 
 class Dispatch(Message, frozen=True, tag=2):
@@ -134,7 +136,7 @@ UNDECODABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError)
 UNENCODABLE: Final = (TypeError, OverflowError, ValueError, RecursionError)
 
 
-def frame(message: Message) -> tuple[bytes, bytes]:
+def frame(message: Message | tuple[object, ...]) -> tuple[bytes, bytes]:
     """A message as length and body. Raises InvalidInput when it cannot cross."""
     try:
         body = encode(message)
@@ -144,6 +146,13 @@ def frame(message: Message) -> tuple[bytes, bytes]:
     if size > MAX_FRAME_BYTES:
         raise too_large(size)
     return size.to_bytes(_PREFIX_BYTES, "big"), body
+
+
+def call_frame(
+    ident: int, verb: str, actor: str, environment: str, args: tuple[object, ...]
+) -> tuple[bytes, bytes]:
+    """The frame of a Call, made in one step."""
+    return frame((_CALL, ident, verb, actor, environment, args))
 
 
 def too_large(size: int) -> InvalidInput:

@@ -50,6 +50,8 @@ from .protocol import (
 MAX_CONNECTIONS: Final = 1024
 CLOSE_S: Final = 2.0  # how long closing waits for clients to read their last words
 
+_PLAIN: Final = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict})
+
 Verb: TypeAlias = Callable[..., Any]
 
 log = logging.getLogger(__name__)
@@ -190,7 +192,7 @@ class LinkServer:
 class _Verb:
     """A data-plane call and the types of its arguments."""
 
-    __slots__ = ("_arguments", "_function", "_name")
+    __slots__ = ("_decode", "_function", "_name")
 
     def __init__(self, name: str, function: Verb) -> None:
         self._name = name
@@ -198,13 +200,14 @@ class _Verb:
         hints = typing.get_type_hints(function)
         wanted = list(inspect.signature(function).parameters.values())[2:]
         types = tuple(hints.get(each.name, Any) for each in wanted)
-        self._arguments = GenericAlias(tuple, types)
-        msgspec.convert([], GenericAlias(list, self._arguments))  # refuses what it cannot check
+        self._decode: Callable[[msgspec.Raw], tuple[Any, ...]] = msgspec.msgpack.Decoder(
+            GenericAlias(tuple, types)
+        ).decode
 
-    def __call__(self, principal: Principal, environment: str, args: list[Any]) -> Any:  # noqa: ANN401
+    def __call__(self, principal: Principal, environment: str, args: msgspec.Raw) -> Any:  # noqa: ANN401
         try:
-            checked = msgspec.convert(args, self._arguments)
-        except msgspec.ValidationError as error:
+            checked = self._decode(args)
+        except protocol.UNDECODABLE as error:
             raise InvalidInput(f"{self._name}: {error}") from error
         return self._function(principal, environment, *checked)
 
@@ -351,12 +354,14 @@ class _Connection(asyncio.Protocol):
         self._answer(call.id, answer, call.verb)
 
     def _answer(self, ident: int, answer: Any, what: str) -> None:  # noqa: ANN401 - anything
-        if not asyncio.isfuture(answer):
-            if not inspect.iscoroutine(answer):
-                self._succeed(ident, answer)
-                return
+        if type(answer) in _PLAIN:  # most answers; asking each what it is not costs more
+            self._succeed(ident, answer)
+            return
+        if inspect.iscoroutine(answer):
             answer = self._server.spawn(answer)
-        if answer.done():
+        if not asyncio.isfuture(answer):
+            self._succeed(ident, answer)
+        elif answer.done():
             self._settle(ident, answer, what)
         else:
             self._requests[ident] = answer.cancel
