@@ -89,8 +89,8 @@ class LinkPort:
         await self._link.ended.wait()
 
     async def dispatch(self, action: Action) -> Receipt:
-        """Ask for an action; returns once the engine accepted it. Cancelling the receipt
-        cancels the operation there, losing the connection does not."""
+        """Ask for an action; returns once the engine accepted it. Cancelling this call or the
+        receipt cancels the operation there, losing the connection does not."""
         return await self._link.dispatch(action)
 
     def call(self, verb: str, actor: str, environment: str, *args: object) -> asyncio.Future[Any]:
@@ -239,13 +239,11 @@ class _Link(asyncio.Protocol):
             self._writer.put(protocol.frame(message))
 
     def _settled(self, ident: int, answer: asyncio.Future[Any]) -> None:
-        """Tell the server of a caller who left, so that nothing is served to him."""
-        if not answer.cancelled() or self._answers.pop(ident, None) is None:
-            return
-        # An action goes on: who stops waiting for it cancels nothing.
-        if self._accepting.pop(ident, None) is None:
+        """Tell the server of a caller who left, so that nothing is served or begun for him."""
+        if answer.cancelled() and self._answers.pop(ident, None) is not None:
+            self._accepting.pop(ident, None)
             self._tell(Cancel(ident))
-        self._send_next()
+            self._send_next()
 
     def _unwatch(self, ident: int) -> None:
         if self._watches.pop(ident, None) is not None:
