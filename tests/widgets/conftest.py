@@ -24,7 +24,9 @@ PATIENCE_S = 20.0
 class Terminal:
     """A child on a pty of its own, its output counted and shown on an emulated screen."""
 
-    def __init__(self, script: Path, arguments: list[str], size: tuple[int, int]) -> None:
+    def __init__(
+        self, script: Path, arguments: list[str], size: tuple[int, int], **environment: str
+    ) -> None:
         width, height = size
         self.screen = pyte.Screen(width, height)
         self._stream = pyte.ByteStream(self.screen)
@@ -37,7 +39,7 @@ class Terminal:
             stdout=slave,
             stderr=slave,
             start_new_session=True,
-            env={**_environment(), "TERM": "xterm-256color"},
+            env={**_environment(), "TERM": "xterm-256color", **environment},
         )
         os.close(slave)
 
@@ -88,8 +90,12 @@ def terminal() -> Iterator[Callable[..., Terminal]]:
     """Start a script of this folder in a terminal: `terminal("name.py", *arguments, size=…)`."""
     opened: list[Terminal] = []
 
-    def start(script: str, *arguments: str, size: tuple[int, int] = (120, 30)) -> Terminal:
-        opened.append(Terminal(Path(__file__).parent / script, list(arguments), size))
+    def start(
+        script: str, *arguments: str, size: tuple[int, int] = (120, 30), **environment: str
+    ) -> Terminal:
+        opened.append(
+            Terminal(Path(__file__).parent / script, list(arguments), size, **environment)
+        )
         return opened[-1]
 
     yield start

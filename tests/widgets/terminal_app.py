@@ -6,6 +6,8 @@ line, so that the test knows that all before it has been painted.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from textual.app import ComposeResult
 
 from swarmdeck.widgets import DeckApp, LineWidget, line
@@ -17,7 +19,7 @@ class Mark(LineWidget):
 
 
 class Driven(DeckApp):
-    BINDINGS = [("r", "again"), ("c", "change"), ("m", "mark")]
+    BINDINGS: ClassVar = [("r", "again"), ("c", "change"), ("m", "mark")]
     marks = 0
 
     def compose(self) -> ComposeResult:
