@@ -1,0 +1,145 @@
+"""Running one action: through the engine that owns the directory, else in one of our own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from ..actions import Action, Demo, Stop, spec_of
+from ..engine import Progress, connect, open_engine
+from ..errors import EngineBusy, Unavailable
+from ..text import safe_text
+from . import where
+from .options import Options
+from .signals import run_loop
+
+OWNER_WAIT_S: Final = 5.0
+_RETRY_S: Final = 0.05
+_STOP_WAIT_S: Final = 330.0  # the longest a swarm is given to finish, and some
+
+R = TypeVar("R")
+
+
+def perform(action: Action, options: Options) -> Any:  # noqa: ANN401 - the action's result
+    """The result of an action. Attaches to the owner of the directory; where none lives, opens
+    the directory for this one command. Raises Unavailable when the action needs an owner that
+    stays, EngineBusy when the directory stays locked without a socket for 5 s."""
+    where.log_to_stderr(options.log_level or "error")
+    data = where.data_directory(options)
+    deadline = time.monotonic() + OWNER_WAIT_S
+    while True:
+        try:
+            return _once(action, data, options)
+        except _Held as held:
+            if time.monotonic() > deadline:
+                raise held.busy from None
+        time.sleep(_RETRY_S)
+
+
+class _Held(Exception):
+    """Another process holds the directory and does not answer: it starts, ends, or is a command
+    like this one."""
+
+    def __init__(self, busy: EngineBusy) -> None:
+        super().__init__(busy.message)
+        self.busy = busy
+
+
+class _NoOwner(Exception):
+    """Nobody listens on the directory's socket."""
+
+
+def _once(action: Action, data: Path, options: Options) -> Any:  # noqa: ANN401 - the result
+    try:
+        return run_loop(_attached(action, data))
+    except _NoOwner:
+        pass
+    if isinstance(action, Stop) or spec_of(action).lasting:
+        raise _no_owner(action, data)
+    return run_loop(_embedded(action, data, options), fast=True)
+
+
+async def _attached(action: Action, data: Path) -> Any:  # noqa: ANN401 - the result
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            engine = await stack.enter_async_context(connect(data))
+        except Unavailable as error:
+            raise _NoOwner from error
+        result = await _with_progress(engine.run, action)
+    if isinstance(action, Stop):
+        await _gone(data)
+    return result
+
+
+async def _embedded(action: Action, data: Path, options: Options) -> Any:  # noqa: ANN401 - the result
+    async with contextlib.AsyncExitStack() as stack:
+        # The demo supervises agents, who need a socket; it ends them when it closes.
+        alone = not isinstance(action, Demo)
+        opening = open_engine(data, settings=where.load(options), transient=alone)
+        try:
+            engine = await stack.enter_async_context(opening)
+        except EngineBusy as busy:
+            raise _Held(busy) from busy
+        return await _with_progress(engine.run, action)
+
+
+def _no_owner(action: Action, data: Path) -> Exception:
+    """Why an action that needs an owner cannot run: there is none, or it does not answer yet."""
+    pid = _locking_pid(data)
+    if pid is not None:
+        return _Held(
+            EngineBusy(f"{data} is owned by process {pid}, which does not answer", pid=pid)
+        )
+    name = spec_of(action).name.replace(".", " ")
+    if isinstance(action, Stop):
+        return Unavailable(f"no engine owns {data}", hint="there is nothing to stop")
+    return Unavailable(
+        f"{name} starts what outlives this command, and no engine owns {data}",
+        hint="start one with `swarmdeck serve`, or open the console",
+    )
+
+
+def _locking_pid(data: Path) -> int | None:
+    """The living process that wrote its pid into the lock, without touching the lock."""
+    try:
+        pid = int((data / "run" / "engine.lock").read_text(encoding="ascii"))
+        os.kill(pid, 0)
+    except (OSError, ValueError):
+        return None
+    return pid
+
+
+async def _gone(data: Path) -> None:
+    """Wait until the owner that was told to stop has let the directory go."""
+    deadline = time.monotonic() + _STOP_WAIT_S
+    while (pid := _locking_pid(data)) is not None:
+        if time.monotonic() > deadline:
+            raise Unavailable(f"process {pid} was told to stop and has not ended yet")
+        await asyncio.sleep(_RETRY_S)
+
+
+# --- progress -------------------------------------------------------------------------------
+
+
+async def _with_progress(run: Callable[..., Awaitable[R]], action: Action) -> R:
+    if not sys.stderr.isatty():
+        return await run(action)
+    try:
+        return await run(action, on_progress=_progress_of(spec_of(action).name))
+    finally:
+        sys.stderr.write("\r\x1b[K")
+        sys.stderr.flush()
+
+
+def _progress_of(name: str) -> Progress:
+    def show(fraction: float, text: str) -> None:
+        sys.stderr.write(f"\r{name} {fraction:4.0%} {safe_text(text, 60)}\x1b[K")
+        sys.stderr.flush()
+
+    return show
