@@ -48,7 +48,8 @@ def build(spec: ActionSpec, values: Mapping[str, Any]) -> Action:
         wanted = " and ".join(_synopsis(parameter) for parameter in missing)
         raise InvalidInput(f"{_spoken(spec)} needs {wanted}", hint=f"usage: {usage_line(spec)}")
     for parameter in parameters(spec):
-        if parameter.min_length and len(values.get(parameter.field, ("",))) < parameter.min_length:
+        given = values.get(parameter.field, parameter.default)
+        if parameter.min_length and len(given) < parameter.min_length:
             raise InvalidInput(f"{parameter.label} needs at least {parameter.min_length}")
     return spec.type(**values)
 
@@ -80,7 +81,7 @@ def complete(text: str) -> list[Completion]:
     except (InvalidInput, ValueError):
         return []
     return [
-        Completion(word, help_, f"{head}{word}{'' if word.endswith('=') else ' '}")
+        Completion(word, help_, f"{head}{word} ")
         for word, help_ in candidates
         if word.startswith(last)
     ]

@@ -30,8 +30,8 @@ def perform(action: Action, options: Options) -> Any:  # noqa: ANN401 - the acti
     """The result of an action. Attaches to the owner of the directory; where none lives, opens
     the directory for this one command. Raises Unavailable when the action needs an owner that
     stays, EngineBusy when the directory stays locked without a socket for 5 s."""
-    where.log_to_stderr(options.log_level or "error")
     data = where.data_directory(options)
+    where.log_to_stderr(options.log_level or "error")
     deadline = time.monotonic() + OWNER_WAIT_S
     while True:
         try:
