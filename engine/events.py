@@ -126,7 +126,7 @@ class Subscription:
         limit: int = LIMIT,
         *,
         on_ready: Callable[[], None] | None = None,
-        on_close: Callable[[], None] | None = None,
+        on_close: Callable[[Subscription], None] | None = None,
     ) -> None:
         """`on_ready` is called when the first event begins to wait, `on_close` once."""
         self.missed = 0
@@ -172,7 +172,7 @@ class Subscription:
         self._gap = 0
         leave, self._on_close = self._on_close, None
         if leave is not None:
-            leave()
+            leave(self)
 
     def poll(self) -> Event | None:
         """The next event if one waits."""
@@ -261,7 +261,8 @@ class EventBus:
     ) -> Subscription:
         """All events from now on; with `channel` only what is published there."""
         if channel is None:
-            subscription = Subscription(limit, on_ready=on_ready)
+            leave: Callable[[Subscription], None] = self._watchers.discard
+            subscription = Subscription(limit, on_ready=on_ready, on_close=leave)
             self._watchers.add(subscription)
         else:
             leave = partial(self._leave, channel)
@@ -291,10 +292,11 @@ class EventBus:
         for listener in tuple(self._listeners):
             await listener.close()
 
-    def _leave(self, channel: str) -> None:
-        place = {each for each in self._channels.pop(channel, ()) if not each.ended}
-        if place:
-            self._channels[channel] = place
+    def _leave(self, channel: str, subscription: Subscription) -> None:
+        place = self._channels.get(channel, set())
+        place.discard(subscription)
+        if not place:
+            self._channels.pop(channel, None)
 
 
 Callback: TypeAlias = Callable[[Any], Awaitable[None] | None]

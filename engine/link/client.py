@@ -245,7 +245,7 @@ class _Link(asyncio.Protocol):
             self._tell(Cancel(ident))
             self._send_next()
 
-    def _unwatch(self, ident: int) -> None:
+    def _unwatch(self, ident: int, _: Subscription) -> None:
         if self._watches.pop(ident, None) is not None:
             self._tell(Cancel(ident))
 
