@@ -1,0 +1,410 @@
+"""What senders and holders do, as operations of the writer.
+
+Everything in `apply` runs on the writer's thread inside the transaction and decides from the
+rows alone. Everything in `committed` runs on the loop after the commit, in commit order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby, islice
+from typing import Any, Final, NamedTuple, Protocol, Self
+
+import msgspec
+
+from ..errors import Conflict, NotFound, SwarmDeckError
+from ..model import Principal
+from ..store.database import Operation, Transaction
+from . import statements as sql
+from .counters import Move
+from .lanes import Probe
+from .statements import DEAD, DELAYED, EXPIRED, LEASED, READY, STATES
+from .waiters import Waiter
+
+CLEARED_ROWS: Final = 100  # expired messages one step of a claim clears out of its way
+CLEARING_STEPS: Final = 4
+
+_to_json = msgspec.json.Encoder().encode
+
+
+class Writes(Protocol):
+    """Memory writes that go with an ack. What they look like is the store's own affair."""
+
+    def check_writes(self, writes: Iterable[Sequence[Any]], /) -> Sequence[Any]:
+        """The writes verified, before anything is queued. Raises InvalidInput."""
+        ...
+
+    def stage(
+        self,
+        tx: Transaction,
+        worker: Principal,
+        sender: Principal | None,
+        writes: Sequence[Any],
+        /,
+    ) -> Any:  # noqa: ANN401
+        """Write all of them, on the writer's thread, with the authority of both; or raise a
+        SwarmDeckError and write none. The answer goes to `committed`."""
+        ...
+
+    def committed(self, staged: Any, /) -> None:  # noqa: ANN401
+        """On the loop after the commit, in commit order."""
+        ...
+
+
+class Keeper(Protocol):
+    """What operations tell the queue after their commit, on the loop."""
+
+    prefix: str
+    writes: Writes
+
+    def sent(self, send: Send, *, created: bool) -> None: ...
+    def claimed(self, claim: Claim, taken: Taken) -> None: ...
+    def finished(self, ident: int) -> None: ...
+    def moved(self, moves: Iterable[Move]) -> None: ...
+    def due(self, deadline_us: int) -> None: ...
+
+
+class QueueOperation(Operation):
+    """`future` is answered with what `committed` returns."""
+
+    __slots__ = ("keeper",)
+    topic = "queue"
+    keeper: Keeper
+
+    @classmethod
+    def apply(cls, tx: Transaction, operations: Sequence[Self]) -> list[Any]:
+        return [operation.change(tx) for operation in operations]
+
+    def change(self, tx: Transaction) -> Any:  # noqa: ANN401 - each operation has its own
+        """The change of one operation: its outcome, or the error that fails it alone."""
+        raise NotImplementedError
+
+    def shown(self, ident: int) -> str:
+        """The id as people see it."""
+        return f"{self.keeper.prefix}_msg_{ident}"
+
+
+class Send(QueueOperation):
+    """Store a message. A key that is known stores nothing and answers with the first id."""
+
+    __slots__ = ("body", "deadline_us", "delay_us", "expires_us", "ident", "key", "kind",
+                 "max_attempts", "priority", "sender", "target")  # fmt: skip
+
+    ident: int
+    sender: str
+    kind: str
+    target: str
+    priority: int
+    delay_us: int
+    expires_us: int
+    key: str | None
+    max_attempts: int
+    body: bytes
+    deadline_us: int | None
+
+    @property
+    def state(self) -> int:
+        return DELAYED if self.delay_us else READY
+
+    @classmethod
+    def apply(cls, tx: Transaction, operations: Sequence[Self]) -> list[int]:
+        """The id each message has. What has no key needs no answer from the store, so that all
+        of it is one executemany."""
+        tx.executemany(sql.INSERT, [op.row(tx) for op in operations if op.key is None])
+        outcomes = [op.ident if op.key is None else op.change(tx) for op in operations]
+        for op, ident in zip(operations, outcomes, strict=True):
+            if ident == op.ident:
+                tx.audit(op.sender, "queue.send", op.shown(ident), detail=op.kind)
+        return outcomes
+
+    def row(self, tx: Transaction) -> tuple[object, ...]:
+        now_us = tx.now_us
+        due_us = now_us + self.delay_us if self.delay_us else None
+        expires_us = now_us + self.expires_us if self.expires_us else None
+        self.deadline_us = due_us or expires_us  # a message never expires before it is due
+        return (self.ident, tx.env, self.kind, self.target, self.priority, self.state,
+                self.max_attempts, self.sender, self.key, due_us, expires_us, now_us, now_us,
+                self.body)  # fmt: skip
+
+    def change(self, tx: Transaction) -> int:
+        if tx.execute(sql.INSERT_ONCE, self.row(tx)).rowcount:
+            return self.ident
+        row = tx.execute(sql.SELECT_BY_KEY, (tx.env, self.key)).fetchone()
+        assert row is not None, "a key in conflict has a row"
+        return int(row[0])
+
+    def committed(self, outcome: int) -> str:
+        self.keeper.sent(self, created=outcome == self.ident)
+        return self.shown(outcome)
+
+
+class Taken(NamedTuple):
+    """What a claim found. `exhausted`: it looked at all there was."""
+
+    rows: list[tuple[Any, ...]]
+    moves: list[Move]
+    exhausted: bool
+
+
+class Claim(QueueOperation):
+    """Lease the most urgent messages of some lanes. The answer goes to the waiter, not to
+    `future`: a claim that comes back empty may wait and try again."""
+
+    __slots__ = ("limit", "probes", "waiter")
+
+    def __init__(
+        self, keeper: Keeper, waiter: Waiter, probes: tuple[Probe, ...], limit: int
+    ) -> None:
+        self.keeper = keeper
+        self.waiter = waiter
+        self.probes = probes
+        self.limit = limit
+
+    @classmethod
+    def apply(cls, tx: Transaction, operations: Sequence[Self]) -> list[Taken]:
+        """Claims that look in the same lanes look once."""
+        outcomes: list[Taken] = []
+        for probes, group in groupby(operations, key=_probes):
+            outcomes.extend(_claim(tx, probes, list(group)))
+        return outcomes
+
+    def committed(self, outcome: Taken) -> None:
+        self.keeper.claimed(self, outcome)
+
+
+def _probes(claim: Claim) -> tuple[Probe, ...]:
+    return claim.probes
+
+
+def _claim(tx: Transaction, probes: Sequence[Probe], claims: Sequence[Claim]) -> list[Taken]:
+    found = _clear_heads(tx, probes, sum(claim.limit for claim in claims), claims[0])
+    idents = iter(found.idents)
+    shares = [list(islice(idents, claim.limit)) for claim in claims]
+    elements = [
+        (ident, claim.waiter.principal.id, tx.now_us + claim.waiter.lease_us)
+        for claim, share in zip(claims, shares, strict=True)
+        for ident in share
+    ]
+    rows: dict[int, tuple[Any, ...]] = {}
+    if elements:
+        answer = tx.execute(sql.TAKE, (tx.now_us, _to_json(elements).decode()))
+        rows = {row[0]: row for row in answer.fetchall()}  # they come in no promised order
+    taken = [Taken([rows[ident] for ident in share], [], found.exhausted) for share in shares]
+    taken[0].moves.extend(found.moves)
+    for claim, each in zip(claims, taken, strict=True):
+        for row in each.rows:
+            detail = f"attempt {row[4]}"
+            tx.audit(claim.waiter.principal.id, "queue.claim", claim.shown(row[0]), detail=detail)
+    return taken
+
+
+class _Heads(NamedTuple):
+    idents: list[int]
+    moves: list[Move]
+    exhausted: bool
+
+
+def _clear_heads(tx: Transaction, probes: Sequence[Probe], wanted: int, claim: Claim) -> _Heads:
+    """The most urgent messages, those that have expired moved out of the way. Bounded: a claim
+    behind a heap of expired messages clears a part and is told that it has not seen all."""
+    moves: list[Move] = []
+    limit = wanted
+    for _ in range(CLEARING_STEPS):
+        heads = _heads(tx, probes, limit)
+        stale = [ident for _, ident, expires_us in heads if expires_us and expires_us <= tx.now_us]
+        if not stale:
+            return _Heads([head[1] for head in heads[:wanted]], moves, exhausted=True)
+        moves.extend(_expire_ready(tx, stale, claim))
+        limit = max(wanted, CLEARED_ROWS)
+    return _Heads([], moves, exhausted=False)
+
+
+def _heads(tx: Transaction, probes: Sequence[Probe], limit: int) -> list[tuple[int, int, Any]]:
+    """Rank (0 is most urgent), id and expiry, merged over the lanes."""
+    heads: list[tuple[int, int, Any]] = []
+    for target, kind in probes:
+        if kind is None:
+            heads += tx.execute(sql.HEADS, (tx.env, target, limit)).fetchall()
+        else:
+            heads += tx.execute(sql.HEADS_OF_KIND, (tx.env, target, kind, limit)).fetchall()
+    if len(probes) > 1:
+        heads.sort()
+    return heads[:limit]
+
+
+def _expire_ready(tx: Transaction, idents: Sequence[int], claim: Claim) -> list[Move]:
+    moves = []
+    for ident in idents:
+        row = tx.execute(sql.SELECT_LEASE, (ident, tx.env)).fetchone()
+        assert row is not None, "a head has a row"
+        moves.append(Move(ident, READY, EXPIRED, row[0], row[1]))
+        tx.execute(sql.EXPIRE, (tx.now_us, ident))
+        tx.audit("engine", "queue.expire", claim.shown(ident))
+    return moves
+
+
+class Untake(QueueOperation):
+    """Give back what was claimed for a caller that has gone. Nobody has seen it, so the attempt
+    does not count."""
+
+    __slots__ = ("holder", "taken")
+
+    def __init__(self, keeper: Keeper, holder: str, taken: list[tuple[int, int]]) -> None:
+        self.keeper = keeper
+        self.holder = holder
+        self.taken = taken
+
+    def change(self, tx: Transaction) -> list[Move]:
+        moves = []
+        for ident, attempt in self.taken:
+            row = tx.execute(sql.UNTAKE, (tx.now_us, ident, self.holder, attempt)).fetchone()
+            if row is not None:
+                target, kind, expires_us, left = row
+                again = -1 if left else 0
+                moves.append(
+                    Move(ident, LEASED, READY, target, kind, expires_us, redelivered=again)
+                )
+                tx.audit("engine", "queue.untake", self.shown(ident), detail="its claimer has gone")
+        return moves
+
+    def committed(self, outcome: list[Move]) -> None:
+        self.keeper.moved(outcome)
+
+
+class HolderOperation(QueueOperation):
+    """Something that only the holder of a lease may do, and only at its own attempt."""
+
+    __slots__ = ("attempt", "holder", "ident")
+    ident: int
+    attempt: int
+    holder: Principal
+
+    def refusal(self, tx: Transaction) -> SwarmDeckError:
+        """Why a lease does not stand."""
+        shown = self.shown(self.ident)
+        row = tx.execute(sql.SELECT_LEASE, (self.ident, tx.env)).fetchone()
+        if row is None:
+            return NotFound(f"no message {shown}")
+        state, holder, attempt = STATES[row[6]], row[7], row[2]
+        whose = f" by {holder}" if state == STATES[LEASED] else ""
+        return Conflict(
+            f"{shown} is not leased to {self.holder.id} at attempt {self.attempt}: "
+            f"it is {state}{whose} at attempt {attempt}",
+            hint="the lease was taken back; drop the work and claim again",
+        )
+
+
+class Extend(HolderOperation):
+    """Hold a lease for longer, counted from now."""
+
+    __slots__ = ("lease_us",)
+    lease_us: int
+
+    def change(self, tx: Transaction) -> int | SwarmDeckError:
+        until_us = tx.now_us + self.lease_us
+        place = (self.ident, tx.env, self.holder.id, self.attempt)
+        if not tx.execute(sql.EXTEND, (until_us, tx.now_us, *place)).rowcount:
+            return self.refusal(tx)
+        tx.audit(self.holder.id, "queue.extend", self.shown(self.ident))
+        return until_us
+
+    def committed(self, outcome: int) -> int:
+        self.keeper.due(outcome)
+        return outcome
+
+
+class Ack(HolderOperation):
+    """Finish a message, with its result and the memory writes that belong to it."""
+
+    __slots__ = ("result", "sender", "writes")
+    result: bytes | None
+    writes: Sequence[Any]
+    sender: Principal | None
+
+    @classmethod
+    def apply(cls, tx: Transaction, operations: Sequence[Self]) -> list[Any]:
+        """None or the staged writes for each. Plain acks are one executemany; only when one of
+        them is refused are they done singly, to learn which."""
+        plain = {op.ident: op for op in operations if not op.writes}
+        if not _ack_all(tx, plain.values()):
+            plain = {}
+        return [None if plain.get(op.ident) is op else op.change(tx) for op in operations]
+
+    def row(self, tx: Transaction) -> tuple[object, ...]:
+        return (self.result, tx.now_us, self.ident, tx.env, self.holder.id, self.attempt)
+
+    def change(self, tx: Transaction) -> Any:  # noqa: ANN401 - what the writes staged
+        staged: Any = None
+        tx.execute("SAVEPOINT ack")
+        try:
+            if not tx.execute(sql.ACK, self.row(tx)).rowcount:
+                raise self.refusal(tx)
+            if self.writes:
+                staged = self.keeper.writes.stage(tx, self.holder, self.sender, self.writes)
+        except SwarmDeckError as error:
+            tx.execute("ROLLBACK TO ack")
+            staged = error
+        else:
+            tx.audit(self.holder.id, "queue.ack", self.shown(self.ident))
+        tx.execute("RELEASE ack")
+        return staged
+
+    def committed(self, outcome: Any) -> None:  # noqa: ANN401 - what the writes staged
+        self.keeper.finished(self.ident)
+        if self.writes:
+            self.keeper.writes.committed(outcome)
+
+
+def _ack_all(tx: Transaction, acks: Iterable[Ack]) -> bool:
+    """Finish these messages, all or none of them."""
+    rows = [ack.row(tx) for ack in acks]
+    if not rows:
+        return False
+    tx.execute("SAVEPOINT acks")
+    whole = tx.executemany(sql.ACK, rows).rowcount == len(rows)
+    if not whole:
+        tx.execute("ROLLBACK TO acks")
+    tx.execute("RELEASE acks")
+    if whole:
+        for ack in acks:
+            tx.audit(ack.holder.id, "queue.ack", ack.shown(ack.ident))
+    return whole
+
+
+class Nack(HolderOperation):
+    """Give a message up: it is tried again later, or is a dead letter once its attempts are used
+    up. The first failure waits `base_s`, each one after twice as long, up to `cap_s`."""
+
+    __slots__ = ("base_s", "cap_s", "delay_us", "error")
+    error: str
+    delay_us: int | None
+    base_s: float
+    cap_s: float
+
+    def change(self, tx: Transaction) -> Move | SwarmDeckError:
+        row = tx.execute(sql.SELECT_LEASE, (self.ident, tx.env)).fetchone()
+        if row is None or (row[6], row[7], row[2]) != (LEASED, self.holder.id, self.attempt):
+            return self.refusal(tx)
+        target, kind, attempt, spent, max_attempts, expires_us = row[:6]
+        failures = attempt - spent
+        if failures >= max_attempts:
+            tx.execute(sql.BURY, (self.error, tx.now_us, self.ident))
+            move = Move(self.ident, LEASED, DEAD, target, kind)
+        else:
+            wait_us = self._wait_us(failures)
+            due_us = tx.now_us + wait_us if wait_us else None
+            state = DELAYED if wait_us else READY
+            tx.execute(sql.SETTLE, (state, due_us, self.error, tx.now_us, self.ident))
+            deadline_us = min(filter(None, (due_us, expires_us)), default=None)
+            move = Move(self.ident, LEASED, state, target, kind, deadline_us)
+        tx.audit(self.holder.id, "queue.nack", self.shown(self.ident), detail=self.error)
+        return move
+
+    def _wait_us(self, failures: int) -> int:
+        if self.delay_us is not None:
+            return self.delay_us
+        return int(min(self.cap_s, self.base_s * 2.0 ** (failures - 1)) * 1_000_000)
+
+    def committed(self, outcome: Move) -> str:
+        self.keeper.moved((outcome,))
+        return str(STATES[outcome.after])
