@@ -7,6 +7,8 @@ cells, the second one empty, so that a difference can never cut it in half.
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
 from itertools import pairwise
 from typing import Final, TypeAlias
 
@@ -18,12 +20,19 @@ Span: TypeAlias = tuple[str, str]
 Line: TypeAlias = tuple[Span, ...]
 Cell: TypeAlias = tuple[str, str]
 
-# What the parts of a repaint cost in bytes on a 256-colour terminal: a cursor move and a style
-# for each span, a reset and a style where the style changes within one.
-_SPAN_COST: Final = 33
-_STYLE_COST: Final = 25
+# What the parts of a repaint cost in bytes at 256 colours: a cursor move and a style for each
+# span, a change of ink within one.
+_SPAN_COST: Final = 18
+_STYLE_COST: Final = 11
+_SHOWN_ON_BLANKS: Final = frozenset(("reverse", "underline", "strike"))
 # Accents that pile up on one letter climb over the lines above it in some terminals.
 _MARKS_PER_GLYPH: Final = 2
+# What our own frames, bars and charts are made of, so that they are not looked at one by one:
+# Latin letters, dashes and points, boxes and blocks, braille. All of it one cell wide, none of it
+# a control (U+00AD is one).
+_PLAIN: Final = re.compile(
+    "[\x20-\x7e\xa1-\xac\xae-\u02ff\u2010-\u2027\u2500-\u25fc\u2800-\u28ff]*"
+)
 
 
 def line(*parts: str | Span) -> Line:
@@ -33,22 +42,26 @@ def line(*parts: str | Span) -> Line:
 
 def clean(text: str) -> str:
     """`text` as it may reach a terminal: no escape, control or direction characters."""
-    if text.isascii() and text.isprintable():
-        return text
-    return safe_text(text)
+    return text if _is_plain(text) else safe_text(text)
 
 
 def width_of(text: str) -> int:
     """Cells that `text` takes once cleaned."""
-    return len(text) if text.isascii() and text.isprintable() else len(_glyphs(clean(text)))
+    return len(text) if _is_plain(text) else len(_glyphs(clean(text)))
+
+
+def _is_plain(text: str) -> bool:
+    """One harmless cell for each character."""
+    if text.isascii():
+        return text.isprintable()
+    return _PLAIN.fullmatch(text) is not None
 
 
 def fit(text: str, width: int, align: str = "left") -> str:
     """`text` in exactly `width` cells: padded, or cut with `…`."""
     glyphs = _glyphs(clean(text))
     if len(glyphs) > width:
-        glyphs = _cut(glyphs, width - 1)
-        glyphs += ["…"] * (width - len(glyphs) > 0)
+        glyphs = [*_cut(glyphs, width - 1), "…"][: max(0, width)]
     short = "".join(glyphs)
     blank = " " * (width - len(glyphs))
     return blank + short if align == "right" else short + blank
@@ -58,7 +71,11 @@ def cells(content: Line, width: int, fill: str = "text") -> list[Cell]:
     """Exactly `width` cells of a line, blank cells styled `fill` after its end."""
     out: list[Cell] = []
     for text, style in content:
-        out += [(glyph, style) for glyph in _glyphs(clean(text))]
+        ink = style
+        if out and text.isspace() and not (_shows(style) or _shows(out[-1][1])):
+            # A gap takes the style before it, so that nothing is sent to change the ink.
+            ink = out[-1][1]
+        out += [(glyph, ink) for glyph in _glyphs(clean(text))]
         if len(out) > width:
             break
     if len(out) > width:
@@ -77,13 +94,23 @@ def changed_spans(old: list[Cell], new: list[Cell]) -> list[tuple[int, int]]:
     """
     spans: list[tuple[int, int]] = []
     for x, (before, after) in enumerate(zip(old, new, strict=True)):
-        if before == after or (spans and x < spans[-1][1]):
+        if before == after or (spans and x < spans[-1][1]) or _both_blank(before, after):
             continue
         start, end = _whole_glyphs(old, new, x)
         if spans and _bridge_cost(new, spans[-1][1], start) < _SPAN_COST:
             start = spans.pop()[0]
         spans.append((start, end))
     return spans
+
+
+def _both_blank(one: Cell, other: Cell) -> bool:
+    return one[0] == other[0] == " " and not (_shows(one[1]) or _shows(other[1]))
+
+
+@lru_cache(maxsize=1024)
+def _shows(style: str) -> bool:
+    """Whether a blank cell looks different in this style."""
+    return not _SHOWN_ON_BLANKS.isdisjoint(style.split())
 
 
 def _whole_glyphs(old: list[Cell], new: list[Cell], x: int) -> tuple[int, int]:
@@ -106,7 +133,7 @@ def _bridge_cost(row: list[Cell], left: int, right: int) -> int:
 
 def _glyphs(text: str) -> list[str]:
     """One entry per cell: a glyph, or empty for the second cell of a wide one."""
-    if text.isascii():
+    if _is_plain(text):
         return list(text)
     out: list[str] = []
     marks = 0

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
-from itertools import groupby, islice
+from collections.abc import Sequence
+from itertools import islice
 from typing import Final
 
 import msgspec
 
-from .cells import Cell, Line, Span, fit, width_of
+from .cells import Line, Span, fit, width_of
 from .format import count
 from .linewidget import Frame, LineWidget
 
@@ -37,6 +37,81 @@ class Threshold(msgspec.Struct, frozen=True):
     value: float
     label: str
     style: str = "warning"
+
+
+class Raster:
+    """A field of dots, two by four to a cell, from 0 at the bottom to `top`."""
+
+    def __init__(self, width: int, height: int, top: float) -> None:
+        self._dots = [bytearray(width) for _ in range(height)]
+        self._inks = [[""] * width for _ in range(height)]
+        self._labels: dict[int, Threshold] = {}
+        self._width = width
+        self._bottom = height * 4 - 1
+        self._factor = self._bottom / top if top > 0 else 0.0
+
+    def trace(
+        self,
+        values: Sequence[float],
+        skip: int,
+        style: str,
+        stroke: tuple[int, int] = (1, 0),
+        number: int = 0,
+    ) -> None:
+        """Draw a line through the values, one dot column each, from column `skip` on. What is not
+        finite leaves a gap. The stroke's pattern goes with the samples, of which the first is the
+        one of that `number`."""
+        drawn, period = stroke[0], sum(stroke)
+        before = -1
+        for x, value in enumerate(values):
+            if not math.isfinite(value):
+                before = -1
+                continue
+            y = self._row(value)
+            if (number + x) % period < drawn:
+                high, low = (y, y) if before < 0 else (min(before, y), max(before, y))
+                self._column(x + skip, high, low, style)
+            before = y
+
+    def _column(self, x: int, high: int, low: int, style: str) -> None:
+        cell, half = x >> 1, x & 1
+        if cell < self._width:
+            for row in range(high, low + 1):
+                self._dots[row >> 2][cell] |= _DOTS[row & 3][half]
+                self._inks[row >> 2][cell] = style
+
+    def _row(self, value: float) -> int:
+        return self._bottom - min(self._bottom, max(0, int(value * self._factor + 0.5)))
+
+    def level(self, threshold: Threshold) -> None:
+        """Draw a level where nothing else is drawn."""
+        if 0 <= threshold.value * self._factor <= self._bottom:
+            self._labels[self._row(threshold.value) >> 2] = threshold
+
+    def spans(self, y: int) -> Line:
+        """One line of cells. Empty ones go with their neighbours: there is nothing to style."""
+        glyphs = [chr(_BRAILLE + bits) if bits else " " for bits in self._dots[y]]
+        inks = self._inks[y]
+        if y in self._labels:
+            inks = self._under(glyphs, inks, self._labels[y])
+        spans: list[Span] = []
+        start, style = 0, ""
+        for x, ink in enumerate(inks):
+            if ink and ink != style:
+                if style:
+                    spans.append(("".join(glyphs[start:x]), style))
+                    start = x
+                style = ink
+        return (*spans, ("".join(glyphs[start:]), style or "text"))
+
+    def _under(self, glyphs: list[str], inks: list[str], threshold: Threshold) -> list[str]:
+        label = fit(threshold.label, min(width_of(threshold.label), self._width))
+        text = ("╌" * self._width + " " + label)[-self._width :]
+        inks = [ink or threshold.style for ink in inks]
+        for x, glyph in enumerate(text):
+            if glyphs[x] == " ":
+                glyphs[x] = glyph
+        return inks
 
 
 class BrailleChart(LineWidget):
@@ -84,62 +159,40 @@ class BrailleChart(LineWidget):
         self.rebuild()
 
     def layout_lines(self) -> Sequence[Line]:
-        """Plot, axis and, where there is room, the legend."""
+        """The plot with its axis, then the legend."""
         width, height = self.body_width - _AXIS, self.body_height - 1
         if width < 2 or height < 1:
             return [self._legend()]
         visible = [self._visible(samples, width) for samples in self._samples]
         top = self._top(visible)
-        grid = self._draw(visible, width, height, top)
-        self._draw_thresholds(grid, top)
-        plot = [self._axis(y, height, top) + _spans(row) for y, row in enumerate(grid)]
-        return [*plot, self._legend()]
+        raster = Raster(width, height, top)
+        for series, (skip, values), stroke in self._back_to_front(visible):
+            number = self._count - len(values)
+            raster.trace(values, skip, series.style, stroke, number)
+        for level in self._thresholds:
+            raster.level(level)
+        return [
+            *(self._axis(y, height, top) + raster.spans(y) for y in range(height)),
+            self._legend(),
+        ]
+
+    def _back_to_front(
+        self, visible: list[tuple[int, list[float]]]
+    ) -> list[tuple[Series, tuple[int, list[float]], tuple[int, int]]]:
+        return list(zip(self._series, visible, _STROKES, strict=False))[::-1]
 
     def _visible(self, samples: deque[float], width: int) -> tuple[int, list[float]]:
-        """The number of the first sample shown, and the samples from there on."""
+        """The samples in view, and how many dots to leave free before the first."""
         stride, dots = 2 * _STRIDE_CELLS, 2 * width
         start = max(0, math.ceil((self._count - dots) / stride) * stride)
         oldest = self._count - len(samples)
-        return start, list(islice(samples, max(0, start - oldest), None))
+        return max(0, oldest - start), list(islice(samples, max(0, start - oldest), None))
 
     def _top(self, visible: list[tuple[int, list[float]]]) -> float:
         if self._maximum is not None:
             return self._maximum
         shown = [value for _, values in visible for value in values if math.isfinite(value)]
         return round_up(max([*shown, *(level.value for level in self._thresholds)], default=1.0))
-
-    def _draw(
-        self, visible: list[tuple[int, list[float]]], width: int, height: int, top: float
-    ) -> list[list[Cell]]:
-        dots = [bytearray(width) for _ in range(height)]
-        inks = [[""] * width for _ in range(height)]
-        order = list(zip(self._series, visible, _STROKES, strict=False))
-        for series, (start, values), stroke in reversed(order):
-            first = max(start, self._count - len(values))
-            for x, y in trace(values, first, stroke, height * 4 - 1, top):
-                column = x + first - start
-                if column >> 1 < width:
-                    dots[y >> 2][column >> 1] |= _DOTS[y & 3][column & 1]
-                    inks[y >> 2][column >> 1] = series.style
-        return [
-            [
-                (chr(_BRAILLE + bits), ink) if bits else (" ", "text")
-                for bits, ink in zip(*row, strict=True)
-            ]
-            for row in zip(dots, inks, strict=True)
-        ]
-
-    def _draw_thresholds(self, grid: list[list[Cell]], top: float) -> None:
-        height, width = len(grid), len(grid[0])
-        for level in self._thresholds:
-            if not 0 <= level.value <= top:
-                continue
-            row = grid[_row(level.value, height * 4 - 1, top) >> 2]
-            label = fit(level.label, min(width_of(level.label), width))
-            text = "╌" * (width - width_of(label) - 1) + " " + label
-            for x, glyph in enumerate(text[-width:]):
-                if row[x][0] == " ":
-                    row[x] = (glyph, level.style)
 
     def _axis(self, y: int, height: int, top: float) -> Line:
         """Figures at the top, the middle and the bottom; the axis is one thin line."""
@@ -164,40 +217,9 @@ class BrailleChart(LineWidget):
         return tuple(spans)
 
 
-def trace(
-    values: Sequence[float], first: int, stroke: tuple[int, int], bottom: int, top: float
-) -> Iterator[tuple[int, int]]:
-    """Dots of one series as (column, row), joined top to bottom between samples. The stroke's
-    pattern belongs to the sample's number, so it moves along with the samples."""
-    on, off = stroke
-    before: int | None = None
-    for x, value in enumerate(values):
-        if not math.isfinite(value):
-            before = None
-            continue
-        y = _row(value, bottom, top)
-        if off == 0 or (first + x) % (on + off) < on:
-            reach = range(y, y + 1) if before is None else range(min(before, y), max(before, y) + 1)
-            for row in reach:
-                yield x, row
-        before = y
-
-
 def round_up(value: float) -> float:
     """The next of 1, 2, 2.5, 5 times a power of ten; 1 for nothing."""
     if value <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(value))
     return next(step * power for step in (1, 2, 2.5, 5, 10) if value <= step * power * 1.000001)
-
-
-def _row(value: float, bottom: int, top: float) -> int:
-    share = min(1.0, max(0.0, value / top)) if top > 0 else 0.0
-    return bottom - round(share * bottom)
-
-
-def _spans(row: list[Cell]) -> Line:
-    return tuple(
-        ("".join(glyph for glyph, _ in run), style)
-        for style, run in ((style, list(run)) for style, run in groupby(row, lambda cell: cell[1]))
-    )

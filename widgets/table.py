@@ -25,6 +25,8 @@ _LIT_CELLS: Final = 64
 # How far around the cursor its row is looked for before the whole table is.
 _NEAR: Final = 1_000
 _WHEEL_ROWS: Final = 3
+# Formatted rows kept for the next key, a few screens of them.
+_MOST_DRAWN: Final = 500
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,8 @@ class VirtualTable(LineWidget, Generic[R], can_focus=True):
         self._marks: set[str] = set()
         self._sort: Column[R] | None = None
         self._descending = False
+        self._shown: list[tuple[Column[R], int]] = []
+        self._drawn: dict[tuple[int, str, bool], Line] = {}
 
     @property
     def cursor_index(self) -> int:
@@ -183,6 +187,7 @@ class VirtualTable(LineWidget, Generic[R], can_focus=True):
     def _order(self) -> None:
         column = self._sort
         self._items = self._source
+        self._drawn.clear()
         if column is not None:
             self._items = sorted(
                 self._source, key=column.sort or column.cell, reverse=self._descending
@@ -232,12 +237,17 @@ class VirtualTable(LineWidget, Generic[R], can_focus=True):
         """The heading and the rows on the screen."""
         self._keep_in_view()
         shown = fit_columns(self._columns, self.body_width - _GUTTER)
+        if shown != self._shown:
+            self._shown = shown
+            self._drawn.clear()
         self._note = self._summary(len(self._columns) - len(shown))
-        lines: list[Line] = [self._heading(shown)]
+        lines: list[Line] = [self._heading()]
         if not self._items:
             return [*lines, (), *(((f"   {text}", "muted"),) for text in self._empty.split("\n"))]
         end = min(self._top + self.page_rows, len(self._items))
-        return lines + [self._line(index, shown) for index in range(self._top, end)]
+        if len(self._drawn) > _MOST_DRAWN:
+            self._drawn.clear()
+        return lines + [self._line(index) for index in range(self._top, end)]
 
     def _summary(self, hidden: int) -> str:
         parts = [f"{self._index + 1} of {len(self._items):,}"] if self._items else []
@@ -247,9 +257,9 @@ class VirtualTable(LineWidget, Generic[R], can_focus=True):
             parts.append(f"{hidden} column{'s' * (hidden > 1)} hidden")
         return " · ".join(parts)
 
-    def _heading(self, shown: list[tuple[Column[R], int]]) -> Line:
+    def _heading(self) -> Line:
         spans: list[Span] = [(" " * _GUTTER, "muted")]
-        for column, width in shown:
+        for column, width in self._shown:
             name = column.name
             if column is self._sort:
                 name += "▼" if self._descending else "▲"
@@ -257,15 +267,22 @@ class VirtualTable(LineWidget, Generic[R], can_focus=True):
             spans.append((fit(name, width, column.align) + " " * _GAP, style))
         return tuple(spans)
 
-    def _line(self, index: int, shown: list[tuple[Column[R], int]]) -> Line:
+    def _line(self, index: int) -> Line:
+        """A row as it stands; formatted once for each way it can look until the next `show`."""
         row = self._items[index]
         cursor = index == self._index
         marked = self._key(row) in self._marks
         lit = cursor and self.has_focus
         gutter = ("▸" if cursor else " ") + ("• " if marked else "  ")
+        look = (index, gutter, lit)
+        if look not in self._drawn:
+            self._drawn[look] = self._draw(row, gutter, lit=lit, marked=marked)
+        return self._drawn[look]
+
+    def _draw(self, row: R, gutter: str, *, lit: bool, marked: bool) -> Line:
         spans = [(gutter, "cursor reverse" if lit else "selection" if marked else "muted")]
         x = _GUTTER
-        for column, width in shown:
+        for column, width in self._shown:
             text = fit(column.cell(row), width, column.align) + " " * _GAP
             bar = lit and (x == _GUTTER or x + width <= _LIT_CELLS)
             spans.append((text, "cursor reverse" if bar else column.style_for(row)))
