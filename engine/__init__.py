@@ -1,1 +1,42 @@
-"""SwarmDeck engine."""
+"""SwarmDeck's engine: storage and coordination for swarms of agents.
+
+Names are loaded when they are first used, so that a command that needs little starts fast.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .engine import Engine, connect, open_engine
+    from .errors import SwarmDeckError
+    from .handles import Memory, Message, Queue, Write
+
+__all__ = [
+    "Engine",
+    "Memory",
+    "Message",
+    "Queue",
+    "SwarmDeckError",
+    "Write",
+    "connect",
+    "open_engine",
+]
+
+_HOMES = {
+    "Engine": ".engine",
+    "Memory": ".handles",
+    "Message": ".handles",
+    "Queue": ".handles",
+    "SwarmDeckError": ".errors",
+    "Write": ".handles",
+    "connect": ".engine",
+    "open_engine": ".engine",
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name stands for
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name], __name__), name)

@@ -385,7 +385,7 @@ class Access:
         self,
         principal: Principal,
         right: Right,
-        record: Record,
+        record: Record | None,
         namespace: str,
         key: str,
     ) -> DecisionView:

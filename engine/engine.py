@@ -173,9 +173,7 @@ class Agents:
         return await self._engine.ask(wanted, views.TeamView)
 
     async def list_teams(self, environment: str | None = None) -> Teams:
-        found: Teams = await self._engine.run(
-            actions.TeamList(environment=_place(environment))
-        )
+        found: Teams = await self._engine.run(actions.TeamList(environment=_place(environment)))
         return found
 
     async def add_to_team(self, agent: Named, team: str) -> views.TeamView:
@@ -359,12 +357,12 @@ async def open_engine(
     supervision, nothing adopted or ended. On leaving, agents this engine has started are ended.
     Raises EngineBusy when another process owns the directory, Corrupt for a damaged or newer one.
     """
-    from .core import Core  # noqa: PLC0415 - attaching must not load the storage layer
+    from .core import open_core  # noqa: PLC0415 - attaching must not load the storage layer
 
-    async with Core.open(
+    async with open_core(
         Path(path), settings=settings, transient=transient, headless=headless, clock=clock
     ) as core:
-        yield Engine(core, data=Path(path), attached=False)
+        yield core.engine
 
 
 @asynccontextmanager

@@ -17,7 +17,6 @@ from .port import Port
 
 DEFAULT_NAMESPACE: Final = "default"
 DEFAULT_LEASE_S: Final = 30.0
-DEFAULT_ATTEMPTS: Final = 3
 
 
 class Write(msgspec.Struct, frozen=True, kw_only=True):
@@ -202,14 +201,14 @@ class Queue:
         expires_s: float | None = None,
         key: str | None = None,
         to: str | None = None,
-        max_attempts: int = DEFAULT_ATTEMPTS,
+        max_attempts: int | None = None,
     ) -> str:
         """Send a message; its id, durable as the environment promises.
 
         `priority` 1 to 10 (10 first) or low, medium, high, critical. `delay_s` holds it back,
         `expires_s` drops it if nobody has finished it by then. A second send with the same `key`
         answers the first id. `to` addresses an agent, team or swarm. After `max_attempts`
-        deliveries it is a dead letter. Raises InvalidInput, NotFound.
+        deliveries (3 by default) it is a dead letter. Raises InvalidInput, NotFound.
         """
         text = codec.encode_json(body)
         ident: str = await self._call(

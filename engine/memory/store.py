@@ -323,6 +323,7 @@ class MemoryStore:
             if sender is not None and not sender.is_operator:
                 staging.require(sender, put)
             staging.put(worker, put)
+            tx.audit(worker.id, "memory.set", f"{put.namespace}/{put.key}")
         staging.flush()
         return staging.changes
 

@@ -1,0 +1,342 @@
+"""The embedded engine: opens everything in order, serves it in this process and on its socket,
+closes it in reverse.
+
+    data directory, settings, owner lock
+    coordination database, five environments
+    channels, ledger, host readings
+    dispatcher, socket, swarms, ticker
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import stat
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final
+
+from . import overview, views
+from .actions import Action
+from .bus import Channels, open_channels
+from .clock import Clock, SystemClock
+from .dataplane import DataPlane
+from .dispatch import Dispatcher, Receipt
+from .dispatch import LaneSettings as LaneSize
+from .engine import Engine
+from .environment import Place, database_path, open_place, store_options
+from .errors import Denied, StorageError, SwarmDeckError
+from .events import Callback, Changed, EngineStopping, EventBus
+from .events import Subscription as EventSubscription
+from .handlers import Handlers
+from .hostmem import HostMemory
+from .ledger import Ledger, scale_plan
+from .link.protocol import VERSION, Greeting
+from .link.server import LinkServer
+from .lock import OwnerLock
+from .model import OPERATOR, OPERATOR_PRINCIPAL, Environment, Principal, check_name, environment_of
+from .port import Subscription
+from .settings import Settings, load_settings
+from .store.database import open_database
+from .swarms import Surroundings, Swarms
+
+TICK_S: Final = 1.0
+SWEEP_EVERY_TICKS: Final = 5
+CLOSE_DRAIN_S: Final = 2.0
+
+log = logging.getLogger(__name__)
+
+
+class Core:
+    """An engine in this process, and what its socket serves. Made by `open_core`."""
+
+    channels: Channels
+    swarms: Swarms
+
+    def __init__(
+        self, data: Path, settings: Settings, clock: Clock, *, headless: bool, socket: Path | None
+    ) -> None:
+        self.data = data
+        self.settings = settings
+        self.clock = clock
+        self.bus = EventBus()
+        self.places: dict[str, Place] = {}
+        self.verbs = DataPlane(self.places).verbs
+        self.host = HostMemory()
+        scaled = scale_plan(settings.host, self.host.latest.total_bytes)
+        self.ledger = Ledger(scaled.plan)
+        self.benchmarks: tuple[views.BenchView, ...] = ()
+        self.engine = Engine(LocalPort(self), data=data, attached=False)
+        self._scale = scaled.scale
+        self._socket = socket
+        self._headless = headless
+        self._opened_s = clock.monotonic_s()
+        self._loop_lag_ms = 0.0
+        self._sequence = 0
+        self._link: LinkServer | None = None
+        self._dispatcher = Dispatcher(
+            Handlers(self).table(), self.bus, clock, _lanes(settings), drain_s=CLOSE_DRAIN_S
+        )
+
+    # --- opening ----------------------------------------------------------------------------
+
+    async def open(self, stack: AsyncExitStack) -> None:
+        """Open all parts; `stack` closes them in reverse, also when a later one fails."""
+        stack.push_async_callback(self.bus.close, "the engine closed")
+        await stack.enter_async_context(self._coordination())
+        for environment in Environment:
+            place = self._place(environment)
+            self.places[environment.value] = await stack.enter_async_context(place)
+        self.channels = await stack.enter_async_context(
+            open_channels(self.bus, self.settings.redis, self.clock)
+        )
+        self.swarms = Swarms(self._surroundings())
+        await stack.enter_async_context(self._dispatcher)
+        if self._socket is not None:
+            # Before the swarms, whose agents need it; so it closes after them.
+            self._link = await stack.enter_async_context(self._server(self._socket))
+        await stack.enter_async_context(self.swarms)
+        for place in self.places.values():
+            await self.swarms.restore(place, lasting=self._socket is not None)
+        ticker = asyncio.create_task(self._tick(), name="ticker")
+        stack.push_async_callback(_cancelled, ticker)
+
+    def _coordination(self) -> Any:  # noqa: ANN401 - a context manager
+        return open_database(
+            database_path(self.data, "coordination"),
+            "coordination",
+            options=store_options(self.settings, "coordination"),
+            clock=self.clock,
+            series="coordination",
+        )
+
+    def _place(self, environment: Environment) -> Any:  # noqa: ANN401 - a context manager
+        return open_place(
+            self.data,
+            environment,
+            self.settings,
+            self.clock,
+            publish=self.bus.publish,
+            on_commit=self._committed,
+            may_claim=lambda agent: self.swarms.may_claim(agent),
+        )
+
+    def _surroundings(self) -> Surroundings:
+        return Surroundings(
+            sites=self.places,
+            open_site=self._site,
+            directory=self.data,
+            socket=self._socket or self.data,
+            ledger=self.ledger,
+            clock=self.clock,
+            settings=self.settings.agents,
+            publish=self.bus.publish,
+            notify=self._notify,
+            measure=self.host.measure,
+        )
+
+    def _server(self, socket: Path) -> LinkServer:
+        return LinkServer(
+            socket,
+            self,
+            on_agent_connected=lambda agent: self._registry(agent).connected(agent),
+            on_agent_lost=lambda agent: self._registry(agent).disconnected(agent),
+        )
+
+    async def _site(self, environment: str) -> Place:
+        return self.places[environment]
+
+    def _registry(self, agent: str) -> Any:  # noqa: ANN401 - Registry, named once in Place
+        return self.places[environment_of(agent)].registry
+
+    def _notify(self, agent: str, word: str) -> None:
+        if self._link is not None:
+            self._link.notify(agent, word)
+
+    # --- as the socket's backend ------------------------------------------------------------
+
+    def greeting(self) -> Greeting:
+        return Greeting(VERSION, release(), os.getpid(), str(self.data))
+
+    def authenticate(self, agent: str, token: str) -> Principal:
+        """The agent with this id and token. Raises Denied."""
+        try:
+            place = self.places[environment_of(agent)]
+        except SwarmDeckError as error:
+            raise Denied(f"no agent {agent!r}", hint="ids begin with the environment") from error
+        return place.registry.authenticate(agent, token)
+
+    def resolve(self, actor: str) -> Principal:
+        """`operator` or an agent as it is now. Raises NotFound."""
+        if actor == OPERATOR:
+            return OPERATOR_PRINCIPAL
+        return self.places[environment_of(actor)].registry.principal(actor)
+
+    def dispatch(self, action: Action, principal: Principal) -> Receipt:
+        return self._dispatcher.dispatch(action, principal)
+
+    async def publish(self, channel: str, body: Any, principal: Principal) -> int:  # noqa: ANN401
+        del principal  # whoever is connected may publish; nothing is kept
+        return await self.channels.publish(channel, body)
+
+    def check_channel(self, channel: str, principal: Principal) -> None:
+        """Raises InvalidInput for a name that cannot be a channel."""
+        del principal
+        check_name(channel, "channel")
+
+    # --- what handlers ask ------------------------------------------------------------------
+
+    def overview(self) -> views.Overview:
+        """Everything the first screen shows, of this moment, copied without a wait."""
+        used = self.swarms.vitals.used_bytes
+        by_environment: Counter[str] = Counter()
+        for agent, size_bytes in used.items():
+            by_environment[environment_of(agent)] += size_bytes
+        return views.Overview(
+            sequence=self._sequence,
+            at_us=self.clock.wall_us(),
+            engine=self._engine_view(),
+            host=overview.host_view(
+                self.ledger, self.host.latest, scale=self._scale, used_bytes=sum(used.values())
+            ),
+            environments=tuple(
+                overview.environment_view(
+                    self.places[use.name], use, self.settings, by_environment[use.name]
+                )
+                for use in self.ledger.use()
+            ),
+            swarms=tuple(self.swarms.list()),
+            agents=tuple(self.swarms.agents()),
+            access=overview.access_summary(self.places),
+            benchmarks=self.benchmarks,
+        )
+
+    def _engine_view(self) -> views.EngineView:
+        return overview.engine_view(
+            self.places,
+            version=release(),
+            data=str(self.data),
+            uptime_s=self.clock.monotonic_s() - self._opened_s,
+            loop_lag_ms=self._loop_lag_ms,
+            bus=self.channels.state,
+            headless=self._headless,
+        )
+
+    def request_stop(self, reason: str) -> None:
+        """Tell everyone, the owner of this engine first of all, that it should end now."""
+        self.bus.publish(EngineStopping(reason))
+
+    # --- what happens by itself -------------------------------------------------------------
+
+    def _committed(self, environment: str, topics: frozenset[str], _: int) -> None:
+        self._sequence += 1
+        if topics & {"agents", "swarms"}:
+            # Who may take which message has changed.
+            self.places[environment].queue.refresh()
+        for topic in topics:
+            self.bus.publish(Changed(topic, environment, self._sequence))
+
+    async def _tick(self) -> None:
+        """Once a second: measure, and from time to time sweep what has expired."""
+        loop = asyncio.get_running_loop()
+        ticks = 0
+        while True:
+            due_s = loop.time() + TICK_S
+            await asyncio.sleep(TICK_S)
+            self._loop_lag_ms = max(0.0, (loop.time() - due_s) * 1000)
+            ticks += 1
+            try:
+                self.host.sample()
+                await self.swarms.sample()
+                if ticks % SWEEP_EVERY_TICKS == 0:
+                    for place in self.places.values():
+                        await place.memory.sweep()
+            except SwarmDeckError as error:
+                log.warning("upkeep is behind: %s", error.message)
+
+
+class LocalPort:
+    """The port of whoever opened the engine in this process: the operator."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    async def dispatch(self, action: Action) -> Receipt:
+        return self._core.dispatch(action, OPERATOR_PRINCIPAL)
+
+    async def call(self, verb: str, actor: str, environment: str, *args: object) -> Any:  # noqa: ANN401
+        core = self._core
+        answer = core.verbs[verb](core.resolve(actor), environment, *args)
+        return await answer if isinstance(answer, Awaitable) else answer
+
+    def events(self) -> EventSubscription:
+        return self._core.bus.subscribe()
+
+    async def publish(self, channel: str, body: Any) -> int:  # noqa: ANN401 - JSON types, bytes
+        return await self._core.channels.publish(channel, body)
+
+    async def subscribe(self, channel: str, callback: Callback) -> Subscription:
+        return self._core.bus.listen(check_name(channel, "channel"), callback)
+
+    async def close(self) -> None:
+        """Nothing to do: whoever opened the engine closes it."""
+
+
+@asynccontextmanager
+async def open_core(
+    data: Path,
+    *,
+    settings: Settings | None,
+    transient: bool,
+    headless: bool,
+    clock: Clock | None,
+) -> AsyncIterator[Core]:
+    """Own a data directory and everything in it. Raises EngineBusy, Corrupt, StorageError,
+    ConfigError; whatever was opened before the failure is closed again."""
+    known = settings or load_settings(None, os.environ, {})
+    make_directory(data)
+    async with AsyncExitStack() as stack:
+        lock = stack.enter_context(await OwnerLock.acquire(data))
+        socket = None if transient else lock.prepare_socket()
+        core = Core(data, known, clock or SystemClock(), headless=headless, socket=socket)
+        await core.open(stack)
+        yield core
+
+
+def make_directory(data: Path) -> None:
+    """Make the data directory, closed to others. Raises StorageError when it cannot be."""
+    try:
+        data.mkdir(mode=stat.S_IRWXU, parents=True, exist_ok=True)
+        for name in ("run", "logs", "keys", "backups", "instances"):
+            (data / name).mkdir(mode=stat.S_IRWXU, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"cannot make the data directory {data}: {error.strerror}",
+            hint="give another one with --data",
+        ) from error
+
+
+def release() -> str:
+    """The installed release of swarmdeck."""
+    try:
+        return version("swarmdeck")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _lanes(settings: Settings) -> dict[Any, LaneSize]:
+    lanes = settings.lanes
+    return {
+        name: LaneSize(workers=getattr(lanes, name).workers, waiting=getattr(lanes, name).queued)
+        for name in lanes.__struct_fields__
+    }
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

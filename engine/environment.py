@@ -1,0 +1,123 @@
+"""One environment, open: its database and everything that lives in it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from .acl import Access
+from .clock import Clock
+from .errors import NotFound
+from .events import Event
+from .memory import MemoryStore
+from .model import Environment, Principal
+from .queue import MessageQueue
+from .registry import Registry
+from .settings import Settings
+from .store.database import Database, StoreOptions, open_database
+
+
+class Place:
+    """What belongs to one environment. Made by `open_place`."""
+
+    def __init__(
+        self,
+        environment: Environment,
+        database: Database,
+        settings: Settings,
+        clock: Clock,
+        publish: Callable[[Event], object],
+        may_claim: Callable[[str], bool],
+    ) -> None:
+        self.environment = environment
+        self.database = database
+        isolation = {name.value: kind for name, kind in settings.isolation.items()}
+        self.access = Access(environment, isolation, database, clock)
+        self.memory = MemoryStore(
+            database, self.access, clock, cache_bytes=settings.cache.records_bytes
+        )
+        self.registry = Registry(database, clock, publish=publish, on_gone=self._gone)
+        self.queue = MessageQueue(
+            database, settings.queue, clock, Directory(self.registry, may_claim), self.memory
+        )
+
+    async def _gone(self, agent: str) -> None:
+        await self.queue.release(agent)
+
+    async def open(self) -> None:
+        await self.registry.load()
+        await self.access.open()
+        await self.memory.open()
+        await self.queue.open()
+
+
+class Directory:
+    """Who is who, for the queue. `may_claim` says of an agent whether it gets new work."""
+
+    def __init__(self, registry: Registry, may_claim: Callable[[str], bool]) -> None:
+        self._registry = registry
+        self._may_claim = may_claim
+
+    def knows(self, ident: str) -> bool:
+        registry = self._registry
+        return ident in registry.agents or ident in registry.teams or ident in registry.swarms
+
+    def principal(self, ident: str) -> Principal | None:
+        try:
+            return self._registry.principal(ident)
+        except NotFound:
+            return None
+
+    def targets(self, principal: Principal) -> Iterable[str]:
+        now = self.principal(principal.id) or principal
+        return (now.id, *now.teams, *((now.swarm,) if now.swarm else ()))
+
+    def may_claim(self, principal: Principal) -> bool:
+        return principal.is_operator or self._may_claim(principal.id)
+
+
+@asynccontextmanager
+async def open_place(
+    data: Path,
+    environment: Environment,
+    settings: Settings,
+    clock: Clock,
+    *,
+    publish: Callable[[Event], object],
+    on_commit: Callable[[str, frozenset[str], int], None],
+    may_claim: Callable[[str], bool],
+) -> AsyncIterator[Place]:
+    """Open an environment, made on first use. Raises Corrupt, StorageError."""
+    async with open_database(
+        database_path(data, environment),
+        environment.value,
+        options=store_options(settings, environment.value),
+        clock=clock,
+        on_commit=on_commit,
+    ) as database:
+        place = Place(environment, database, settings, clock, publish, may_claim)
+        await place.open()
+        try:
+            yield place
+        finally:
+            await place.queue.close()
+
+
+def database_path(data: Path, name: str) -> Path:
+    return data / "instances" / name / f"{name}.db"
+
+
+def store_options(settings: Settings, name: str) -> StoreOptions:
+    """How the database of an environment, or `coordination`, is opened."""
+    store = settings.store
+    return StoreOptions(
+        durability=settings.durability[name],
+        page_size=store.page_size,
+        cache_bytes=store.cache_bytes,
+        mmap_bytes=store.mmap_bytes,
+        autocheckpoint_pages=store.autocheckpoint_pages,
+        busy_timeout_ms=store.busy_timeout_ms,
+        batch_limit=store.batch_limit,
+        checkpoint_interval_s=store.checkpoint_interval_s,
+    )

@@ -1,0 +1,392 @@
+"""One handler for each action of the control plane: `handle(context, action) -> result`.
+
+A handler asks the service that owns the matter and shapes its answer as a view; it decides
+nothing itself. A test compares the table at the end with the registry of actions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final, Protocol
+
+from . import actions, codec, upkeep, views
+from .acl import Wanted
+from .actions import Action
+from .demo import run_demo
+from .dispatch import Context, Handler
+from .doctor import examine
+from .engine import Engine
+from .environment import Place
+from .errors import NotFound
+from .model import (
+    OPERATOR,
+    OPERATOR_PRINCIPAL,
+    Environment,
+    MessageState,
+    Principal,
+    Right,
+    environment_of,
+    parse_environment,
+    printable,
+)
+from .settings import Settings
+from .swarms import Swarms
+
+
+class Services(Protocol):
+    """What handlers work with."""
+
+    engine: Engine
+    settings: Settings
+    swarms: Swarms
+
+    @property
+    def places(self) -> Mapping[str, Place]: ...
+
+    def resolve(self, actor: str) -> Principal: ...
+    def overview(self) -> views.Overview: ...
+    def request_stop(self, reason: str) -> None: ...
+
+
+class Handlers:
+    """The handlers of an engine, by action type."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def table(self) -> dict[type[Action], Handler]:
+        return {kind: getattr(self, name) for kind, name in _TABLE.items()}
+
+    # --- engine -----------------------------------------------------------------------------
+
+    async def status(self, _: Context, __: Action) -> views.Overview:
+        return self._services.overview()
+
+    async def memory_plan(self, _: Context, __: Action) -> views.Overview:
+        return self._services.overview()
+
+    async def stop(self, context: Context, action: actions.Stop) -> views.Done:
+        swarms = self._services.swarms
+        for swarm in swarms.list():
+            context.progress(0.0, f"ending {swarm.name}")
+            await swarms.terminate(
+                swarm.id, force=action.force, actor=context.principal.id, reason="engine stopped"
+            )
+        self._services.request_stop("stopped by the operator")
+        return views.Done(detail="stopping")
+
+    async def demo(self, context: Context, action: actions.Demo) -> views.DemoView:
+        return await run_demo(self._services.engine, action, context.progress)
+
+    async def doctor(self, _: Context, __: Action) -> list[views.CheckView]:
+        settings = self._services.settings
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(None, examine, settings.data_dir, settings)
+
+    async def config_show(self, _: Context, __: Action) -> list[views.SettingView]:
+        return self._services.settings.shown()
+
+    async def logs(self, _: Context, action: actions.Logs) -> list[str]:
+        return list(await self._services.swarms.logs(action.agent, action.lines))
+
+    # --- databases --------------------------------------------------------------------------
+
+    async def db_stats(self, _: Context, action: actions.DatabaseStats) -> list[views.DatabaseView]:
+        return [await upkeep.statistics(place) for place in self._places(action.environment)]
+
+    async def db_check(self, context: Context, action: actions.DatabaseCheck) -> list[Any]:
+        found = []
+        chosen = list(self._places(action.environment))
+        for number, place in enumerate(chosen):
+            context.progress(number / len(chosen), place.environment)
+            found.append(await upkeep.check(place))
+        return found
+
+    async def db_pragmas(
+        self, _: Context, action: actions.DatabasePragmas
+    ) -> list[views.PragmaView]:
+        found = [await upkeep.pragmas(place) for place in self._places(action.environment)]
+        return [row for rows in found for row in rows]
+
+    async def db_schema(self, _: Context, action: actions.DatabaseSchema) -> list[str]:
+        return await upkeep.schema(self._place(action.environment))
+
+    # --- swarms -----------------------------------------------------------------------------
+
+    async def swarm_create(self, context: Context, action: actions.SwarmCreate) -> views.SwarmView:
+        return await self._services.swarms.create(
+            action.environment,
+            agents=action.agents,
+            memory_bytes=action.memory_bytes,
+            command=action.command,
+            name=action.name,
+            actor=context.principal.id,
+            progress=context.progress,
+        )
+
+    async def swarm_list(self, _: Context, action: actions.SwarmList) -> list[views.SwarmView]:
+        return self._services.swarms.list(action.environment, ended=action.all)
+
+    async def swarm_health(self, _: Context, action: actions.SwarmHealth) -> views.HealthView:
+        return self._services.swarms.health(action.id)
+
+    async def swarm_scale(self, context: Context, action: actions.SwarmScale) -> views.SwarmView:
+        return await self._services.swarms.scale(
+            action.id,
+            agents=action.agents,
+            memory_bytes=action.memory_bytes,
+            actor=context.principal.id,
+            progress=context.progress,
+        )
+
+    async def swarm_terminate(
+        self, context: Context, action: actions.SwarmTerminate
+    ) -> views.SwarmView:
+        return await self._services.swarms.terminate(
+            action.id,
+            force=action.force,
+            wait_s=action.wait_s,
+            actor=context.principal.id,
+            progress=context.progress,
+        )
+
+    # --- agents and teams -------------------------------------------------------------------
+
+    async def agent_register(
+        self, context: Context, action: actions.AgentRegister
+    ) -> views.AgentView:
+        place = self._place(action.environment)
+        agent = await place.registry.register(
+            name=action.name,
+            type=action.type,
+            swarm=action.swarm,
+            team=action.team,
+            capabilities=action.capabilities,
+            role=action.role,
+            actor=context.principal.id,
+        )
+        return self._services.swarms.agent(agent.id)
+
+    async def agent_update(self, context: Context, action: actions.AgentUpdate) -> views.AgentView:
+        place = self._of(action.id)
+        await place.registry.update(
+            action.id,
+            name=action.name,
+            type=action.type,
+            capabilities=action.capabilities,
+            role=action.role,
+            actor=context.principal.id,
+        )
+        return self._services.swarms.agent(action.id)
+
+    async def agent_unregister(
+        self, context: Context, action: actions.AgentUnregister
+    ) -> views.Done:
+        await self._of(action.id).registry.unregister(action.id, actor=context.principal.id)
+        return views.Done()
+
+    async def agent_list(self, _: Context, action: actions.AgentList) -> list[views.AgentView]:
+        found = self._services.swarms.agents(
+            action.environment,
+            swarm=action.swarm,
+            team=action.team,
+            type=action.type,
+            capability=action.capability,
+        )
+        return list(found)
+
+    async def agent_show(self, _: Context, action: actions.AgentShow) -> views.AgentView:
+        return self._services.swarms.agent(action.id)
+
+    async def team_create(self, context: Context, action: actions.TeamCreate) -> views.TeamView:
+        registry = self._place(action.environment).registry
+        team = await registry.create_team(
+            action.name, leader=action.leader, actor=context.principal.id
+        )
+        return team.view()
+
+    async def team_list(self, _: Context, action: actions.TeamList) -> list[views.TeamView]:
+        chosen = self._places(action.environment)
+        return [view for place in chosen for view in place.registry.team_views()]
+
+    async def team_add(self, context: Context, action: actions.TeamAdd) -> views.TeamView:
+        registry = self._of(action.team).registry
+        team = await registry.add_to_team(action.team, action.agent, actor=context.principal.id)
+        return team.view()
+
+    async def team_remove(self, context: Context, action: actions.TeamRemove) -> views.TeamView:
+        registry = self._of(action.team).registry
+        team = await registry.remove_from_team(
+            action.team, action.agent, actor=context.principal.id
+        )
+        return team.view()
+
+    # --- memory -----------------------------------------------------------------------------
+
+    async def memory_set(self, context: Context, action: actions.MemorySet) -> views.RecordView:
+        actor = self._actor(context, action.actor)
+        memory = self._place(action.environment).memory
+        format_, body = codec.encode(action.value)
+        await memory.set(
+            actor, action.namespace, action.key, format_, body, action.level, action.ttl_s,
+            action.if_version,
+        )  # fmt: skip
+        return await self._record(memory.show(actor, action.namespace, action.key), action.key)
+
+    async def memory_get(self, context: Context, action: actions.MemoryGet) -> views.RecordView:
+        actor = self._actor(context, action.actor)
+        memory = self._place(action.environment).memory
+        return await self._record(memory.show(actor, action.namespace, action.key), action.key)
+
+    async def memory_delete(self, context: Context, action: actions.MemoryDelete) -> views.Done:
+        actor = self._actor(context, action.actor)
+        memory = self._place(action.environment).memory
+        if not await memory.delete(actor, action.namespace, action.key, action.if_version):
+            raise _no_key(action.key)
+        return views.Done(detail=f"deleted {action.key}")
+
+    async def memory_keys(self, context: Context, action: actions.MemoryKeys) -> views.KeyPage:
+        actor = self._actor(context, action.actor)
+        memory = self._place(action.environment).memory
+        keys, cursor = await memory.keys(
+            actor, action.namespace, action.prefix, action.limit, action.cursor
+        )
+        return views.KeyPage(keys=tuple(keys), cursor=cursor)
+
+    async def memory_list(
+        self, context: Context, action: actions.MemoryList
+    ) -> list[views.RecordView]:
+        actor = self._actor(context, action.actor)
+        memory = self._place(action.environment).memory
+        return await memory.browse(actor, action.namespace, action.prefix, action.limit)
+
+    # --- queue ------------------------------------------------------------------------------
+
+    async def queue_send(self, context: Context, action: actions.QueueSend) -> views.MessageView:
+        queue = self._place(action.environment).queue
+        ident = await queue.send(
+            self._actor(context, action.actor), action.kind, codec.encode_json(action.body),
+            action.priority, action.delay_s, action.expires_s, None, action.to,
+            action.max_attempts,
+        )  # fmt: skip
+        return await queue.show(ident)
+
+    async def queue_list(self, _: Context, action: actions.QueueList) -> list[views.MessageView]:
+        state = None if action.state is None else MessageState(action.state)
+        found = [
+            await place.queue.list(
+                state=state, kind=action.kind, holder=action.holder, limit=action.limit
+            )
+            for place in self._places(action.environment)
+        ]
+        return [row for rows in found for row in rows][: action.limit]
+
+    async def queue_count(self, _: Context, action: actions.QueueCount) -> views.QueueCounts:
+        counts = [place.queue.counts() for place in self._places(action.environment)]
+        wanted = (action.state,) if action.state else tuple(MessageState)
+        return views.QueueCounts(
+            **{state: sum(getattr(each, state) for each in counts) for state in wanted}
+        )
+
+    async def queue_show(self, _: Context, action: actions.QueueShow) -> views.MessageView:
+        return await self._of(action.id).queue.show(action.id)
+
+    async def queue_retry(self, context: Context, action: actions.QueueRetry) -> views.MessageView:
+        return await self._of(action.id).queue.retry(context.principal, action.id)
+
+    async def queue_cancel(
+        self, context: Context, action: actions.QueueCancel
+    ) -> views.MessageView:
+        return await self._of(action.id).queue.cancel(context.principal, action.id)
+
+    async def queue_dead(self, _: Context, action: actions.QueueDead) -> list[views.MessageView]:
+        found = [
+            await place.queue.dead(limit=action.limit) for place in self._places(action.environment)
+        ]
+        return [row for rows in found for row in rows][: action.limit]
+
+    # --- access and audit -------------------------------------------------------------------
+
+    async def acl_grant(self, context: Context, action: actions.AclGrant) -> views.GrantView:
+        return await self._add(context, action, "allow")
+
+    async def acl_deny(self, context: Context, action: actions.AclDeny) -> views.GrantView:
+        return await self._add(context, action, "deny")
+
+    async def _add(
+        self,
+        context: Context,
+        action: actions.AclGrant | actions.AclDeny,
+        effect: Any,  # noqa: ANN401
+    ) -> views.GrantView:
+        self._of(action.subject).registry.agent(action.subject)
+        place = self._place(action.environment or environment_of(action.subject))
+        wanted = Wanted(
+            subject=action.subject,
+            effect=effect,
+            level=action.level,
+            rights=action.actions,
+            namespace=action.namespace,
+            key_prefix=action.key_prefix,
+            expires_s=action.expires_s,
+            resource=action.resource,
+        )
+        return await place.access.add(context.principal, wanted)
+
+    async def acl_revoke(self, context: Context, action: actions.AclRevoke) -> views.Done:
+        await self._of(action.id).access.revoke(context.principal, action.id)
+        return views.Done(detail=f"revoked {action.id}")
+
+    async def acl_list(self, _: Context, action: actions.AclList) -> list[views.GrantView]:
+        chosen = self._places(action.environment)
+        return [view for place in chosen for view in place.access.list(action.subject)]
+
+    async def acl_explain(self, _: Context, action: actions.AclExplain) -> views.DecisionView:
+        principal = self._services.resolve(action.subject)
+        place = self._place(action.environment)
+        record = await place.memory.peek(action.namespace, action.key)
+        return place.access.explain(
+            principal, Right(action.right), record, action.namespace, action.key
+        )
+
+    async def audit_list(self, _: Context, action: actions.AuditList) -> list[views.AuditView]:
+        found = [
+            await upkeep.audit_trail(place.database, action.actor, action.limit)
+            for place in self._places(action.environment)
+        ]
+        rows = sorted((row for rows in found for row in rows), key=lambda row: -row.at_us)
+        return rows[: action.limit]
+
+    # --- parts ------------------------------------------------------------------------------
+
+    def _place(self, environment: str) -> Place:
+        return self._services.places[parse_environment(environment)]
+
+    def _places(self, environment: str | None) -> Iterator[Place]:
+        chosen: Iterable[str] = Environment if environment is None else (environment,)
+        return (self._place(name) for name in chosen)
+
+    def _of(self, ident: str) -> Place:
+        return self._services.places[environment_of(ident)]
+
+    def _actor(self, context: Context, actor: str | None) -> Principal:
+        if actor in {None, context.principal.id}:
+            return context.principal
+        return OPERATOR_PRINCIPAL if actor == OPERATOR else self._services.resolve(actor or "")
+
+    @staticmethod
+    async def _record(showing: Any, key: str) -> views.RecordView:  # noqa: ANN401 - a coroutine
+        view: views.RecordView | None = await showing
+        if view is None:
+            raise _no_key(key)
+        return view
+
+
+def _no_key(key: str) -> NotFound:
+    return NotFound(f"no key {printable(key)} that may be read", hint="see swarmdeck memory keys")
+
+
+_TABLE: Final[dict[type[Action], str]] = {
+    spec.type: name.replace(".", "_") for name, spec in actions.ACTIONS.items()
+}

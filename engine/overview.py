@@ -1,0 +1,111 @@
+"""The overview: copied from what is in memory, in one step without a wait.
+
+Nothing here asks a file or a process, so all parts belong to one moment and two panels that show
+it never disagree.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Final
+
+from .environment import Place
+from .hostmem import HostReading
+from .ledger import EnvironmentUse, Ledger
+from .model import Durability
+from .settings import Settings
+from .views import AccessSummary, EngineView, EnvironmentView, HostView
+
+LOSS_WINDOWS: Final = {
+    Durability.FULL: "none",
+    Durability.NORMAL: "{interval:g} s at power loss",
+}
+
+
+def environment_view(
+    place: Place, use: EnvironmentUse, settings: Settings, used_bytes: int
+) -> EnvironmentView:
+    """One environment: plan, allocated and used, its agents, records and messages."""
+    name = place.environment.value
+    durability = settings.durability[name]
+    loss = LOSS_WINDOWS[durability].format(interval=settings.store.checkpoint_interval_s)
+    alive = [swarm for swarm in place.registry.swarms.values() if not swarm.is_over]
+    return EnvironmentView(
+        name=name,
+        priority=use.priority,
+        isolation=settings.isolation[name],
+        durability=durability,
+        loss_window=loss,
+        base_bytes=use.base_bytes,
+        max_bytes=use.max_bytes,
+        allocated_bytes=use.allocated_bytes,
+        borrowed_bytes=use.borrowed_bytes,
+        lent_bytes=use.lent_bytes,
+        used_bytes=used_bytes,
+        agents=place.registry.live_count(),
+        agent_limit=settings.host.environments[name].agents,
+        swarms=len(alive),
+        records=place.memory.records,
+        queue=place.queue.counts(),
+    )
+
+
+def access_summary(places: Mapping[str, Place]) -> AccessSummary:
+    """Agents, teams and entries in force of all environments."""
+    entries = [entry for place in places.values() for entry in place.access.entries()]
+    denied = sum(entry.effect == "deny" for entry in entries)
+    return AccessSummary(
+        agents=sum(len(place.registry.agents) for place in places.values()),
+        teams=sum(len(place.registry.teams) for place in places.values()),
+        grants=len(entries) - denied,
+        denies=denied,
+        denied_calls=sum(place.access.denied_calls for place in places.values()),
+        epoch=sum(place.access.epoch + place.registry.epoch for place in places.values()),
+    )
+
+
+def host_view(ledger: Ledger, reading: HostReading, *, scale: float, used_bytes: int) -> HostView:
+    """The machine as last measured, and the plan laid over it."""
+    plan = ledger.plan
+    return HostView(
+        total_bytes=reading.total_bytes,
+        available_bytes=reading.available_bytes,
+        cpu_percent=reading.cpu_percent,
+        load_1m=reading.load_1m,
+        scale=scale,
+        swarm_plan_bytes=plan.swarms_bytes,
+        reserved_bytes=plan.reserved_bytes,
+        coordination_bytes=plan.coordination_bytes,
+        monitoring_bytes=plan.monitoring_bytes,
+        buffer_bytes=plan.buffer_bytes,
+        allocated_bytes=ledger.allocated_bytes,
+        used_bytes=used_bytes,
+        enforcement=reading.enforcement,
+    )
+
+
+def engine_view(
+    places: Mapping[str, Place],
+    *,
+    version: str,
+    data: str,
+    uptime_s: float,
+    loop_lag_ms: float,
+    bus: str,
+    headless: bool,
+) -> EngineView:
+    """The engine's own condition."""
+    stats = [place.database.stats for place in places.values()]
+    return EngineView(
+        pid=os.getpid(),
+        version=version,
+        data=data,
+        uptime_s=uptime_s,
+        loop_lag_ms=loop_lag_ms,
+        writer_queue=sum(each.waiting for each in stats),
+        wal_bytes=sum(place.database.wal_bytes for place in places.values()),
+        operations=sum(each.operations for each in stats),
+        bus=bus,
+        headless=headless,
+    )
