@@ -358,14 +358,29 @@ class _Connection(asyncio.Protocol):
             self._succeed(ident, answer)
             return
         if inspect.iscoroutine(answer):
-            answer = self._server.spawn(answer)
-        if not asyncio.isfuture(answer):
+            task = self._server.spawn(self._work(ident, answer, what))
+            # Cancelled before its first step, the task would leave the verb unawaited.
+            task.add_done_callback(lambda _: answer.close())
+            self._requests[ident] = task.cancel
+        elif not asyncio.isfuture(answer):
             self._succeed(ident, answer)
         elif answer.done():
             self._settle(ident, answer, what)
         else:
             self._requests[ident] = answer.cancel
             answer.add_done_callback(partial(self._answered, ident, what))
+
+    async def _work(self, ident: int, work: Coroutine[Any, Any, Any], what: str) -> None:
+        outcome: asyncio.Future[Any] = self._loop.create_future()
+        try:
+            outcome.set_result(await work)
+        except asyncio.CancelledError:
+            outcome.cancel()
+            raise
+        except Exception as error:  # noqa: BLE001 - one verb's failure must not end the server
+            outcome.set_exception(error)
+        finally:
+            self._answered(ident, what, outcome)
 
     def _answered(self, ident: int, what: str, future: asyncio.Future[Any]) -> None:
         if self._requests.pop(ident, None) is not None:
