@@ -1,0 +1,114 @@
+"""One run of the console: the app, the signals that end it, and the engine closed behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from ..engine.errors import EngineBusy, Unavailable
+from ..engine.events import Event
+from ..engine.host import EngineHost, HostedEngine
+from ..widgets import load_palette
+from .deck import SwarmDeck
+
+if TYPE_CHECKING:
+    from ..engine.settings import Settings
+
+ENDING: Final = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
+ATTACH_S: Final = 5.0
+"""How long an owner without a socket is given: it is starting or ending."""
+
+_RETRY_S: Final = 0.1
+_LOG_BYTES: Final = 1 << 20
+_LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+def run(data: Path, config: Path | None = None, theme: str | None = None) -> int:
+    """Open the console in this terminal and return its exit code: 0 after leaving, 128 and the
+    signal's number after one. Raises what opening the engine raised, ConfigError for an
+    unknown theme."""
+
+    def make_host(on_event: Callable[[Event], None]) -> EngineHost:
+        return EngineHost(lambda: open_or_attach(data, config), on_event)
+
+    if theme is not None:
+        load_palette(theme)
+    _log_to_file(data / "logs")
+    return asyncio.run(attend(SwarmDeck(make_host, _short(data), theme)))
+
+
+async def attend(app: SwarmDeck) -> int:
+    """Run the app until it is left or a signal ends it, then close the engine."""
+    received: list[int] = []
+
+    def end(number: int) -> None:
+        received.append(number)
+        app.exit(return_code=128 + number)
+
+    loop = asyncio.get_running_loop()
+    for number in ENDING:
+        loop.add_signal_handler(number, end, number)
+    try:
+        await app.run_async()
+    finally:
+        await app.shut()
+        for number in ENDING:
+            loop.remove_signal_handler(number)
+    if app.failure is not None:
+        raise app.failure
+    return 128 + received[0] if received else app.return_code or 0
+
+
+@asynccontextmanager
+async def open_or_attach(data: Path, config: Path | None = None) -> AsyncIterator[HostedEngine]:
+    """Own the data directory, or attach to the engine of the process that does.
+
+    Runs on the engine's thread. Raises EngineBusy when the owner does not answer for 5 s.
+    """
+    from ..engine.settings import load_settings  # noqa: PLC0415 - after the first frame
+
+    settings = load_settings(config, os.environ, {"engine.data_dir": str(data)})
+    async with AsyncExitStack() as stack:
+        yield await _enter(stack, data, settings)
+
+
+async def _enter(stack: AsyncExitStack, data: Path, settings: Settings) -> HostedEngine:
+    from ..engine.engine import connect, open_engine  # noqa: PLC0415 - after the first frame
+
+    loop = asyncio.get_running_loop()
+    deadline_s = loop.time() + ATTACH_S
+    while True:
+        try:
+            return await stack.enter_async_context(open_engine(data, settings=settings))
+        except EngineBusy as busy:
+            with suppress(Unavailable):
+                return await stack.enter_async_context(connect(data))
+            if loop.time() > deadline_s:
+                raise busy from None
+        await asyncio.sleep(_RETRY_S)
+
+
+def _log_to_file(folder: Path) -> None:
+    """Log beside the engine's files: what is written to the terminal would tear the screen."""
+    handler: logging.Handler = logging.NullHandler()
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handler = RotatingFileHandler(
+            folder / "console.log", maxBytes=_LOG_BYTES, backupCount=1, delay=True
+        )
+    handler.setFormatter(logging.Formatter(_LOG_FORMAT))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+
+
+def _short(data: Path) -> str:
+    """The directory as the screen names it: below the home with a tilde."""
+    with suppress(ValueError, RuntimeError):
+        return f"~/{data.relative_to(Path.home())}"
+    return str(data)

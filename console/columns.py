@@ -1,0 +1,309 @@
+"""What the tables show of each view: columns, their widths, words and tones.
+
+Ages are reckoned from the moment of the pull, not from this process's clock, so that a row changes
+only when its data does. Priority 0 columns always show; those with a higher one collapse first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from ..engine import views
+from ..engine.model import PREFIXES
+from ..widgets import Column, mark_of, state_text
+from ..widgets.format import clock, micros, rate
+from . import wording
+from .wording import DASH
+
+Cell = Callable[[Any], str]
+
+ID_CELLS: Final = 23
+"""The longest id that the engine makes: `research_swarm_` and eight characters."""
+
+BEAT_S: Final = 10.0
+"""A heartbeat comes every 5 s; older than this, one was missed."""
+
+_EFFECTS: Final = {"allow": "good", "deny": "bad", "allowed": "text", "denied": "bad"}
+
+
+class Moment:
+    """The time of the last pull; every table of the console reads it."""
+
+    __slots__ = ("us",)
+
+    def __init__(self, us: int = 0) -> None:
+        self.us = us
+
+
+def place_style(name: str) -> str:
+    """The style of an environment's name."""
+    return name if name in PREFIXES else "muted"
+
+
+def _plain(value: object) -> str:
+    return DASH if value is None or value == "" else str(value)
+
+
+def _of(name: str) -> Cell:
+    """The field itself; a dash for nothing."""
+    return lambda view: _plain(getattr(view, name))
+
+
+def _size(name: str) -> Cell:
+    return lambda view: wording.size(getattr(view, name))
+
+
+def _number(name: str) -> Cell:
+    return lambda view: f"{getattr(view, name):,}" if getattr(view, name) else DASH
+
+
+def text(name: str, field: str = "", width: int = 10, **more: Any) -> Column[Any]:  # noqa: ANN401
+    """A column of words."""
+    return Column(name, _of(field or name), width=width, **more)
+
+
+def number(name: str, field: str = "", width: int = 8, **more: Any) -> Column[Any]:  # noqa: ANN401
+    """A column of counts, to the right; sorted by value."""
+    field = field or name
+    return Column(
+        name, _number(field), width=width, align="right", sort=lambda v: getattr(v, field), **more
+    )
+
+
+def amount(name: str, field: str = "", width: int = 8, **more: Any) -> Column[Any]:  # noqa: ANN401
+    """A column of sizes, to the right; sorted by bytes."""
+    field = field or name
+    return Column(
+        name, _size(field), width=width, align="right", sort=lambda v: getattr(v, field), **more
+    )
+
+
+def state(**more: Any) -> Column[Any]:  # noqa: ANN401
+    """A column of states: symbol, word and colour."""
+    return Column(
+        "state",
+        lambda view: state_text(view.state),
+        width=11,
+        style=lambda view: mark_of(view.state).style,
+        sort=lambda view: view.state,
+        **more,
+    )
+
+
+def where(name: str = "environment", field: str = "", **more: Any) -> Column[Any]:  # noqa: ANN401
+    """A column of environments, each in its own style."""
+    field = field or name
+    return Column(
+        name, _of(field), width=11, style=lambda view: place_style(getattr(view, field)), **more
+    )
+
+
+def age(name: str, field: str, moment: Moment, **more: Any) -> Column[Any]:  # noqa: ANN401
+    """A column of ages; newest first when sorted upwards."""
+    return Column(
+        name,
+        lambda view: wording.ago(moment.us, getattr(view, field)),
+        width=8,
+        align="right",
+        sort=lambda view: -getattr(view, field),
+        **more,
+    )
+
+
+def expiry(moment: Moment, **more: Any) -> Column[Any]:  # noqa: ANN401
+    return Column(
+        "expires",
+        lambda view: wording.left(moment.us, view.expires_at_us),
+        width=8,
+        align="right",
+        **more,
+    )
+
+
+def swarms(moment: Moment) -> tuple[Column[Any], ...]:
+    return (
+        text("id", width=ID_CELLS),
+        text("name", width=16, priority=3),
+        where(),
+        state(),
+        Column("ready", _swarm_ready, width=5, align="right", style=_swarm_ready_style),
+        amount("used", "used_bytes", width=7),
+        amount("memory", "memory_bytes", width=7),
+        amount("borrowed", "borrowed_bytes", priority=2),
+        number("restarts", priority=1),
+        age("age", "created_at_us", moment, priority=4),
+        text("why", "reason", width=20, priority=5, grow=1),
+    )
+
+
+def _swarm_ready(swarm: views.SwarmView) -> str:
+    return f"{swarm.agents_ready}/{swarm.agents_wanted}"
+
+
+def _swarm_ready_style(swarm: views.SwarmView) -> str:
+    return "text" if swarm.agents_ready >= swarm.agents_wanted else "warning"
+
+
+def agents(_moment: Moment) -> tuple[Column[Any], ...]:
+    return (
+        text("id", width=ID_CELLS),
+        text("name", width=16, priority=2),
+        text("type", width=11, priority=5),
+        state(),
+        text("pid", width=7, align="right"),
+        Column("heart", _heartbeat, width=7, align="right", style=_heartbeat_style),
+        amount("used", "used_bytes", width=7),
+        number("held", "leased", width=4),
+        number("done", width=6),
+        number("restarts", priority=3),
+        text("swarm", width=ID_CELLS, priority=4),
+        text("why", "reason", width=20, priority=6, grow=1),
+    )
+
+
+def _heartbeat(agent: views.AgentView) -> str:
+    """Quiet while it beats: the seconds show only when one was missed."""
+    age_s = agent.heartbeat_age_s
+    if age_s is None:
+        return DASH
+    return "beating" if age_s < BEAT_S else wording.span(age_s)
+
+
+def _heartbeat_style(agent: views.AgentView) -> str:
+    return "warning" if agent.heartbeat_age_s and agent.heartbeat_age_s >= BEAT_S else "muted"
+
+
+def messages(moment: Moment) -> tuple[Column[Any], ...]:
+    return (
+        number("prio", "priority", width=4),
+        text("kind", width=13),
+        state(),
+        Column("tries", _attempts, width=5, align="right"),
+        age("age", "created_at_us", moment),
+        Column("note", lambda m: _message_note(m, moment), width=26, grow=1, style=_note_style),
+        where(priority=2),
+        text("sender", width=ID_CELLS, priority=3),
+        text("id", width=ID_CELLS, priority=4),
+    )
+
+
+def _attempts(message: views.MessageView) -> str:
+    return f"{message.attempt}/{message.max_attempts}"
+
+
+def _message_note(message: views.MessageView, moment: Moment) -> str:
+    """What matters of a message in its state: who holds it, when it is due, why it died."""
+    if message.state == "leased":
+        return f"{message.holder or DASH}, {wording.left(moment.us, message.lease_until_us)} left"
+    if message.state == "delayed":
+        return f"due in {wording.left(moment.us, message.due_at_us)}"
+    if message.error:
+        return message.error
+    return f"for {message.to}" if message.to else ""
+
+
+def _note_style(message: views.MessageView) -> str:
+    return "bad" if message.error and message.state != "leased" else "muted"
+
+
+def environments(_moment: Moment) -> tuple[Column[Any], ...]:
+    return (
+        where(field="name"),
+        text("isolation", width=9, priority=3),
+        amount("plan", "base_bytes"),
+        amount("allocated", "allocated_bytes", width=9),
+        amount("used", "used_bytes"),
+        amount("borrowed", "borrowed_bytes", priority=1),
+        amount("lent", "lent_bytes", priority=2),
+        amount("at most", "max_bytes", priority=2),
+        Column("agents", _agents_of_limit, width=7, align="right"),
+        number("records", width=9),
+        text("durability", priority=4),
+        text("a crash loses", "loss_window", width=20, priority=5),
+    )
+
+
+def _agents_of_limit(environment: views.EnvironmentView) -> str:
+    return f"{environment.agents}/{environment.agent_limit}"
+
+
+def records(moment: Moment) -> tuple[Column[Any], ...]:
+    return (
+        text("key", width=24, grow=2),
+        text("namespace", width=12),
+        text("level", width=7),
+        amount("size", "size_bytes"),
+        number("version", width=7),
+        age("changed", "updated_at_us", moment, priority=1),
+        expiry(moment, priority=2),
+        text("owner", width=ID_CELLS, priority=3),
+        text("team", width=ID_CELLS, priority=4),
+    )
+
+
+def grants(moment: Moment) -> tuple[Column[Any], ...]:
+    return (
+        text("subject", width=ID_CELLS),
+        text("effect", width=6, style=lambda grant: _EFFECTS.get(grant.effect, "text")),
+        Column("may", lambda grant: " ".join(grant.actions), width=17),
+        text("level", width=7),
+        Column("keys", lambda grant: f"{grant.namespace}:{grant.key_prefix}*", width=14, grow=1),
+        where(priority=1),
+        expiry(moment, priority=2),
+        text("by", "granted_by", width=12, priority=3),
+        text("id", width=18, priority=4),
+    )
+
+
+def audit(_moment: Moment) -> tuple[Column[Any], ...]:
+    return (
+        Column("time", lambda entry: clock(entry.at_us), width=8),
+        text("actor", width=ID_CELLS),
+        text("action", width=15),
+        Column("outcome", _outcome, width=7, style=lambda entry: _EFFECTS[_outcome(entry)]),
+        text("object", width=18, grow=2),
+        where(priority=1),
+        text("detail", width=30, priority=2, grow=1),
+    )
+
+
+def _outcome(entry: views.AuditView) -> str:
+    return "allowed" if entry.allowed else "denied"
+
+
+def benchmarks(moment: Moment) -> tuple[Column[Any], ...]:
+    return (
+        text("workload", "name", width=24),
+        Column("rate", lambda b: rate(b.ops_s), width=10, align="right", sort=lambda b: b.ops_s),
+        Column("median", lambda b: micros(b.p50_us), width=9, align="right"),
+        Column("99 %", lambda b: micros(b.p99_us), width=9, align="right"),
+        number("callers", "concurrency"),
+        number("calls", "operations", width=9, priority=1),
+        age("age", "at_us", moment, priority=2),
+    )
+
+
+BY_VIEW: Final[dict[type[msgspec.Struct], Callable[[Moment], tuple[Column[Any], ...]]]] = {
+    views.SwarmView: swarms,
+    views.AgentView: agents,
+    views.MessageView: messages,
+    views.EnvironmentView: environments,
+    views.RecordView: records,
+    views.GrantView: grants,
+    views.AuditView: audit,
+    views.BenchView: benchmarks,
+}
+
+
+def columns_for(kind: type[msgspec.Struct], moment: Moment) -> tuple[Column[Any], ...]:
+    """The columns of a view; one without a table of its own shows every field."""
+    made = BY_VIEW.get(kind)
+    if made is not None:
+        return made(moment)
+    return tuple(
+        text(name.replace("_", " "), name, width=14, grow=1, priority=min(9, place // 2))
+        for place, name in enumerate(kind.__struct_fields__)
+    )

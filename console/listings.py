@@ -1,0 +1,318 @@
+"""The tables one can go to: what each asks for, shows, opens and says when it is empty.
+
+Pure: the screen that shows a listing is `screens.listing`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ..engine import actions, views
+from ..engine.actions import Action
+from ..engine.model import Environment, MessageState, environment_of
+from ..widgets import Column, Line, Span, line, mark_of, state_span
+from ..widgets.format import count, size
+from . import columns, wording
+from .columns import Moment
+from .places import Place
+
+OPEN: Final = "open"
+"""Messages that are still to be done: ready, delayed and leased."""
+
+STATES: Final = (OPEN, *MessageState)
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What part of a listing is shown. `environment` None is all of them, `subject` the id the
+    place is about."""
+
+    subject: str = ""
+    environment: Environment | None = None
+    state: str = OPEN
+
+    @property
+    def place(self) -> actions.Environment | None:
+        """The environment as actions name it."""
+        return None if self.environment is None else self.environment.value
+
+
+About = Callable[[views.Overview, Scope, Moment], Sequence[Line]]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A table to go to. Its rows come with the overview (`rows`) or from a query of its own.
+
+    `opens` is where enter leads, `about` the lines above the table, always `about_height` of them.
+    """
+
+    title: str
+    columns: Callable[[Moment], Sequence[Column[Any]]]
+    key: Callable[[Any], str]
+    empty: str
+    groups: tuple[str, ...]
+    rows: Callable[[views.Overview, Scope], Sequence[Any]] | None = None
+    query: Callable[[Scope], Action] | None = None
+    opens: Callable[[Any], Place] | None = None
+    about: About | None = None
+    about_height: int = 0
+    by_environment: bool = True
+    by_state: bool = False
+
+
+def _in(scope: Scope, environment: str) -> bool:
+    return scope.environment is None or environment == scope.environment
+
+
+def _id(view: Any) -> str:  # noqa: ANN401 - any view with an id
+    return str(view.id)
+
+
+# --- swarms and agents ----------------------------------------------------------------------
+
+
+def _swarms(overview: views.Overview, scope: Scope) -> Sequence[views.SwarmView]:
+    return [swarm for swarm in overview.swarms if _in(scope, swarm.environment)]
+
+
+def _agents(overview: views.Overview, scope: Scope) -> Sequence[views.AgentView]:
+    return [agent for agent in overview.agents if _in(scope, agent.environment)]
+
+
+def _members(overview: views.Overview, scope: Scope) -> Sequence[views.AgentView]:
+    return [agent for agent in overview.agents if agent.swarm == scope.subject]
+
+
+def _about_swarm(overview: views.Overview, scope: Scope, moment: Moment) -> Sequence[Line]:
+    swarm = next((each for each in overview.swarms if each.id == scope.subject), None)
+    if swarm is None:
+        return (line(("  This swarm has ended; its agents and their leases are gone.", "muted")),)
+    borrowed = f", {size(swarm.borrowed_bytes)} of it borrowed" if swarm.borrowed_bytes else ""
+    return (
+        line("  ", state_span(swarm.state), f"  {swarm.name or swarm.id}  ",
+             (swarm.environment, columns.place_style(swarm.environment)),
+             (f"  {swarm.id}  up {wording.ago(moment.us, swarm.created_at_us)}", "muted")),
+        line(("  agents  ", "muted"), f"{swarm.agents_ready} ready of {swarm.agents_wanted}",
+             ("   memory  ", "muted"),
+             f"{size(swarm.used_bytes)} used of {size(swarm.memory_bytes)}{borrowed}",
+             ("   restarts  ", "muted"), count(swarm.restarts)),
+        line(("  command  ", "muted"), " ".join(swarm.command) or "the bundled worker",
+             (f"   {swarm.reason}", "warning")),
+    )  # fmt: skip
+
+
+def _about_agent(overview: views.Overview, scope: Scope, moment: Moment) -> Sequence[Line]:
+    agent = next((each for each in overview.agents if each.id == scope.subject), None)
+    if agent is None:
+        return (line(("  This agent is gone; its leases are free, its records stay.", "muted")),)
+    process = f"process {agent.pid}" if agent.pid else "no process of ours"
+    return (
+        line("  ", state_span(agent.state), f"  {agent.name}  ",
+             (agent.environment, columns.place_style(agent.environment)),
+             (f"  {agent.type}  {agent.id}", "muted"), (f"  {agent.reason}", "warning")),
+        line(("  ", "muted"), process, ("   memory  ", "muted"), size(agent.used_bytes),
+             ("   done  ", "muted"), count(agent.done), ("   holds  ", "muted"),
+             count(agent.leased), ("   restarts  ", "muted"), count(agent.restarts),
+             ("   age  ", "muted"), wording.ago(moment.us, agent.created_at_us)),
+        line(("  swarm  ", "muted"), agent.swarm or wording.DASH, ("   teams  ", "muted"),
+             ", ".join(agent.teams) or wording.DASH, ("   can  ", "muted"),
+             ", ".join(agent.capabilities) or wording.DASH),
+    )  # fmt: skip
+
+
+SWARMS: Final = Listing(
+    title="Swarms",
+    columns=columns.swarms,
+    key=_id,
+    empty="No swarm runs yet.\nD  runs the demo: real agents over real files\n"
+    "c  starts one, as does  :swarm create development --agents 4 --memory 512MB",
+    groups=("swarms", "rows", "table", "motion"),
+    rows=_swarms,
+    opens=lambda swarm: Place("swarm", swarm.id),
+)
+SWARM: Final = Listing(
+    title="Agents of the swarm",
+    columns=columns.agents,
+    key=_id,
+    empty="No agent has joined.\n\nesc  then  s  scales the swarm; others join with\n"
+    ":agent register ENVIRONMENT NAME --swarm ID",
+    groups=("agents", "rows", "table", "motion"),
+    rows=_members,
+    opens=lambda agent: Place("agent", agent.id),
+    about=_about_swarm,
+    about_height=4,
+    by_environment=False,
+)
+AGENTS: Final = Listing(
+    title="Agents",
+    columns=columns.agents,
+    key=_id,
+    empty="No agents.\n\nc  starts a swarm of them; or type  :agent register development NAME",
+    groups=("agents", "rows", "table", "motion"),
+    rows=_agents,
+    opens=lambda agent: Place("agent", agent.id),
+)
+AGENT: Final = Listing(
+    title="Messages it holds",
+    columns=columns.messages,
+    key=_id,
+    empty="It holds no message now.\n\nl  shows what it has written,  R  the records it can read",
+    groups=("agent", "queue", "rows", "table", "motion"),
+    query=lambda scope: actions.QueueList(holder=scope.subject),
+    opens=lambda message: Place("message", message.id),
+    about=_about_agent,
+    about_height=4,
+    by_environment=False,
+)
+
+# --- queue ----------------------------------------------------------------------------------
+
+
+def _about_queue(overview: views.Overview, scope: Scope, _moment: Moment) -> Sequence[Line]:
+    """The states with their counts; the one shown is marked."""
+    counts = [each.queue for each in overview.environments if _in(scope, each.name)]
+    spans: list[Span] = [("  ", "text")]
+    for state in STATES:
+        members = ("ready", "delayed", "leased") if state == OPEN else (state,)
+        total = sum(getattr(each, member) for each in counts for member in members)
+        chosen = state == scope.state
+        style = "text" if state == OPEN or not total else mark_of(state).style
+        spans.append((f" {state} {count(total)} ", f"{style} reverse bold" if chosen else style))
+        spans.append((" ", "text"))
+    return (tuple(spans),)
+
+
+def _query_queue(scope: Scope) -> Action:
+    if scope.state == OPEN:
+        return actions.QueueList(environment=scope.place)
+    return actions.QueueList(environment=scope.place, state=MessageState(scope.state).value)
+
+
+QUEUE: Final = Listing(
+    title="Messages",
+    columns=columns.messages,
+    key=_id,
+    empty="No message is in this state.\n\n"
+    "→  next state,  e  next environment,  n  sends a message",
+    groups=("queue", "states", "rows", "table", "motion"),
+    query=_query_queue,
+    opens=lambda message: Place("message", message.id),
+    about=_about_queue,
+    about_height=2,
+    by_state=True,
+)
+
+# --- memory ---------------------------------------------------------------------------------
+
+
+def _about_host(overview: views.Overview, _scope: Scope, _moment: Moment) -> Sequence[Line]:
+    host = overview.host
+    return (
+        line(("  host  ", "muted"), size(host.total_bytes), ("   free  ", "muted"),
+             size(host.available_bytes), ("   swarms may have  ", "muted"),
+             size(host.swarm_plan_bytes), ("   reserved  ", "muted"), size(host.reserved_bytes),
+             ("   buffer  ", "muted"), size(host.buffer_bytes)),
+        line(("  all swarms  ", "muted"), f"{size(host.allocated_bytes)} allocated, "
+             f"{size(host.used_bytes)} used", ("   limits are  ", "muted"), host.enforcement,
+             (f"   {scale_words(host)}", "warning")),
+    )  # fmt: skip
+
+
+def scale_words(host: views.HostView) -> str:
+    """How the plan was cut to a smaller host; nothing on one that is large enough."""
+    return f"plan for 96 GB at {host.scale * 100:.0f} %" if host.scale < 1 else ""
+
+
+MEMORY: Final = Listing(
+    title="Memory by environment",
+    columns=columns.environments,
+    key=lambda environment: str(environment.name),
+    empty="No environment is open.",
+    groups=("rows", "table", "motion"),
+    rows=lambda overview, _scope: overview.environments,
+    opens=lambda environment: Place("records", environment.name),
+    about=_about_host,
+    about_height=3,
+    by_environment=False,
+)
+
+
+def _query_records(scope: Scope) -> Action:
+    """The records of an environment, or those an agent can read in its own."""
+    if scope.subject in set(Environment):
+        return actions.MemoryList(environment=Environment(scope.subject).value)
+    home = environment_of(scope.subject)
+    return actions.MemoryList(environment=home.value, actor=scope.subject)
+
+
+RECORDS: Final = Listing(
+    title="Records",
+    columns=columns.records,
+    key=lambda record: f"{record.namespace}\n{record.key}",
+    empty="No record can be read here.\n\nn  stores one; or type  "
+    ":memory set development KEY VALUE",
+    groups=("records", "rows", "table", "motion"),
+    query=_query_records,
+    opens=lambda record: Place("record", row=record),
+    by_environment=False,
+)
+
+# --- access, benchmarks, audit --------------------------------------------------------------
+
+
+def _about_access(overview: views.Overview, _scope: Scope, _moment: Moment) -> Sequence[Line]:
+    access = overview.access
+    denied = "warning" if access.denied_calls else "text"
+    return (
+        line(("  agents  ", "muted"), count(access.agents), ("   teams  ", "muted"),
+             count(access.teams), ("   grants  ", "muted"), count(access.grants),
+             ("   denials  ", "muted"), count(access.denies), ("   denied calls  ", "muted"),
+             (count(access.denied_calls), denied), ("   epoch  ", "muted"), str(access.epoch)),
+    )  # fmt: skip
+
+
+ACCESS: Final = Listing(
+    title="Grants and denials in force",
+    columns=columns.grants,
+    key=_id,
+    empty="No grant or denial is in force: levels and teams alone decide.\n\n"
+    "n  grants,  N  denies,  x  explains who may do what",
+    groups=("access", "rows", "table", "motion"),
+    query=lambda scope: actions.AclList(environment=scope.place),
+    about=_about_access,
+    about_height=2,
+)
+BENCH: Final = Listing(
+    title="Last measurements",
+    columns=columns.benchmarks,
+    key=lambda bench: str(bench.name),
+    empty="Nothing measured yet.\n\nb  measures this machine in a scratch directory",
+    groups=("bench", "rows", "table", "motion"),
+    query=lambda _scope: actions.BenchShow(),
+    by_environment=False,
+)
+AUDIT: Final = Listing(
+    title="Audit, newest first",
+    columns=columns.audit,
+    key=lambda entry: f"{entry.environment}\n{entry.sequence}",
+    empty="Nothing was changed yet.",
+    groups=("rows", "table", "motion"),
+    query=lambda scope: actions.AuditList(environment=scope.place),
+)
+
+LISTINGS: Final[dict[str, Listing]] = {
+    "swarms": SWARMS,
+    "swarm": SWARM,
+    "agents": AGENTS,
+    "agent": AGENT,
+    "queue": QUEUE,
+    "memory": MEMORY,
+    "records": RECORDS,
+    "access": ACCESS,
+    "bench": BENCH,
+    "audit": AUDIT,
+}
+"""By the name of their place."""

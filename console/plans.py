@@ -1,0 +1,191 @@
+"""What a destructive action will touch, said before it is done.
+
+Each destructive action names the query that looks at its object first and turns the answer into
+plain sentences. In production the answer must be typed; elsewhere a second key is enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from ..engine import actions, views
+from ..engine.actions import Action
+from ..engine.errors import NotFound
+from . import wording
+
+PRODUCTION: Final = "production"
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """A question with what follows from yes.
+
+    `touches` are sentences. `words`: one of them must be typed; empty means a key is enough.
+    """
+
+    question: str
+    touches: tuple[str, ...]
+    words: tuple[str, ...] = ()
+
+
+_Draft: TypeAlias = tuple[str, Sequence[str], str, tuple[str, ...]]
+"""Question, sentences, environment, and what may be typed in production to say yes."""
+
+
+def look(action: Action) -> Action | None:
+    """The query that shows what `action` is about; None when its fields say it all."""
+    looker = _LOOKS.get(type(action))
+    return None if looker is None else looker(action)
+
+
+def plan_of(action: Action, seen: Any) -> Plan:  # noqa: ANN401 - whatever `look` answered
+    """The plan of a destructive action. `seen` is the answer to `look(action)`, or None.
+
+    Raises NotFound when the answer shows that there is nothing to act on.
+    """
+    drafter = _DRAFTS.get(type(action), _plain)
+    question, touches, environment, words = drafter(action, seen)
+    return Plan(question, tuple(touches), words if environment == PRODUCTION else ())
+
+
+def needs_plan(action: Action) -> bool:
+    """True for what destroys something; stopping the engine ends swarms and counts."""
+    return actions.spec_of(action).destructive or isinstance(action, actions.Stop)
+
+
+def _plain(action: Action, _seen: object) -> _Draft:
+    spec = actions.spec_of(action)
+    environment = getattr(action, "environment", None) or ""
+    return f"{spec.name}?", [spec.help], str(environment), (PRODUCTION,)
+
+
+def _terminate(action: actions.SwarmTerminate, health: views.HealthView) -> _Draft:
+    swarm, leased = health.swarm, health.leased_messages
+    touches = [
+        f"{wording.count(swarm.agents_live, 'process', 'processes')} of {swarm.environment} end",
+        f"{wording.size(swarm.memory_bytes)} of memory go back to the plan",
+    ]
+    if leased and action.force:
+        touches.append(f"{wording.count(leased, 'message')} under work will be delivered again")
+    elif leased:
+        touches.append(
+            f"{wording.count(leased, 'message')} under work may finish first "
+            f"({wording.span(action.wait_s)} at most)"
+        )
+    touches.append("Records and queued messages stay.")
+    names = (swarm.name, swarm.id) if swarm.name else (swarm.id,)
+    return f"End swarm {swarm.name or swarm.id}?", touches, swarm.environment, names
+
+
+def _unregister(action: actions.AgentUnregister, agent: views.AgentView) -> _Draft:
+    touches = [
+        f"{wording.count(agent.leased, 'message')} it holds can be claimed by others at once"
+    ]
+    if agent.pid is not None:
+        touches.append(f"Its process {agent.pid} is no longer supervised")
+    touches.append("Its records stay.")
+    return f"Remove agent {agent.name} ({action.id})?", touches, agent.environment, (action.id,)
+
+
+def _delete(action: actions.MemoryDelete, record: views.RecordView) -> _Draft:
+    touches = [
+        f"{record.environment}, namespace {record.namespace}, {record.level} level",
+        f"{wording.size(record.size_bytes)}, version {record.version}, owner {record.owner}",
+        "The value is gone for good.",
+    ]
+    return f"Delete the record {action.key}?", touches, record.environment, (PRODUCTION,)
+
+
+def _cancel(_action: actions.QueueCancel, message: views.MessageView) -> _Draft:
+    touches = [
+        f"{message.kind}, {message.state}, attempt {message.attempt} of {message.max_attempts}"
+    ]
+    if message.holder:
+        touches.append(f"{message.holder} works on it; its answer will be refused")
+    touches.append("It can be made ready again later (retry).")
+    return f"Cancel message {message.id}?", touches, message.environment, (PRODUCTION,)
+
+
+def _deny(action: actions.AclDeny, agent: views.AgentView) -> _Draft:
+    keys = f"{action.key_prefix}*" if action.key_prefix else "all keys"
+    rights = " and ".join(action.actions)
+    touches = [
+        f"{rights} of {action.level} records, {keys}, in namespace {action.namespace}",
+        f"for {wording.span(action.expires_s)}, and at once; a grant does not outweigh it",
+    ]
+    where = action.environment or agent.environment
+    return f"Deny {agent.name} ({agent.id})?", touches, str(where), (PRODUCTION,)
+
+
+def _revoke(action: actions.AclRevoke, grants: Sequence[views.GrantView]) -> _Draft:
+    grant = next((grant for grant in grants if grant.id == action.id), None)
+    if grant is None:
+        raise NotFound(f"no grant {action.id} in force", hint="see the access screen (6)")
+    touches = [
+        f"{grant.effect} {' '.join(grant.actions)} for {grant.subject}",
+        f"{grant.level} records, {grant.namespace}:{grant.key_prefix}* in {grant.environment}",
+        "It takes effect at once.",
+    ]
+    return f"Remove {grant.effect} {grant.id}?", touches, grant.environment, (PRODUCTION,)
+
+
+def _stop(action: actions.Stop, overview: views.Overview) -> _Draft:
+    how = "at once" if action.force else "after their running work"
+    return "Stop the engine?", [*ending(overview), f"They end {how}."], *_strictest(overview)
+
+
+def ending(overview: views.Overview) -> list[str]:
+    """One sentence for each live swarm: what ends with the engine."""
+    return [
+        f"{swarm.name or swarm.id} ({swarm.environment}): "
+        f"{wording.count(swarm.agents_live, 'agent')}"
+        for swarm in alive(overview)
+    ]
+
+
+def alive(overview: views.Overview) -> list[views.SwarmView]:
+    """The swarms that end when the engine does."""
+    return [swarm for swarm in overview.swarms if swarm.state != "terminated"]
+
+
+def leaving(overview: views.Overview) -> Plan:
+    """What ends when the console that carries the engine is left."""
+    environment, words = _strictest(overview)
+    touches = (*ending(overview), "Queued messages and records stay.")
+    return Plan("Leave and end what runs?", touches, words if environment == PRODUCTION else ())
+
+
+def _strictest(overview: views.Overview) -> tuple[str, tuple[str, ...]]:
+    names = {swarm.environment for swarm in alive(overview)}
+    return (PRODUCTION if PRODUCTION in names else "", (PRODUCTION,))
+
+
+def _look_record(action: actions.MemoryDelete) -> Action:
+    return actions.MemoryGet(
+        environment=action.environment,
+        key=action.key,
+        actor=action.actor,
+        namespace=action.namespace,
+    )
+
+
+_LOOKS: Final[dict[type[Action], Callable[[Any], Action]]] = {
+    actions.SwarmTerminate: lambda action: actions.SwarmHealth(id=action.id),
+    actions.AgentUnregister: lambda action: actions.AgentShow(id=action.id),
+    actions.MemoryDelete: _look_record,
+    actions.QueueCancel: lambda action: actions.QueueShow(id=action.id),
+    actions.AclDeny: lambda action: actions.AgentShow(id=action.subject),
+    actions.AclRevoke: lambda _action: actions.AclList(),
+    actions.Stop: lambda _action: actions.Status(),
+}
+_DRAFTS: Final[dict[type[Action], Callable[[Any, Any], _Draft]]] = {
+    actions.SwarmTerminate: _terminate,
+    actions.AgentUnregister: _unregister,
+    actions.MemoryDelete: _delete,
+    actions.QueueCancel: _cancel,
+    actions.AclDeny: _deny,
+    actions.AclRevoke: _revoke,
+    actions.Stop: _stop,
+}

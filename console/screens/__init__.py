@@ -1,0 +1,115 @@
+"""One screen for each place of the console."""
+
+from __future__ import annotations
+
+import typing
+from typing import Any
+
+import msgspec
+
+from ...engine import actions
+from ...engine.actions import Action
+from ...engine.model import Environment
+from ...engine.views import View
+from .. import columns
+from ..columns import Moment
+from ..listings import LISTINGS, Listing, Scope
+from ..places import Place
+from .frame import DeckScreen
+from .listing import ListScreen
+from .overview import OverviewScreen
+from .pane import TextScreen, json_lines, message_lines, text_lines
+
+__all__ = ["DeckScreen", "ListScreen", "OverviewScreen", "TextScreen", "screen_for"]
+
+
+def screen_for(place: Place, moment: Moment) -> DeckScreen:
+    """A new screen for a place."""
+    listing = LISTINGS.get(place.name)
+    if listing is not None:
+        return ListScreen(place.subject or place.name, moment, listing, _scope(place, listing))
+    return _TEXTS[place.name](place, moment)
+
+
+def _scope(place: Place, listing: Listing) -> Scope:
+    if listing.by_environment and place.subject in set(Environment):
+        return Scope(environment=Environment(place.subject))
+    return Scope(place.subject)
+
+
+def _message(place: Place, moment: Moment) -> DeckScreen:
+    query = actions.QueueShow(id=place.subject)
+    return TextScreen(place.subject, moment, "Message", query=query, read=message_lines)
+
+
+def _record(place: Place, moment: Moment) -> DeckScreen:
+    row = place.row
+    query = actions.MemoryGet(environment=row.environment, key=row.key, namespace=row.namespace)
+    return TextScreen(row.key, moment, "Record", query=query, read=json_lines)
+
+
+def _logs(place: Place, moment: Moment) -> DeckScreen:
+    query = actions.Logs(agent=place.subject, lines=1000)
+    title = f"Output of {place.subject}"
+    return TextScreen("output", moment, title, query=query, read=text_lines, follow=True)
+
+
+def _detail(place: Place, moment: Moment) -> DeckScreen:
+    return TextScreen("detail", moment, "In full", lines=json_lines(place.row, moment))
+
+
+def _answer(place: Place, moment: Moment) -> DeckScreen:
+    """The answer to a typed query. Rows become a table, a view JSON, lines a text; all live."""
+    query = typing.cast("Action", place.action)
+    spec = actions.spec_of(query)
+    title = spec.name.replace(".", " ")
+    kind = row_kind(spec.result)
+    if kind is not None:
+        return ListScreen(title, moment, answer_listing(title, kind, query))
+    read = text_lines if spec.result == list[str] else json_lines
+    return TextScreen(title, moment, title, query=query, read=read)
+
+
+def row_kind(result: Any) -> type[View] | None:  # noqa: ANN401 - a type expression
+    """The view in a `list[View]`; None for any other result."""
+    rows = typing.get_args(result)
+    if typing.get_origin(result) is list and issubclass(rows[0], msgspec.Struct):
+        return typing.cast("type[View]", rows[0])
+    return None
+
+
+def answer_listing(title: str, kind: type[View], query: Action) -> Listing:
+    """A table for the answer to any query, with the keys and places of the view's own listing."""
+    known = next((each for each in LISTINGS.values() if _shows(each, kind)), None)
+    return Listing(
+        title=title,
+        columns=lambda moment: columns.columns_for(kind, moment),
+        key=_key_of(kind),
+        empty="The answer is empty.",
+        groups=known.groups if known is not None else ("rows", "table", "motion"),
+        query=lambda _scope: query,
+        opens=known.opens if known is not None else None,
+        by_environment=False,
+    )
+
+
+def _shows(listing: Listing, kind: type[View]) -> bool:
+    return columns.BY_VIEW.get(kind) is listing.columns
+
+
+def _key_of(kind: type[View]) -> typing.Callable[[Any], str]:
+    """What tells one row from another: its id, else all that is short."""
+    if "id" in kind.__struct_fields__:
+        return lambda row: str(row.id)
+    names = [name for name in kind.__struct_fields__ if name in _NAMING]
+    return lambda row: "\n".join(str(getattr(row, name)) for name in names)
+
+
+_NAMING = ("environment", "namespace", "key", "name", "path", "sequence")
+_TEXTS = {
+    "message": _message,
+    "record": _record,
+    "logs": _logs,
+    "detail": _detail,
+    "answer": _answer,
+}

@@ -1,0 +1,362 @@
+"""Dialogs: a form for an action, and the question before something is destroyed.
+
+A dialog returns its answer when it is dismissed; it runs nothing itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.message import Message
+from textual.screen import ModalScreen
+from textual.widget import Widget
+from textual.widgets import Input
+
+from ...engine.actions import Action, ActionSpec
+from ...engine.errors import InvalidInput
+from ...engine.parameters import Parameter, parameters
+from ...widgets import Column, Line, LineWidget, VirtualTable, line
+from .. import forms, wording
+from ..commands import line_of
+from ..forms import Checked
+from ..help import Entry
+from ..plans import Plan
+
+
+class ChoiceField(LineWidget, can_focus=True):
+    """One of some words: left and right, or the first letter, change it."""
+
+    DEFAULT_CSS = "ChoiceField { height: 1; width: 24; }"
+    ground: ClassVar[str] = "surface"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left", "turn(-1)", "Before", show=False),
+        Binding("right,space", "turn(1)", "Next", show=False),
+    ]
+
+    class Changed(Message):
+        """Another word was chosen."""
+
+    def __init__(self, choices: Sequence[str], value: str) -> None:
+        super().__init__()
+        self._choices = choices
+        self.value = value if value in choices else choices[0]
+
+    def layout_lines(self) -> Sequence[Line]:
+        shown = {"": wording.DASH, "true": "yes", "false": "no"}.get(self.value, self.value)
+        if self.has_focus:
+            return (line(("◂ ", "accent bold"), (shown, "cursor reverse"), (" ▸", "accent bold")),)
+        return (line("  ", shown),)
+
+    def action_turn(self, step: int) -> None:
+        at = self._choices.index(self.value)
+        self._choose(self._choices[(at + step) % len(self._choices)])
+
+    def on_key(self, event: events.Key) -> None:
+        letter = event.character or ""
+        if not event.is_printable or letter == " ":
+            return
+        event.stop()
+        at = self._choices.index(self.value)
+        order = [*self._choices[at + 1 :], *self._choices[: at + 1]]
+        found = next((word for word in order if word.startswith(letter.lower())), None)
+        if found is not None:
+            self._choose(found)
+
+    def _choose(self, value: str) -> None:
+        self.value = value
+        self.rebuild()
+        self.post_message(self.Changed())
+
+
+class FormField(Horizontal):
+    """A field of an action: its name, where it is entered, and what is wrong or allowed."""
+
+    DEFAULT_CSS = """
+    FormField { height: 1; }
+    FormField > .label { width: 18; }
+    FormField > .note { width: 1fr; margin: 0 0 0 1; }
+    FormField > Input { width: 34; height: 1; border: none; padding: 0 1;
+        background: $background; }
+    FormField > Input:focus { border: none; background: $background; background-tint: $accent 20%; }
+    """
+
+    def __init__(self, parameter: Parameter, text: str) -> None:
+        super().__init__()
+        self.parameter = parameter
+        options = forms.choices(parameter)
+        self.entry: ChoiceField | Input = (
+            ChoiceField(options, text) if options else Input(text, select_on_focus=False)
+        )
+        if isinstance(self.entry, Input):
+            self.entry.cursor_blink = False
+        self._label = LineWidget(classes="label")
+        self._note = LineWidget(classes="note")
+
+    @property
+    def text(self) -> str:
+        return self.entry.value
+
+    def compose(self) -> ComposeResult:
+        yield self._label
+        yield self.entry
+        yield self._note
+
+    def show(self, error: str) -> None:
+        """What is wrong with the field, else what it takes."""
+        needed = "*" if self.parameter.required else " "
+        name = self.parameter.label.lstrip("-").lower().replace("-", " ")
+        focused = self.entry.has_focus
+        style = "title bold" if focused else "text"
+        self._label.set_lines((line((needed, "accent"), (f" {name}", style)),))
+        if error and error != "needed":
+            self._note.set_lines((line((f"✗ {error}", "bad")),))
+        else:
+            self._note.set_lines((line((forms.note(self.parameter), "muted")),))
+
+
+class Dialog(ModalScreen[Any]):
+    """A box over the screen, which stays to be seen."""
+
+    DEFAULT_CSS = """
+    Dialog { align: center middle; background: $background 60%; }
+    Dialog > Vertical { width: 92; max-width: 96%; height: auto; max-height: 96%;
+        background: $surface; border: round $accent; padding: 0 1; }
+    Dialog LineWidget { height: auto; }
+    Dialog VerticalScroll { height: auto; max-height: 12; }
+    """
+
+
+class FormScreen(Dialog):
+    """The fields of an action. Dismissed with the action, or None when left."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", "Leave", show=False),
+        Binding("enter", "submit", "Run", show=False, priority=True),
+        Binding("down", "app.focus_next", "Next", show=False),
+        Binding("up", "app.focus_previous", "Before", show=False),
+    ]
+
+    def __init__(self, spec: ActionSpec, given: Mapping[str, str], error: str = "") -> None:
+        super().__init__()
+        self._spec = spec
+        self._error = error
+        self._tried = False
+        texts = forms.initial(spec, given)
+        self._fields = [FormField(p, texts[p.field]) for p in parameters(spec)]
+        self._head = LineWidget()
+        self._foot = LineWidget()
+
+    def compose(self) -> ComposeResult:
+        with Vertical():
+            yield self._head
+            with VerticalScroll(can_focus=False) as scroll:
+                scroll.show_vertical_scrollbar = False
+                yield from self._fields
+            yield self._foot
+
+    def on_mount(self) -> None:
+        name = self._spec.name.replace(".", " ")
+        self._head.styles.height = 3
+        self._head.set_lines(((), line((f" {name}", "title bold"), f"   {self._spec.help}"), ()))
+        self._foot.styles.height = 5
+        self.call_after_refresh(self._begin)
+
+    def _begin(self) -> None:
+        """Focus the first field that is still to be filled."""
+        empty = [field for field in self._fields if field.parameter.required and not field.text]
+        for field in (empty or self._fields)[:1]:
+            field.entry.focus()
+        self._show()
+
+    def _read(self) -> Checked:
+        return forms.read_form(self._spec, {f.parameter.field: f.text for f in self._fields})
+
+    def _show(self) -> None:
+        checked = self._read()
+        for field in self._fields:
+            error = checked.errors.get(field.parameter.field, "")
+            field.show("needed " if error == "needed" and self._tried else error)
+        whole = checked.errors.get("", "") or (self._error if not self._tried else "")
+        focused = next((field for field in self._fields if field.entry.has_focus), None)
+        self._foot.set_lines(
+            (
+                (),
+                line((f" {focused.parameter.help}" if focused else "", "text")),
+                line((f" ✗ {whole}" if whole else "", "bad")),
+                self._command(checked),
+                line((" enter ", "accent bold"), "run   ", ("tab ", "accent bold"), "next   ",
+                     ("esc ", "accent bold"), "leave"),
+            )
+        )  # fmt: skip
+
+    def _command(self, checked: Checked) -> Line:
+        if checked.action is None:
+            missing = [f.parameter.label for f in self._fields
+                       if f.parameter.field in checked.errors]  # fmt: skip
+            return line((f" still open: {', '.join(missing)}" if missing else "", "muted"))
+        try:
+            return line((" $ ", "muted"), (line_of(checked.action), "accent"))
+        except InvalidInput as error:
+            return line((f" {error.message}", "muted"))
+
+    def on_input_changed(self) -> None:
+        self._show()
+
+    def on_choice_field_changed(self) -> None:
+        self._show()
+
+    def on_descendant_focus(self) -> None:
+        self._show()
+
+    def action_submit(self) -> None:
+        checked = self._read()
+        self._tried = True
+        if checked.action is not None:
+            self.dismiss(checked.action)
+            return
+        self._show()
+        wrong = next((f for f in self._fields if f.parameter.field in checked.errors), None)
+        if wrong is not None:
+            wrong.entry.focus()
+
+    def action_leave(self) -> None:
+        self.dismiss(None)
+
+
+class ConfirmScreen(Dialog):
+    """What an action will touch, and the question. Dismissed with True only for a clear yes.
+
+    The key that asked never answers: yes is `y`, or where the plan wants it a word typed in full.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "answer(False)", "No", show=False),
+    ]
+
+    def __init__(self, plan: Plan, action: Action | None = None) -> None:
+        super().__init__()
+        self._plan = plan
+        self._action = action
+        self._text = LineWidget()
+        self._typed = Input(select_on_focus=False)
+        self._typed.cursor_blink = False
+        self._foot = LineWidget()
+
+    def compose(self) -> ComposeResult:
+        with Vertical():
+            yield self._text
+            if self._plan.words:
+                yield self._typed
+            yield self._foot
+
+    def on_mount(self) -> None:
+        lines = self._lines()
+        self._text.styles.height = len(lines)
+        self._text.set_lines(lines)
+        self._foot.styles.height = 2
+        self._show_keys()
+        focused: Widget = self._typed if self._plan.words else self._text
+        focused.can_focus = True
+        focused.focus()
+
+    def _lines(self) -> list[Line]:
+        lines: list[Line] = [(), line((f" {self._plan.question}", "warning bold")), ()]
+        lines += [line(("  • ", "muted"), sentence) for sentence in self._plan.touches]
+        if self._action is not None:
+            lines += [(), line((" $ ", "muted"), (line_of(self._action), "accent"))]
+        if self._plan.words:
+            wanted = " or ".join(self._plan.words)
+            lines += [
+                (),
+                line(" This is production. To go on, type ", (wanted, "warning bold")),
+            ]
+        return lines
+
+    def _show_keys(self, wrong: bool = False) -> None:
+        if self._plan.words:
+            keys = line((" enter ", "accent bold"), "yes, when the word is right   ",
+                        ("esc ", "accent bold"), "no")  # fmt: skip
+            hint = line(("  ✗ that is not the word; nothing was done", "bad")) if wrong else ()
+            self._foot.set_lines((hint, keys))
+        else:
+            keys = line((" y ", "accent bold"), "yes   ", ("n, esc ", "accent bold"), "no")
+            self._foot.set_lines(((), keys))
+
+    def on_key(self, event: events.Key) -> None:
+        if not self._plan.words and event.character in {"y", "Y", "n", "N"}:
+            event.stop()
+            self.dismiss(event.character in {"y", "Y"})
+
+    def on_input_submitted(self, message: Input.Submitted) -> None:
+        if message.value.strip() in self._plan.words:
+            self.dismiss(True)
+        else:
+            self._show_keys(wrong=True)
+
+    def action_answer(self, yes: bool) -> None:
+        self.dismiss(yes)
+
+
+class PaletteScreen(Dialog):
+    """Every command by name and help; typing narrows. Dismissed with the chosen line, or None."""
+
+    DEFAULT_CSS = """
+    PaletteScreen VirtualTable { height: 14; }
+    PaletteScreen Input { height: 1; border: none; padding: 0 1; background: $background; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", "Leave", show=False),
+        Binding("down,ctrl+n", "move(1)", "Down", show=False),
+        Binding("up", "move(-1)", "Up", show=False),
+        Binding("pagedown", "move(12)", "Page down", show=False),
+        Binding("pageup", "move(-12)", "Page up", show=False),
+    ]
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        super().__init__()
+        self._entries = entries
+        self._typed = Input(placeholder="part of a name or of what it does")
+        self._typed.cursor_blink = False
+        self._table: VirtualTable[Entry] = VirtualTable(
+            (
+                Column("command", lambda entry: entry.line, width=20, style="accent"),
+                Column("what it does", lambda entry: entry.help, width=30, grow=1),
+                Column("key", lambda entry: entry.key, width=4),
+            ),
+            lambda entry: entry.line,
+            empty="No command has that.",
+        )
+        self._table.can_focus = False
+
+    def compose(self) -> ComposeResult:
+        with Vertical():
+            yield self._typed
+            yield self._table
+
+    def on_mount(self) -> None:
+        self._table.show(self._entries)
+        self._typed.focus()
+
+    def on_input_changed(self, message: Input.Changed) -> None:
+        words = message.value.casefold().split()
+        found = [each for each in self._entries if all(word in each.searched for word in words)]
+        self._table.show(found)
+        self._table.action_first()
+
+    def on_input_submitted(self) -> None:
+        row = self._table.cursor_row
+        self.dismiss(row.line if row is not None else None)
+
+    def on_virtual_table_selected(self, message: VirtualTable.Selected) -> None:
+        self.dismiss(message.row.line)
+
+    def action_move(self, rows: int) -> None:
+        self._table.action_move(rows)
+
+    def action_leave(self) -> None:
+        self.dismiss(None)

@@ -1,0 +1,248 @@
+"""What every screen has: where one is, the body, the state of the engine, the keys, the commands.
+
+A screen shows pulls and posts what the person asks for; the app decides what follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import ClassVar, Final, Protocol, cast
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingsMap
+from textual.containers import Vertical
+from textual.message import Message
+from textual.screen import Screen
+from textual.widget import Widget
+
+from ...engine.actions import Action
+from ...widgets import Candidate, CommandBar, Line, LineWidget, Span, StatusLine, VirtualTable
+from ..bridge import Pull
+from ..columns import Moment
+from ..keymap import MOTION, Key, keymap
+from ..places import Place
+
+FRESH_S: Final = 3.0
+"""Data younger than this is called fresh; its age is not counted on the screen."""
+
+
+INNER: Final = "inner"
+"""The group of the keys that lead back out; every screen but the first has them."""
+
+
+class Completer(Protocol):
+    """What a screen needs of its app while a command is typed."""
+
+    def complete_line(self, text: str) -> Sequence[Candidate]: ...
+
+
+class HeadLine(LineWidget):
+    """The first line: the program, the way to this screen, and whose engine is shown."""
+
+    DEFAULT_CSS = "HeadLine { height: 1; }"
+
+    def __init__(self) -> None:
+        super().__init__(id="head")
+        self._crumbs: Sequence[str] = ()
+        self._where = ""
+
+    def show(self, crumbs: Sequence[str], where: str) -> None:
+        """The way here, and in a few words which engine this is."""
+        self._crumbs, self._where = crumbs, where
+        self.rebuild()
+
+    def layout_lines(self) -> Sequence[Line]:
+        left: list[Span] = [(" SwarmDeck ", "title bold reverse"), (" ", "text")]
+        for place, crumb in enumerate(self._crumbs):
+            last = place == len(self._crumbs) - 1
+            left.append((f" {crumb}", "title bold" if last else "muted"))
+            if not last:
+                left.append((" ▸", "muted"))
+        used = sum(len(text) for text, _ in left)
+        room = self.body_width - used - len(self._where) - 1
+        where = self._where if room > 0 else ""
+        return ((*left, (" " * max(0, room), "text"), (where, "muted")),)
+
+
+class KeyLine(LineWidget):
+    """The last line: the keys that matter here. A click on one is the key."""
+
+    DEFAULT_CSS = "KeyLine { height: 1; }"
+    ground = "surface"
+
+    class Pressed(Message):
+        """A key was clicked."""
+
+        def __init__(self, key: Key) -> None:
+            super().__init__()
+            self.key = key
+
+    def __init__(self, groups: Sequence[str]) -> None:
+        super().__init__(id="keys")
+        self._groups = groups
+        self._ends: list[tuple[int, Key]] = []
+
+    def layout_lines(self) -> Sequence[Line]:
+        spans: list[Span] = []
+        column = 0
+        self._ends = []
+        for key in keymap().footer(self._groups, self.body_width):
+            spans += [(f" {key.shown} ", "accent bold"), (f"{key.label} ", "text")]
+            column += key.footer_width
+            self._ends.append((column, key))
+        return (tuple(spans),)
+
+    def on_click(self, event: events.Click) -> None:
+        for end, key in self._ends:
+            if event.x < end:
+                self.post_message(self.Pressed(key))
+                return
+
+
+class DeckScreen(Screen[None]):
+    """Base of the screens.
+
+    `groups` are the groups of the key table that work here, `crumb` the name of this place.
+    """
+
+    DEFAULT_CSS = """
+    DeckScreen { layout: vertical; background: $background; }
+    DeckScreen #foot { height: 2; dock: bottom; }
+    DeckScreen #foot > LineWidget { dock: none; }
+    DeckScreen CommandBar { display: none; }
+    DeckScreen.asking CommandBar { display: block; }
+    DeckScreen.asking StatusLine, DeckScreen.asking KeyLine { display: none; }
+    """
+    AUTO_FOCUS: ClassVar[str | None] = "VirtualTable, TextPane"
+
+    class Entered(Message):
+        """A line was typed in the command bar."""
+
+        def __init__(self, line: str) -> None:
+            super().__init__()
+            self.line = line
+
+    class Pressed(Message):
+        """A key of the table was pressed on a screen about `subject`, with `row` selected."""
+
+        def __init__(self, key: Key, row: object, subject: str) -> None:
+            super().__init__()
+            self.key = key
+            self.row = row
+            self.subject = subject
+
+    class Opened(Message):
+        """The person wants to see a place."""
+
+        def __init__(self, place: Place) -> None:
+            super().__init__()
+            self.place = place
+
+    def __init__(self, crumb: str, moment: Moment, groups: tuple[str, ...]) -> None:
+        super().__init__()
+        self.crumb = crumb
+        self.groups = groups
+        self.moment = moment
+        self._prompt = ":"
+        self._keys = keymap().of(groups)
+        motions = keymap().groups[MOTION]
+        bindings = [
+            Binding(name, f"press({place})", key.help, show=False)
+            for place, key in enumerate(self._keys)
+            if key not in motions
+            for name in key.names
+        ]
+        self._bindings = BindingsMap.merge([self._bindings, BindingsMap(bindings)])
+
+    def compose(self) -> ComposeResult:
+        yield HeadLine()
+        yield from self.body()
+        with Vertical(id="foot"):
+            yield StatusLine(id="status")
+            yield KeyLine(self.groups)
+            yield CommandBar(self._complete, id="bar")
+
+    def body(self) -> Iterable[Widget]:
+        """The widgets between the head and the status line."""
+        raise NotImplementedError
+
+    def query_wanted(self) -> Action | None:
+        """What this screen needs besides the overview."""
+        return None
+
+    def show(self, pull: Pull) -> None:
+        """Show what was read."""
+        raise NotImplementedError
+
+    @property
+    def row(self) -> object:
+        """The selected row, for keys that act on one."""
+        return None
+
+    @property
+    def subject(self) -> str:
+        """The id this screen is about, if it is about one thing."""
+        return ""
+
+    def action_press(self, place: int) -> None:
+        self.post_message(self.Pressed(self._keys[place], self.row, self.subject))
+
+    def on_key_line_pressed(self, message: KeyLine.Pressed) -> None:
+        self.post_message(self.Pressed(message.key, self.row, self.subject))
+
+    # --- the command bar
+
+    def ask(self, history: list[str], text: str = "") -> None:
+        """Open the command bar for a command. What is entered is added to `history`."""
+        self._open_bar(history, text, ":", "a command; tab completes, ? lists them all")
+
+    def ask_filter(self, history: list[str], text: str) -> None:
+        """Open the command bar for a filter."""
+        self._open_bar(history, text, "/", "a text the rows contain; empty shows all")
+
+    def _open_bar(self, history: list[str], text: str, prompt: str, placeholder: str) -> None:
+        self._prompt = prompt
+        bar = self.query_one(CommandBar)
+        bar.history = history
+        self.add_class("asking")
+        bar.open(text, prompt, placeholder)
+        bar.focus()
+
+    def _complete(self, text: str) -> Sequence[Candidate]:
+        return self.complete_line(text) if self._prompt == ":" else ()
+
+    def complete_line(self, text: str) -> Sequence[Candidate]:
+        """How the command `text` may go on; the app knows."""
+        return cast("Completer", self.app).complete_line(text)
+
+    def on_command_bar_submitted(self, message: CommandBar.Submitted) -> None:
+        if isinstance(message, CommandBar.Edited):
+            return
+        self._close_bar()
+        if self._prompt == "/":
+            self.filter_rows(message.text)
+        else:
+            self.post_message(self.Entered(message.text))
+
+    def on_command_bar_edited(self, message: CommandBar.Edited) -> None:
+        if self._prompt == "/":
+            self.filter_rows(message.text)
+
+    def on_command_bar_cancelled(self, message: CommandBar.Cancelled) -> None:
+        self._close_bar()
+        if self._prompt == "/":
+            self.filter_rows("")
+
+    def filter_rows(self, text: str) -> None:
+        """Show only rows that contain `text`; screens without rows ignore it."""
+
+    def _close_bar(self) -> None:
+        self.remove_class("asking")
+        self.rest()
+
+    def rest(self) -> None:
+        """Give the focus back to the body."""
+        for widget in self.query(VirtualTable):
+            widget.focus()
+            return

@@ -1,0 +1,162 @@
+"""How the console writes numbers, times and errors.
+
+Everything here returns plain text; the widgets make it safe to paint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from ..engine import views
+from ..engine.errors import ErrorReport, SwarmDeckError
+from ..engine.events import (
+    AgentChanged,
+    EngineStopping,
+    Event,
+    Finished,
+    Gap,
+    Reclaimed,
+    SwarmChanged,
+)
+from ..engine.model import format_size
+from ..widgets import mark_of
+from ..widgets.format import UNKNOWN
+
+DASH: Final = UNKNOWN
+"""What stands for nothing."""
+
+TOAST_TITLES: Final = {
+    "invalid_input": "Not accepted",
+    "config": "Configuration",
+    "not_found": "Not found",
+    "denied": "Denied",
+    "conflict": "It has moved on",
+    "busy": "Busy",
+    "engine_busy": "In use by another process",
+    "over_budget": "Over budget",
+    "unavailable": "Not available",
+    "storage": "The disk refused; nothing was changed",
+    "outcome_unknown": "Outcome unknown; look before you repeat",
+    "corrupt": "Damaged or newer data",
+    "defect": "A defect of SwarmDeck",
+}
+"""The error table of this border: what a toast says above the message."""
+
+_WARNINGS: Final = {"busy", "engine_busy", "conflict", "not_found", "invalid_input", "over_budget"}
+
+
+def count(number: int, noun: str, plural: str = "") -> str:
+    """`1 swarm`, `2 swarms`."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def size(size_bytes: int) -> str:
+    """A size, or a dash for nothing at all."""
+    return format_size(size_bytes) if size_bytes else DASH
+
+
+def span(seconds: float) -> str:
+    """A length of time in at most two units: `12 s`, `3 m`, `2 h 5 m`, `4 d 1 h`."""
+    whole_s = max(0, int(seconds))
+    if whole_s < 60:
+        return f"{whole_s} s"
+    minutes, hours, days = whole_s // 60 % 60, whole_s // 3_600 % 24, whole_s // 86_400
+    parts = [f"{number} {unit}" for number, unit in ((days, "d"), (hours, "h")) if number]
+    if minutes and not days:
+        parts.append(f"{minutes} m")
+    return " ".join(parts)
+
+
+def ago(now_us: int, at_us: int | None) -> str:
+    """How long before `now_us`, or a dash. The first minute is one step, so that a table at rest
+    stays still."""
+    if at_us is None:
+        return DASH
+    seconds = (now_us - at_us) / 1e6
+    return "< 1 m" if seconds < 60 else span(seconds)
+
+
+def left(now_us: int, at_us: int | None) -> str:
+    """How long until `at_us`, `over` when it has passed, or a dash."""
+    if at_us is None:
+        return DASH
+    return span((at_us - now_us) / 1e6) if at_us > now_us else "over"
+
+
+def report_of(error: SwarmDeckError | ErrorReport) -> ErrorReport:
+    return error if isinstance(error, ErrorReport) else error.report()
+
+
+def toast_of(error: SwarmDeckError | ErrorReport) -> tuple[str, str, str]:
+    """Title, message and severity (Textual's words) of the toast for an error."""
+    report = report_of(error)
+    severity = "warning" if report.code in _WARNINGS else "error"
+    message = f"{report.message}\n{report.hint}" if report.hint else report.message
+    return TOAST_TITLES.get(report.code, report.code), message, severity
+
+
+def done(name: str, result: object) -> str:
+    """What an action has done, in one line."""
+    outcome = _OUTCOMES.get(type(result), lambda _: "done")
+    return f"{name}: {outcome(result)}"
+
+
+def _swarm(swarm: views.SwarmView) -> str:
+    agents = f"{swarm.agents_ready} of {count(swarm.agents_wanted, 'agent')} ready"
+    return f"{swarm.id} is {swarm.state}, {agents}, {size(swarm.memory_bytes)}"
+
+
+def _state(view: views.AgentView | views.MessageView) -> str:
+    return f"{view.id} is {view.state}"
+
+
+def _team(team: views.TeamView) -> str:
+    return f"{team.id} has {count(len(team.members), 'member')}"
+
+
+def _demo(demo: views.DemoView) -> str:
+    workers = sum(1 for agent in demo.agents if agent.done)
+    return (
+        f"{count(demo.done, 'file')} digested ({size(demo.bytes)}) by {count(workers, 'agent')} "
+        f"in {demo.elapsed_s:.1f} s; {demo.dead:,} dead, {demo.redelivered:,} delivered again"
+    )
+
+
+_OUTCOMES: Final[dict[type, Callable[[Any], str]]] = {
+    views.SwarmView: _swarm,
+    views.AgentView: _state,
+    views.MessageView: _state,
+    views.TeamView: _team,
+    views.RecordView: lambda record: f"{record.key} is at version {record.version}",
+    views.GrantView: lambda grant: f"{grant.effect} {grant.id} for {grant.subject}",
+    views.DemoView: _demo,
+    views.Done: lambda answer: answer.detail or f"{answer.changed:,} changed",
+    list: lambda rows: count(len(rows), "row"),
+}
+
+
+def event_line(event: Event) -> tuple[str, str] | None:
+    """A line and its style for an event worth a person's eye; None for the others."""
+    if isinstance(event, SwarmChanged | AgentChanged):
+        what = "swarm" if isinstance(event, SwarmChanged) else "agent"
+        text = f"{what} {event.id} is {event.state}"
+        return _because(text, event.reason), mark_of(event.state).style
+    if isinstance(event, Reclaimed):
+        taken = f"{size(event.bytes)} taken back from {event.swarm}"
+        return f"{taken} for {event.for_environment}", "warning"
+    if isinstance(event, Finished) and event.error is not None:
+        return _because(f"{event.action} failed", event.error.message), "bad"
+    return _engine_line(event)
+
+
+def _engine_line(event: Event) -> tuple[str, str] | None:
+    if isinstance(event, Gap):
+        return f"{count(event.missed, 'event')} went by unseen", "warning"
+    if isinstance(event, EngineStopping):
+        return _because("the engine stops", event.reason), "warning"
+    return None
+
+
+def _because(text: str, reason: str) -> str:
+    return f"{text}: {reason}" if reason else text

@@ -1,0 +1,385 @@
+"""A fake host with sample views, so that the console's tests are quick and its pictures stable."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from swarmdeck.engine import actions, views
+from swarmdeck.engine.actions import Action
+from swarmdeck.engine.errors import NotFound, SwarmDeckError
+
+NOW_US = 1_795_000_000_000_000
+GIB = 1 << 30
+MIB = 1 << 20
+HOSTILE = "[@click=app.exit]x[/] \x1b]52;c;aGk=\x07\x1b[2J\u202e[bold red]end"
+
+PLANS = {
+    "production": (1, "strict", "full", "nothing", 12, 16, 20),
+    "development": (2, "loose", "normal", "up to 1 s on power loss", 10, 14, 16),
+    "testing": (3, "moderate", "normal", "up to 1 s on power loss", 8, 12, 12),
+    "research": (4, "loose", "normal", "up to 1 s on power loss", 10, 14, 16),
+    "staging": (5, "strict", "full", "nothing", 6, 10, 10),
+}
+QUEUES = {
+    "production": views.QueueCounts(ready=14, leased=6, done=18_204, dead=1),
+    "development": views.QueueCounts(ready=732, delayed=3, leased=24, done=4_111),
+    "testing": views.QueueCounts(done=96, cancelled=2),
+    "research": views.QueueCounts(ready=5, leased=2, done=310, dead=12, expired=4),
+    "staging": views.QueueCounts(),
+}
+
+
+def swarm(ident: str, name: str, environment: str, agents: int, **more: Any) -> views.SwarmView:
+    fields: dict[str, Any] = {
+        "id": ident,
+        "name": name,
+        "environment": environment,
+        "state": "running",
+        "agents_wanted": agents,
+        "agents_live": agents,
+        "agents_ready": agents,
+        "memory_bytes": agents * 512 * MIB,
+        "borrowed_bytes": 0,
+        "used_bytes": agents * 143 * MIB,
+        "restarts": 0,
+        "created_at_us": NOW_US - 5_400_000_000,
+    }
+    return views.SwarmView(**(fields | more))
+
+
+def agent(ident: str, of: views.SwarmView | None, place: int, **more: Any) -> views.AgentView:
+    fields: dict[str, Any] = {
+        "id": ident,
+        "name": f"worker {place}",
+        "type": "worker",
+        "environment": of.environment if of else "development",
+        "swarm": of.id if of else None,
+        "teams": (),
+        "capabilities": ("digest",),
+        "state": "ready",
+        "pid": 41_000 + place,
+        "heartbeat_age_s": 1.5,
+        "used_bytes": (120 + 7 * place) * MIB,
+        "restarts": 0,
+        "leased": place % 4,
+        "done": 900 + 31 * place,
+        "created_at_us": NOW_US - 5_300_000_000,
+    }
+    return views.AgentView(**(fields | more))
+
+
+def environment(name: str, *, busy: bool) -> views.EnvironmentView:
+    priority, isolation, durability, loss, base, most, limit = PLANS[name]
+    share = {"production": 6, "development": 4, "research": 1}.get(name, 0) if busy else 0
+    return views.EnvironmentView(
+        name=name,
+        priority=priority,
+        isolation=isolation,
+        durability=durability,
+        loss_window=loss,
+        base_bytes=base * GIB,
+        max_bytes=most * GIB,
+        allocated_bytes=share * GIB,
+        borrowed_bytes=0,
+        lent_bytes=0,
+        used_bytes=share * 300 * MIB,
+        agents=share * 2,
+        agent_limit=limit,
+        swarms=int(share > 0),
+        records=share * 1_250,
+        queue=QUEUES[name] if busy else views.QueueCounts(),
+    )
+
+
+def overview(
+    swarms: tuple[views.SwarmView, ...] = (),
+    agents: tuple[views.AgentView, ...] = (),
+    *,
+    busy: bool = False,
+    sequence: int = 0,
+) -> views.Overview:
+    environments = tuple(environment(name, busy=busy) for name in PLANS)
+    return views.Overview(
+        sequence=sequence,
+        at_us=NOW_US,
+        engine=views.EngineView(
+            pid=4242, version="0.1.0", data="data", uptime_s=8_040, loop_lag_ms=0.4,
+            writer_queue=3 if busy else 0, wal_bytes=4 * MIB if busy else 0,
+            operations=128_440 if busy else 0, bus="local", headless=False,
+        ),
+        host=views.HostView(
+            total_bytes=96 * GIB, available_bytes=71 * GIB, cpu_percent=38.0 if busy else 1.0,
+            load_1m=2.1 if busy else 0.1, scale=1.0, swarm_plan_bytes=62 * GIB,
+            reserved_bytes=34 * GIB, coordination_bytes=6 * GIB, monitoring_bytes=2 * GIB,
+            buffer_bytes=8 * GIB, allocated_bytes=sum(e.allocated_bytes for e in environments),
+            used_bytes=sum(e.used_bytes for e in environments), enforcement="guarded",
+        ),
+        environments=environments,
+        swarms=swarms,
+        agents=agents,
+        access=views.AccessSummary(
+            agents=len(agents), teams=3 if busy else 0, grants=4 if busy else 0,
+            denies=1 if busy else 0, denied_calls=7 if busy else 0, epoch=19 if busy else 0,
+        ),
+        benchmarks=BENCHMARKS if busy else (),
+    )  # fmt: skip
+
+
+BENCHMARKS = tuple(
+    views.BenchView(
+        name=name, workload=name, ops_s=ops_s, p50_us=p50_us, p99_us=p99_us, concurrency=100,
+        operations=int(ops_s), at_us=NOW_US - 600_000_000,
+    )
+    for name, ops_s, p50_us, p99_us in (
+        ("memory set", 52_100.0, 1_810.0, 3_400.0),
+        ("memory get", 411_000.0, 2.1, 9.4),
+        ("queue send, claim, ack", 18_300.0, 5_100.0, 9_900.0),
+        ("access decision", 1_230_000.0, 0.8, 1.4),
+    )
+)  # fmt: skip
+
+
+def message(number: int, state: str = "ready", **more: Any) -> views.MessageView:
+    fields: dict[str, Any] = {
+        "id": f"dev_msg_{number:08d}",
+        "environment": "development",
+        "kind": "digest",
+        "priority": 10 - number % 10,
+        "state": state,
+        "attempt": int(state != "ready"),
+        "max_attempts": 3,
+        "sender": "operator",
+        "holder": "dev_agent_00000002" if state == "leased" else None,
+        "to": "dev_swarm_7m2pz0tb",
+        "created_at_us": NOW_US - number * 7_000_000,
+        "due_at_us": NOW_US + 45_000_000 if state == "delayed" else None,
+        "lease_until_us": NOW_US + 21_000_000 if state == "leased" else None,
+        "expires_at_us": None,
+        "error": "ValueError: not a digest" if state == "dead" else "",
+        "body": {"path": f"lib/module_{number}.py", "note": "[bold]plain[/bold]"},
+    }
+    return views.MessageView(**(fields | more))
+
+
+def record(number: int, **more: Any) -> views.RecordView:
+    fields: dict[str, Any] = {
+        "key": f"digest:lib/module_{number}.py",
+        "namespace": "demo",
+        "environment": "development",
+        "level": "team",
+        "owner": "dev_agent_00000002",
+        "team": "dev_team_k3j9ws1a",
+        "version": 1 + number % 3,
+        "size_bytes": 300 + 17 * number,
+        "updated_at_us": NOW_US - number * 60_000_000,
+        "expires_at_us": None,
+    }
+    return views.RecordView(**(fields | more))
+
+
+def grant(number: int, **more: Any) -> views.GrantView:
+    fields: dict[str, Any] = {
+        "id": f"dev_grant_{number:08d}",
+        "environment": "development",
+        "subject": "dev_agent_00000002",
+        "effect": "allow" if number % 3 else "deny",
+        "resource": "memory",
+        "level": "swarm",
+        "actions": ("read", "write"),
+        "namespace": "default",
+        "key_prefix": "report:",
+        "granted_by": "operator",
+        "created_at_us": NOW_US - 600_000_000,
+        "expires_at_us": NOW_US + 85_000_000_000,
+    }
+    return views.GrantView(**(fields | more))
+
+
+def audit(number: int, **more: Any) -> views.AuditView:
+    fields: dict[str, Any] = {
+        "sequence": number,
+        "environment": "development",
+        "at_us": NOW_US - number * 3_000_000,
+        "actor": "operator" if number % 2 else "dev_agent_00000001",
+        "action": ("memory.set", "queue.ack", "acl.grant", "memory.get")[number % 4],
+        "object": f"demo:digest:lib/module_{number}.py",
+        "allowed": number % 7 != 3,
+        "detail": "",
+    }
+    return views.AuditView(**(fields | more))
+
+
+def busy_overview() -> views.Overview:
+    pay = swarm("prod_swarm_4kd81xq2", "payments", "production", 12)
+    crawl = swarm("dev_swarm_7m2pz0tb", "crawl", "development", 8, agents_ready=7, restarts=2)
+    paper = swarm("research_swarm_c5v93hne", "papers", "research", 2, state="draining")
+    members = [agent(f"prod_agent_{n:08d}", pay, n) for n in range(12)]
+    members += [agent(f"dev_agent_{n:08d}", crawl, n) for n in range(7)]
+    members.append(
+        agent(
+            "dev_agent_00000007",
+            crawl,
+            7,
+            state="stale",
+            heartbeat_age_s=19.0,
+            reason="no heartbeat",
+        )
+    )
+    members += [agent(f"research_agent_{n:08d}", paper, n) for n in range(2)]
+    members.append(
+        agent("dev_agent_ext00001", None, 3, name="Reviewer", type="reviewer", state="external",
+              pid=None, heartbeat_age_s=None, used_bytes=0)
+    )  # fmt: skip
+    return overview((pay, crawl, paper), tuple(members), busy=True, sequence=128_440)
+
+
+def failing_overview() -> views.Overview:
+    """A degraded engine: agents that fail, memory pressure, dead letters, a slow writer."""
+    base = busy_overview()
+    crawl = msgspec.structs.replace(
+        base.swarms[1], agents_live=3, agents_ready=2, restarts=15, reason="agents keep failing"
+    )
+    agents = tuple(
+        msgspec.structs.replace(a, state="failed", pid=None, reason="exit code 1")
+        if a.swarm == crawl.id and index % 2
+        else a
+        for index, a in enumerate(base.agents)
+    )
+    engine = msgspec.structs.replace(
+        base.engine, loop_lag_ms=184.0, writer_queue=912, wal_bytes=410 * MIB
+    )
+    swarms = (base.swarms[0], crawl, base.swarms[2])
+    return msgspec.structs.replace(base, swarms=swarms, agents=agents, engine=engine)
+
+
+class FakeHost:
+    """Answers like an EngineHost, from sample views. Not an engine.
+
+    `failures` maps an action's type to the error it raises; `asked` keeps what was run;
+    `opening` holds `start` back until it is set.
+    """
+
+    def __init__(self, seen: views.Overview | None = None, *, attached: bool = False) -> None:
+        self.overview = seen or overview()
+        self.attached = attached
+        self.busy = bool(self.overview.swarms)
+        self.failures: dict[type[Action], SwarmDeckError] = {}
+        self.open_failure: SwarmDeckError | None = None
+        self.asked: list[Action] = []
+        self.opening = asyncio.Event()
+        self.opening.set()
+        self.working = asyncio.Event()
+        self.working.set()
+        self.closed = False
+        self.answers: dict[type[Action], Callable[[Any], Any]] = {
+            actions.Status: lambda _: self.overview,
+            actions.SwarmHealth: self._health,
+            actions.AgentShow: self._agent,
+            actions.QueueList: self._messages,
+            actions.QueueShow: self._message,
+            actions.MemoryList: lambda a: [record(n, environment=a.environment) for n in range(40)],
+            actions.MemoryGet: lambda a: record(1, key=a.key, value={"sha256": "9f86d081"}),
+            actions.AclList: lambda _: [grant(n) for n in range(5)],
+            actions.AuditList: lambda _: [audit(n) for n in range(60)],
+            actions.BenchShow: lambda _: list(self.overview.benchmarks),
+            actions.Logs: lambda _: ["started", "claimed 8", "\x1b[31mred\x1b[0m [b]markup[/b]"],
+            actions.DatabasePragmas: self._pragmas,
+        }
+
+    async def start(self) -> None:
+        await self.opening.wait()
+        if self.open_failure is not None:
+            raise self.open_failure
+
+    async def run(self, action: Action, on_progress: Callable[[Any], None] | None = None) -> Any:
+        self.asked.append(action)
+        failure = self.failures.get(type(action))
+        if failure is not None:
+            raise failure
+        if isinstance(action, actions.Demo):
+            return await self._demo(action, on_progress)
+        answer = self.answers.get(type(action), lambda _: views.Done(detail="done"))(action)
+        empty = not self.busy and isinstance(answer, list)
+        return [] if empty else answer
+
+    async def close(self) -> None:
+        self.closed = True
+
+    def changes(self) -> list[Action]:
+        """What was asked for besides looking."""
+        return [a for a in self.asked if not actions.spec_of(a).query]
+
+    async def _demo(self, action: actions.Demo, on_progress: Callable[[Any], None] | None) -> Any:
+        from swarmdeck.engine.events import Progress
+
+        if on_progress is not None:
+            on_progress(Progress("op1", "demo", 0.43, "430 of 1,000 files"))
+        await self.working.wait()
+        workers = tuple(
+            views.DemoAgentView(id=f"dev_agent_{n:08d}", pid=41_000 + n, done=200)
+            for n in range(action.agents)
+        )
+        return views.DemoView(
+            files=1_000, bytes=9_000_000, sent=1_000, done=1_000, dead=0, redelivered=0,
+            agents=workers, records=1_001, elapsed_s=2.4,
+        )  # fmt: skip
+
+    def _health(self, action: actions.SwarmHealth) -> views.HealthView:
+        found = next((s for s in self.overview.swarms if s.id == action.id), None)
+        if found is None:
+            raise NotFound(f"no swarm {action.id}")
+        members = tuple(a for a in self.overview.agents if a.swarm == found.id)
+        return views.HealthView(
+            swarm=found, status="healthy", issues=(), agents=members, ready_messages=3,
+            leased_messages=sum(a.leased for a in members),
+        )  # fmt: skip
+
+    def _agent(self, action: actions.AgentShow) -> views.AgentView:
+        found = next((a for a in self.overview.agents if a.id == action.id), None)
+        if found is None:
+            raise NotFound(f"no agent {action.id}")
+        return found
+
+    def _messages(self, action: actions.QueueList) -> list[views.MessageView]:
+        if action.state is not None:
+            return [message(n, action.state) for n in range(12)]
+        states = ("leased", "ready", "ready", "delayed")
+        return [message(n, states[n % 4]) for n in range(40)]
+
+    def _message(self, action: actions.QueueShow) -> views.MessageView:
+        return message(int(action.id.rpartition("_")[2]), "leased")
+
+    def _pragmas(self, _action: actions.DatabasePragmas) -> list[views.PragmaView]:
+        return [
+            views.PragmaView(
+                environment="development", name="synchronous", requested="1", granted="1"
+            )
+        ]
+
+
+@pytest.fixture
+def fakes() -> type[Samples]:
+    return Samples
+
+
+class Samples:
+    """What the tests of this folder take from here."""
+
+    FakeHost = FakeHost
+    HOSTILE = HOSTILE
+    NOW_US = NOW_US
+    agent = staticmethod(agent)
+    audit = staticmethod(audit)
+    busy = staticmethod(busy_overview)
+    empty = staticmethod(overview)
+    failing = staticmethod(failing_overview)
+    grant = staticmethod(grant)
+    message = staticmethod(message)
+    overview = staticmethod(overview)
+    record = staticmethod(record)
+    swarm = staticmethod(swarm)
