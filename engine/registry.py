@@ -2,15 +2,13 @@
 
 Rows live in the environment's file; the same facts stand in memory as frozen structs that are
 replaced whole after each commit, so that the writer's thread may read them while it decides
-access. Heartbeats and connections live in memory only: they describe now, and staleness is
-shown but never changes what an agent may do.
+access.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
@@ -32,6 +30,7 @@ from .model import (
     parse_environment,
     printable,
 )
+from .presence import Presence
 from .roster import Agent, Swarm, Team
 from .store.database import Database, Transaction
 from .views import AgentView, TeamView
@@ -67,13 +66,11 @@ class Registry:
         self._clock = clock
         self._publish = publish
         self._on_gone = on_gone
-        self._stale_after_s = stale_after_s
         self._agents: dict[str, Agent] = {}
         self._teams: dict[str, Team] = {}
         self._swarms: dict[str, Swarm] = {}
         self._principals: dict[str, Principal] = {}
-        self._beats: dict[str, float] = {}
-        self._connections: Counter[str] = Counter()
+        self.presence = Presence(clock, stale_after_s)
         self.agents: Mapping[str, Agent] = MappingProxyType(self._agents)
         self.teams: Mapping[str, Team] = MappingProxyType(self._teams)
         self.swarms: Mapping[str, Swarm] = MappingProxyType(self._swarms)
@@ -417,7 +414,7 @@ class Registry:
 
     async def started(self, ident: str, pid: int, started_at: int) -> None:
         """An agent's process runs: pid and start time together are its identity."""
-        self._beats.pop(ident, None)
+        self.presence.forget(ident)
         changes = {"pid": pid, "started_at": started_at}
         await self._change_agent(ident, changes, ("agent.start", OPERATOR, f"pid {pid}"))
 
@@ -433,7 +430,7 @@ class Registry:
         changes = {"state": state, "pid": None, "started_at": None, "token_hash": None}
         what = ("agent.exit", OPERATOR, reason)
         await self._change_agent(ident, {**changes, "reason": reason}, what)
-        self._beats.pop(ident, None)
+        self.presence.forget(ident)
 
     # --- presence ---------------------------------------------------------------------------
 
@@ -451,39 +448,30 @@ class Registry:
     def heartbeat(self, ident: str) -> None:
         """An agent is alive now. Raises NotFound."""
         self.agent(ident)
-        self._beats[ident] = self._clock.monotonic_s()
+        self.presence.heard(ident)
 
     def connected(self, ident: str) -> None:
         """A connection of this agent opened."""
-        self._connections[ident] += 1
+        self.presence.connected(ident)
 
     def disconnected(self, ident: str) -> None:
         """A connection of this agent closed."""
-        self._connections[ident] -= 1
-        if self._connections[ident] <= 0:
-            del self._connections[ident]
-
-    def is_connected(self, ident: str) -> bool:
-        return ident in self._connections
-
-    def heartbeat_age_s(self, ident: str) -> float | None:
-        """Seconds since an agent was last heard of, None before its first heartbeat."""
-        beat = self._beats.get(ident)
-        return None if beat is None else max(0.0, self._clock.monotonic_s() - beat)
+        self.presence.disconnected(ident)
 
     def live_count(self) -> int:
         """What the agent limit counts: running processes and connected agents without one."""
         return sum(
-            1 for agent in self._agents.values() if agent.is_live or self.is_connected(agent.id)
+            1
+            for agent in self._agents.values()
+            if agent.is_live or self.presence.is_connected(agent.id)
         )
 
     # --- views ------------------------------------------------------------------------------
 
     def shown_state(self, agent: Agent) -> AgentState:
         """The state, or `stale` after the heartbeats it missed."""
-        age_s = self.heartbeat_age_s(agent.id)
-        waiting = agent.state in {AgentState.READY, AgentState.EXTERNAL}
-        return AgentState.STALE if waiting and (age_s or 0) > self._stale_after_s else agent.state
+        owes = agent.state in {AgentState.READY, AgentState.EXTERNAL}
+        return AgentState.STALE if owes and self.presence.is_stale(agent.id) else agent.state
 
     def agent_view(self, agent: Agent, *, used_bytes: int, leased: int, done: int) -> AgentView:
         return AgentView(
@@ -496,7 +484,7 @@ class Registry:
             capabilities=agent.capabilities,
             state=self.shown_state(agent),
             pid=agent.pid,
-            heartbeat_age_s=self.heartbeat_age_s(agent.id),
+            heartbeat_age_s=self.presence.age_s(agent.id),
             used_bytes=used_bytes,
             restarts=agent.restarts,
             leased=leased,
@@ -547,8 +535,9 @@ class Registry:
         for ident in list(idents):
             for team in [team for team in self._teams.values() if ident in team.members]:
                 self._leave(team.id, ident)
-            for known in (self._agents, self._principals, self._beats):
-                known.pop(ident, None)
+            self._agents.pop(ident, None)
+            self._principals.pop(ident, None)
+            self.presence.forget(ident)
         self.epoch += 1
 
     def _join(self, team: str, agent: str) -> None:

@@ -146,7 +146,7 @@ class Supervisor:
         self._processes: dict[str, _Process] = {}
         self._pending: set[asyncio.Future[_Process]] = set()
         self._threads = ThreadPoolExecutor(SPAWN_THREADS, thread_name_prefix="swarmdeck-agents")
-        self._closing = False
+        self.closing = False
 
     @property
     def running(self) -> dict[str, Running]:
@@ -160,7 +160,7 @@ class Supervisor:
     async def start(self, launch: Launch) -> Running:
         """Start a process. Raises InvalidInput when the command cannot be run, Unavailable when
         the system has no room for it. A caller that is cancelled leaves nothing running."""
-        if self._closing:
+        if self.closing:
             raise Unavailable("the engine is closing")
         future = self._loop.run_in_executor(
             self._threads, _spawn, launch, self._environment_of(launch), *self._places(launch)
@@ -171,6 +171,8 @@ class Supervisor:
             return (await asyncio.shield(future)).running
         except asyncio.CancelledError:
             future.add_done_callback(lambda _: self._signal(launch.agent, signal.SIGKILL))
+            await asyncio.wait([future])
+            await self._wait([launch.agent], KILL_WAIT_S)
             raise
 
     def adopt(self, running: Running) -> bool:
@@ -209,21 +211,21 @@ class Supervisor:
     async def rotate(self) -> None:
         """Cut the output files that have grown over their limit."""
         paths = [self.log_path(p.environment, p.agent) for p in self.running.values()]
-        await self._offload(lambda: [path for path in paths if output.rotate(path)])
+        await self.offload(lambda: [path for path in paths if output.rotate(path)])
 
     async def last_lines(self, environment: str, agent: str, lines: int) -> list[str]:
         """The last lines an agent wrote, running or not."""
-        return await self._offload(
+        return await self.offload(
             lambda: output.last_lines(self.log_path(environment, agent), lines)
         )
 
     async def last_words(self, environment: str, agent: str) -> str:
         """The last line an agent wrote."""
-        return await self._offload(lambda: output.last_words(self.log_path(environment, agent)))
+        return await self.offload(lambda: output.last_words(self.log_path(environment, agent)))
 
     async def close(self, kill_after_s: float = 1.0) -> None:
         """End every process that is watched. Nothing can be started any more."""
-        self._closing = True
+        self.closing = True
         if self._pending:
             await asyncio.wait(self._pending)
         try:
@@ -291,7 +293,8 @@ class Supervisor:
                 for event in events:
                     await event.wait()
 
-    async def _offload(self, work: Callable[[], T]) -> T:
+    async def offload(self, work: Callable[[], T]) -> T:
+        """Run something that blocks on one of the threads that start processes."""
         return await self._loop.run_in_executor(self._threads, work)
 
 

@@ -353,7 +353,7 @@ async def test_an_external_agent_owes_no_heartbeat_before_its_first(
     agent = await registry.register(name="a")
     clock.advance(3600)
     assert registry.shown_state(agent) is AgentState.EXTERNAL
-    assert registry.heartbeat_age_s(agent.id) is None
+    assert registry.presence.age_s(agent.id) is None
     registry.heartbeat(agent.id)
     clock.advance(16)
     assert registry.shown_state(agent) is AgentState.STALE
@@ -369,7 +369,7 @@ async def test_live_are_processes_and_connected_agents(registry: Registry) -> No
     registry.connected(agent.id)
     assert registry.live_count() == 2
     registry.disconnected(external.id)
-    assert registry.is_connected(external.id)
+    assert registry.presence.is_connected(external.id)
     registry.disconnected(external.id)
     assert registry.live_count() == 1
     await registry.ended(agent.id, AgentState.EXITED, "exit code 0")
