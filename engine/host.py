@@ -87,7 +87,15 @@ class EngineHost:
         session = self._session
         if session is None:
             raise Unavailable("the engine is not open", hint="start the console again")
-        return await asyncio.wrap_future(session.submit(action, on_progress))
+        work = session.submit(action, on_progress)
+        try:
+            return await asyncio.wrap_future(work)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            # Not we were cancelled: the engine's loop ended under the action.
+            raise Unavailable("the engine ended before the action did") from None
 
     async def close(self) -> None:
         """Close the engine and end its thread. Raises Unavailable when that takes longer than
