@@ -552,6 +552,22 @@ class BenchRun(Action, frozen=True, kw_only=True, tag="bench.run"):
     concurrency: Annotated[int, arg("callers at once", ge=1, le=1000)] = 100
 
 
+@action(list[views.ComparisonView], lane="bulk", timeout_s=1800)
+class BenchCompare(Action, frozen=True, kw_only=True, tag="bench.compare"):
+    """Measure beside raw SQLite, a commit for each write, and Redis, in one run."""
+
+    peers: Annotated[tuple[Literal["raw", "naive", "redis"], ...], arg("whom to compare with")] = (
+        "raw",
+        "naive",
+        "redis",
+    )
+    rounds: Annotated[int, arg("interleaved rounds; medians count", ge=1, le=50)] = 5
+    seconds: Annotated[float, arg("length of each measurement", ge=0.1, le=60)] = 0.5
+    growth: Annotated[
+        int, arg("claim time up to so many queued messages; 0 leaves it out", ge=0, le=10_000_000)
+    ] = 1_000_000
+
+
 @action(list[views.BenchView], query=True)
 class BenchShow(Action, frozen=True, kw_only=True, tag="bench.show"):
     """Show the last measurements kept in this data directory."""

@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from . import overview, views
 from .actions import Action
+from .bench import launch
 from .bus import Channels, open_channels
 from .clock import Clock, SystemClock
 from .dataplane import DataPlane
@@ -69,7 +70,7 @@ class Core:
         self.host = HostMemory()
         scaled = scale_plan(settings.host, self.host.latest.total_bytes)
         self.ledger = Ledger(scaled.plan)
-        self.benchmarks: tuple[views.BenchView, ...] = ()
+        self.benchmarks = tuple(launch.kept(data))
         self.engine = Engine(LocalPort(self), data=data, attached=False)
         self._scale = scaled.scale
         self._socket = socket
@@ -122,8 +123,11 @@ class Core:
             self.clock,
             publish=self.bus.publish,
             on_commit=self._committed,
-            may_claim=lambda agent: self.swarms.may_claim(agent),
+            may_claim=self._may_claim,
         )
+
+    def _may_claim(self, agent: str) -> bool:
+        return self.swarms.may_claim(agent)
 
     def _surroundings(self) -> Surroundings:
         return Surroundings(
@@ -229,6 +233,12 @@ class Core:
     def request_stop(self, reason: str) -> None:
         """Tell everyone, the owner of this engine first of all, that it should end now."""
         self.bus.publish(EngineStopping(reason))
+
+    def measured(self, found: list[views.BenchView]) -> None:
+        """Keep and show what a benchmark has found."""
+        launch.keep(self.data, found)
+        self.benchmarks = tuple(launch.kept(self.data))
+        self.bus.publish(Changed("engine", "", self._sequence))
 
     # --- what happens by itself -------------------------------------------------------------
 

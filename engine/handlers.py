@@ -13,6 +13,8 @@ from typing import Any, Final, Protocol
 from . import actions, codec, upkeep, views
 from .acl import Wanted
 from .actions import Action
+from .bench import launch
+from .bench.names import chosen
 from .demo import run_demo
 from .dispatch import Context, Handler
 from .doctor import examine
@@ -40,6 +42,7 @@ class Services(Protocol):
     engine: Engine
     settings: Settings
     swarms: Swarms
+    benchmarks: tuple[views.BenchView, ...]
 
     @property
     def places(self) -> Mapping[str, Place]: ...
@@ -47,6 +50,7 @@ class Services(Protocol):
     def resolve(self, actor: str) -> Principal: ...
     def overview(self) -> views.Overview: ...
     def request_stop(self, reason: str) -> None: ...
+    def measured(self, found: list[views.BenchView]) -> None: ...
 
 
 class Handlers:
@@ -126,7 +130,7 @@ class Handlers:
         )
 
     async def swarm_list(self, _: Context, action: actions.SwarmList) -> list[views.SwarmView]:
-        return self._services.swarms.list(action.environment, ended=action.all)
+        return list(self._services.swarms.list(action.environment, ended=action.all))
 
     async def swarm_health(self, _: Context, action: actions.SwarmHealth) -> views.HealthView:
         return self._services.swarms.health(action.id)
@@ -357,6 +361,22 @@ class Handlers:
         ]
         rows = sorted((row for rows in found for row in rows), key=lambda row: -row.at_us)
         return rows[: action.limit]
+
+    # --- benchmarks -------------------------------------------------------------------------
+
+    async def bench_run(self, context: Context, action: actions.BenchRun) -> list[views.BenchView]:
+        chosen(action.names)
+        found = await launch.measure(action, views.BenchView, context.progress)
+        self._services.measured(found)
+        return found
+
+    async def bench_compare(
+        self, context: Context, action: actions.BenchCompare
+    ) -> list[views.ComparisonView]:
+        return await launch.measure(action, views.ComparisonView, context.progress)
+
+    async def bench_show(self, _: Context, __: Action) -> list[views.BenchView]:
+        return list(self._services.benchmarks)
 
     # --- parts ------------------------------------------------------------------------------
 

@@ -328,3 +328,18 @@ class Done(View, frozen=True, kw_only=True):
 
     changed: int = 1
     detail: str = ""
+
+
+class ComparisonView(View, frozen=True, kw_only=True):
+    """Ours beside a peer in one run: medians of the rounds, and the ratio with its spread.
+    Rates are operations a second; for `claim growth` they are microseconds a claim."""
+
+    name: str
+    peer: str
+    ours: float
+    theirs: float
+    ratio: float
+    ratio_low: float
+    ratio_high: float
+    rounds: int
+    workload: str

@@ -1,0 +1,1 @@
+"""Benchmarks: always in a process and a scratch directory of their own, never on live data."""

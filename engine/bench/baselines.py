@@ -1,0 +1,168 @@
+"""What people would use instead, doing the same work: raw SQLite, one commit a write, Redis.
+
+The only module beside the driver that may name SQLite, on files of its own. `raw` writes the
+very rows the engine writes, through the same SQLite library, in batches, with nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import shutil
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import aiosqlite
+import msgspec
+from pysqlite3 import dbapi2
+
+from ..errors import Unavailable
+from ..store.migrate import migrations, statements
+from .measure import Run, key
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+RAW_BATCH: Final = 100
+_PRAGMAS: Final = (
+    "journal_mode=wal", "synchronous=normal", "cache_size=-16384", "wal_autocheckpoint=8000",
+)  # fmt: skip
+_UPSERT: Final = """
+INSERT INTO memory (env, namespace, key, format, body, level, owner, team, swarm, version,
+                    created_at, updated_at, expires_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (env, namespace, key) DO UPDATE SET
+    format = excluded.format, body = excluded.body, version = version + 1,
+    updated_at = excluded.updated_at"""
+_AUDIT: Final = """
+INSERT INTO audit (env, at, actor, action, object, allowed, detail) VALUES (?, ?, ?, ?, ?, ?, ?)"""
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+
+
+def _record(name: str, body: bytes, at: int) -> tuple[object, ...]:
+    return (
+        "development", "default", name, 0, body, 2, "dev_agent_bench", "dev_team_bench", None, 1,
+        at, at, None,
+    )  # fmt: skip
+
+
+def _audit(name: str, at: int) -> tuple[object, ...]:
+    return ("development", at, "dev_agent_bench", "memory.set", f"default/{name}", True, "")
+
+
+def _schema() -> list[str]:
+    return [s for step in migrations("environment") for s in statements(step.sql)]
+
+
+def raw_sets(path: Path, values: list[dict[str, Any]], seconds: float) -> Run:
+    """Batches of RAW_BATCH rows and audit rows through executemany, on this thread."""
+    connection = dbapi2.connect(str(path), isolation_level=None)
+    for pragma in _PRAGMAS:
+        connection.execute(f"PRAGMA {pragma}")
+    for statement in _schema():
+        connection.execute(statement)
+    chance = random.Random(1)  # noqa: S311 - the same work in every run
+    started, count = time.perf_counter(), 0
+    while time.perf_counter() - started < seconds:
+        at = time.time_ns() // 1000
+        names = [key(chance) for _ in range(RAW_BATCH)]
+        bodies = [_encode(values[chance.randrange(len(values))]) for _ in names]
+        connection.execute("BEGIN IMMEDIATE")
+        connection.executemany(
+            _UPSERT, [_record(n, b, at) for n, b in zip(names, bodies, strict=True)]
+        )
+        connection.executemany(_AUDIT, [_audit(name, at) for name in names])
+        connection.execute("COMMIT")
+        count += RAW_BATCH
+    elapsed = time.perf_counter() - started
+    connection.close()
+    return Run(count, elapsed, [])
+
+
+class Naive:
+    """aiosqlite as its documentation shows it: a lock, a write, a commit."""
+
+    def __init__(self, connection: aiosqlite.Connection, values: list[dict[str, Any]]) -> None:
+        self._connection = connection
+        self._values = values
+        self._lock = asyncio.Lock()
+
+    async def set(self, chance: random.Random) -> None:
+        name, at = key(chance), time.time_ns() // 1000
+        body = _encode(self._values[chance.randrange(len(self._values))])
+        async with self._lock:
+            await self._connection.execute(_UPSERT, _record(name, body, at))
+            await self._connection.execute(_AUDIT, _audit(name, at))
+            await self._connection.commit()
+
+
+@asynccontextmanager
+async def open_naive(path: Path, values: list[dict[str, Any]]) -> AsyncIterator[Naive]:
+    connection = aiosqlite.Connection(lambda: dbapi2.connect(str(path)), 64)
+    async with connection:
+        for pragma in _PRAGMAS:
+            await connection.execute(f"PRAGMA {pragma}")
+        for statement in _schema():
+            await connection.execute(statement)
+        await connection.commit()
+        yield Naive(connection, values)
+
+
+class RedisPeer:
+    """redis-py's asyncio client over a unix socket, append-only file synced every second."""
+
+    def __init__(self, client: Redis, values: list[dict[str, Any]]) -> None:
+        self._client = client
+        self._values = values
+
+    async def set(self, chance: random.Random) -> None:
+        body = _encode(self._values[chance.randrange(len(self._values))])
+        await self._client.set(key(chance), body)
+
+    async def get(self, chance: random.Random) -> None:
+        body = await self._client.get(key(chance))
+        if body is not None:
+            _decode(body)
+
+    async def fill(self, names: list[str]) -> None:
+        pipeline = self._client.pipeline(transaction=False)
+        for number, name in enumerate(names):
+            pipeline.set(name, _encode(self._values[number % len(self._values)]))
+        await pipeline.execute()
+
+
+@asynccontextmanager
+async def open_redis(scratch: Path, values: list[dict[str, Any]]) -> AsyncIterator[RedisPeer]:
+    """A redis-server of our own, ended at the end. Raises Unavailable where there is none."""
+    from redis.asyncio import Redis  # noqa: PLC0415 - a slow import, only for this peer
+
+    program = shutil.which("redis-server")
+    if program is None:
+        raise Unavailable(
+            "redis-server is not installed", hint="install it, or leave redis out of --peers"
+        )
+    scratch.mkdir(parents=True, exist_ok=True)
+    socket = scratch / "redis.sock"
+    server = await asyncio.create_subprocess_exec(
+        program, "--port", "0", "--unixsocket", str(socket), "--dir", str(scratch),
+        "--appendonly", "yes", "--appendfsync", "everysec", "--save", "",
+        stdout=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        async with asyncio.timeout(10):
+            while not socket.exists():  # noqa: ASYNC110 - another process makes it
+                await asyncio.sleep(0.02)
+        client = Redis(unix_socket_path=str(socket), max_connections=300)
+        try:
+            await client.ping()
+            yield RedisPeer(client, values)
+        finally:
+            await client.aclose()
+    finally:
+        server.terminate()
+        await server.wait()

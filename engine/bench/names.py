@@ -1,0 +1,25 @@
+"""The workloads by name, apart from the code that runs them in another process."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ..errors import InvalidInput
+
+CLAIM_BATCH: Final = 16
+
+NAMES: Final = {
+    "memory.set": "1 KB JSON, team level, NORMAL, decision and audit row",
+    "memory.get": "1 KB JSON, 20,000 keys, decoded",
+    "queue.send": "small body, NORMAL",
+    "queue.claim": f"claim {CLAIM_BATCH}, ack each, NORMAL",
+    "access.decide": "uncached decision, no entry in force",
+}
+
+
+def chosen(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The workloads to run, in order; none means all. Raises InvalidInput for an unknown one."""
+    unknown = [name for name in names if name not in NAMES]
+    if unknown:
+        raise InvalidInput(f"no benchmark {', '.join(unknown)}", hint=f"one of {', '.join(NAMES)}")
+    return names or tuple(NAMES)
