@@ -1,6 +1,6 @@
 """What the console is painted with: widgets on Textual's line API that repaint only changes."""
 
-from .app import DeckApp
+from .app import CellScreen, DeckApp
 from .cells import Line, Span, clean, fit, line, width_of
 from .chart import BrailleChart, Series, Threshold
 from .command import Candidate, CommandBar
@@ -18,6 +18,7 @@ __all__ = [
     "STATE_MARKS",
     "BrailleChart",
     "Candidate",
+    "CellScreen",
     "Column",
     "CommandBar",
     "DeckApp",

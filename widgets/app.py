@@ -15,11 +15,19 @@ from rich.console import COLOR_SYSTEMS, Console, RenderableType
 from rich.style import Style
 from textual._compositor import ChopsUpdate, LayoutUpdate
 from textual.app import App
-from textual.screen import Screen
+from textual.reactive import Reactive
+from textual.screen import Screen, ScreenResultType
 from textual.strip import Strip
+from textual.widget import Widget
 
 from .. import themes
 from .palette import load_palette
+
+
+class CellScreen(Screen[ScreenResultType]):
+    """A screen on which a change of focus repaints the two widgets and not all of it."""
+
+    focused: Reactive[Widget | None] = Reactive(None, repaint=False)
 
 
 class DeckApp(App[Any]):
@@ -35,6 +43,10 @@ class DeckApp(App[Any]):
         self.theme = theme
         # Every animation is bytes; none of them tells anything.
         self.animation_level = "none"
+
+    def get_default_screen(self) -> Screen[Any]:
+        """The screen below all others."""
+        return CellScreen(id="_default")
 
     def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
         if type(renderable) is ChopsUpdate:

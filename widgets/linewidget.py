@@ -8,6 +8,7 @@ from operator import itemgetter
 from typing import ClassVar, Final, Literal, TypeAlias
 
 from rich.segment import Segment
+from textual import events
 from textual.geometry import Region
 from textual.strip import Strip
 from textual.theme import Theme
@@ -184,11 +185,21 @@ class LineWidget(Widget):
     def on_resize(self) -> None:
         self.rebuild()
 
-    def on_focus(self) -> None:
-        self.rebuild()
+    def on_focus(self, event: events.Focus) -> None:
+        """Repaint the top edge. Textual's own handler would repaint the whole widget."""
+        event.prevent_default()
+        self._show_focus(events.DescendantFocus(self), focused=True)
 
-    def on_blur(self) -> None:
+    def on_blur(self, event: events.Blur) -> None:
+        """Repaint the top edge. Textual's own handler would repaint the whole widget."""
+        event.prevent_default()
+        self._show_focus(events.DescendantBlur(self), focused=False)
+
+    def _show_focus(self, news: events.Event, *, focused: bool) -> None:
+        self.has_focus = focused
         self.rebuild()
+        if self.parent is not None:
+            self.parent.post_message(news)
 
     def _theme_changed(self, theme: Theme) -> None:
         self.refresh()

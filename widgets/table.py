@@ -280,12 +280,17 @@ class VirtualTable(LineWidget, Generic[R], can_focus=True):
         return self._drawn[look]
 
     def _draw(self, row: R, gutter: str, *, lit: bool, marked: bool) -> Line:
-        spans = [(gutter, "cursor reverse" if lit else "selection" if marked else "muted")]
+        spans: list[Span] = [
+            (gutter, "cursor reverse" if lit else "selection" if marked else "muted")
+        ]
         x = _GUTTER
         for column, width in self._shown:
             text = fit(column.cell(row), width, column.align) + " " * _GAP
-            bar = lit and (x == _GUTTER or x + width <= _LIT_CELLS)
-            spans.append((text, "cursor reverse" if bar else column.style_for(row)))
+            style = column.style_for(row)
+            # The bar covers whole columns, of a very wide first one its beginning.
+            end = _LIT_CELLS - x
+            bar = 0 if not lit or (end < width and x > _GUTTER) else min(end, len(text))
+            spans += [(text[:bar], "cursor reverse"), (text[bar:], style)]
             x += width + _GAP
         return tuple(spans)
 

@@ -45,8 +45,10 @@ class Terminal:
 
     @property
     def lines(self) -> list[str]:
-        """The screen as text."""
-        return [line.rstrip() for line in self.screen.display]
+        """The screen as text; also in the middle of an update, when half a wide glyph is left."""
+        rows = (self.screen.buffer[y] for y in range(self.screen.lines))
+        columns = range(self.screen.columns)
+        return ["".join(row[x].data for x in columns).rstrip() for row in rows]
 
     def send(self, keys: str) -> None:
         """Type."""

@@ -1,0 +1,257 @@
+"""The table formats what is seen, keeps its cursor on a key, and gives way when it is narrow."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import NamedTuple
+
+import pytest
+from textual.app import ComposeResult
+from textual.message import Message
+
+from swarmdeck.widgets import Column, DeckApp, VirtualTable
+from swarmdeck.widgets.table import fit_columns
+
+EMPTY = "No agents.\nPress : and type  swarm create"
+
+
+class Agent(NamedTuple):
+    id: str
+    done: int
+
+
+def agents(*numbers: int) -> list[Agent]:
+    return [Agent(f"agent-{n:06}", n) for n in numbers]
+
+
+class Deck(DeckApp):
+    """One table; it counts the cells it formats and keeps the messages."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.formatted: Counter[str] = Counter()
+        self.heard: list[Message] = []
+        self.table = VirtualTable(
+            [
+                Column("agent", self._counted, width=14, grow=1),
+                Column(
+                    "done", lambda a: str(a.done), 8, "right", priority=1, sort=lambda a: a.done
+                ),
+                Column(
+                    "note", lambda a: "漢字 " + "x" * (a.done % 9), 12, priority=2, style="muted"
+                ),
+            ],
+            key=lambda a: a.id,
+            title="Agents",
+            empty=EMPTY,
+        )
+
+    def _counted(self, agent: Agent) -> str:
+        self.formatted[agent.id] += 1
+        return agent.id
+
+    def compose(self) -> ComposeResult:
+        yield self.table
+
+    def on_mount(self) -> None:
+        self.table.focus()
+
+    def on_virtual_table_selected(self, message: VirtualTable.Selected) -> None:
+        self.heard.append(message)
+
+    def on_virtual_table_moved(self, message: VirtualTable.Moved) -> None:
+        self.heard.append(message)
+
+    def on_virtual_table_marked(self, message: VirtualTable.Marked) -> None:
+        self.heard.append(message)
+
+    @property
+    def rows(self) -> list[str]:
+        """The body of the table as text."""
+        inside = range(1, self.table.size.height - 1)
+        strips = [self.table.render_line(y) for y in inside]
+        return ["".join(s.text for s in strip)[2:-2].rstrip() for strip in strips]
+
+
+async def test_the_cursor_has_a_marker_and_a_bar() -> None:
+    app = Deck()
+    async with app.run_test(size=(60, 10)) as pilot:
+        app.table.show(agents(1, 2, 3))
+        await pilot.press("j")
+        assert [row[:3].strip() for row in app.rows[1:4]] == ["", "▸", ""]
+        barred = [s.text for s in app.table.render_line(3) if s.style.reverse]
+        assert "agent-000002" in "".join(barred)
+        assert not any(s.style.reverse for s in app.table.render_line(2))
+
+
+@pytest.mark.parametrize(
+    ("keys", "index"),
+    [
+        (("j", "j", "k"), 1),
+        (("down", "up", "up"), 0),
+        (("G",), 99),
+        (("G", "g"), 0),
+        (("end", "home"), 0),
+        (("pagedown",), 7),
+        (("pagedown", "pageup"), 0),
+        (("ctrl+d",), 3),
+        (("ctrl+d", "ctrl+u"), 0),
+        (("G", "j"), 99),
+    ],
+)
+async def test_keys_move_the_cursor(keys: tuple[str, ...], index: int) -> None:
+    app = Deck()
+    async with app.run_test(size=(60, 10)) as pilot:
+        app.table.show(agents(*range(100)))
+        await pilot.press(*keys)
+        assert app.table.cursor_index == index
+        assert any(row.startswith("▸") for row in app.rows)
+
+
+async def test_enter_opens_the_row_under_the_cursor() -> None:
+    app = Deck()
+    async with app.run_test(size=(60, 10)) as pilot:
+        app.table.show(agents(1, 2))
+        await pilot.press("j", "enter")
+        await pilot.pause()
+        moved, selected = app.heard
+        assert isinstance(moved, VirtualTable.Moved)
+        assert isinstance(selected, VirtualTable.Selected)
+        assert (selected.key, selected.row.done) == ("agent-000002", 2)
+
+
+async def test_the_cursor_stays_with_its_key() -> None:
+    app = Deck()
+    async with app.run_test(size=(60, 12)) as pilot:
+        app.table.show(agents(*range(100, 200)))
+        app.table.select("agent-000150")
+        for numbers in (
+            [*range(50, 100), *range(100, 200)],
+            range(120, 200),
+            [150, *range(160, 400)],
+            sorted(range(100, 200), key=lambda n: n * 37 % 100),
+        ):
+            app.table.show(agents(*numbers))
+            await pilot.pause()
+            assert app.table.cursor_key == "agent-000150"
+            assert "agent-000150" in next(row for row in app.rows if "▸" in row)
+
+
+async def test_rows_that_come_above_change_nothing_on_the_screen() -> None:
+    app = Deck()
+    async with app.run_test(size=(60, 12)) as pilot:
+        app.table.show(agents(*range(100, 200)))
+        app.table.select("agent-000150")
+        await pilot.pause()
+        before = app.rows
+        app.table.show(agents(*range(200)))
+        assert app.rows == before
+
+
+async def test_a_removed_row_leaves_the_cursor_where_it_was() -> None:
+    app = Deck()
+    async with app.run_test(size=(60, 12)):
+        app.table.show(agents(1, 2, 3, 4))
+        app.table.select("agent-000003")
+        app.table.show(agents(1, 2, 4))
+        assert app.table.cursor_key == "agent-000004"
+        app.table.show(agents(1))
+        assert app.table.cursor_key == "agent-000001"
+        app.table.show([])
+        assert app.table.cursor_key is None
+        assert app.table.cursor_row is None
+
+
+async def test_an_empty_table_says_what_to_do() -> None:
+    app = Deck()
+    async with app.run_test(size=(60, 10)) as pilot:
+        app.table.show([])
+        await pilot.press("j", "enter", "space", "G", "o", "O")
+        assert [row.strip() for row in app.rows[2:4]] == EMPTY.split("\n")
+        assert app.heard == []
+
+
+async def test_marks_follow_their_rows_and_are_what_an_action_is_for() -> None:
+    app = Deck()
+    async with app.run_test(size=(60, 10)) as pilot:
+        app.table.show(agents(1, 2, 3, 4))
+        assert [row.done for row in app.table.marked_rows()] == [1]
+        await pilot.press("space", "j", "space")
+        assert app.table.marks == {"agent-000001", "agent-000003"}
+        assert [row[1] for row in app.rows[1:5]] == ["•", " ", "•", " "]
+        app.table.show(agents(4, 3, 2))
+        assert [row.done for row in app.table.marked_rows()] == [3]
+        app.table.clear_marks()
+        await pilot.pause()
+        assert [m.marks for m in app.heard if isinstance(m, VirtualTable.Marked)][-1] == set()
+
+
+async def test_sorting_keeps_the_cursor_on_its_key_and_says_the_column() -> None:
+    app = Deck()
+    async with app.run_test(size=(60, 10)) as pilot:
+        app.table.show(agents(30, 10, 20))
+        await pilot.press("j", "o", "o")
+        assert [row.split()[-3] for row in app.rows[1:4]] == ["10", "20", "30"]
+        assert "done▲" in app.rows[0]
+        await pilot.press("O")
+        assert "done▼" in app.rows[0]
+        assert app.table.cursor_key == "agent-000010"
+        app.table.sort_by(None)
+        assert [row.split()[-3] for row in app.rows[1:4]] == ["30", "10", "20"]
+        with pytest.raises(KeyError):
+            app.table.sort_by("nothing")
+
+
+async def test_only_rows_on_the_screen_are_formatted() -> None:
+    app = Deck()
+    async with app.run_test(size=(60, 22)) as pilot:
+        rows = agents(*range(100_000))
+        app.table.show(rows)
+        visible = app.table.page_rows
+        assert 0 < sum(app.formatted.values()) <= visible
+        for key, most in (("j", 2), ("k", 2), ("pagedown", visible + 2), ("G", visible + 1)):
+            app.formatted.clear()
+            await pilot.press(key)
+            assert sum(app.formatted.values()) <= most, key
+        app.formatted.clear()
+        app.table.show(rows[100:])
+        assert sum(app.formatted.values()) <= visible
+
+
+async def test_narrow_screens_lose_the_least_important_columns_first() -> None:
+    app = Deck()
+    async with app.run_test(size=(60, 10)) as pilot:
+        app.table.show(agents(1))
+        assert app.rows[0].split() == ["agent", "done", "note"]
+        await pilot.resize_terminal(40, 10)
+        await pilot.pause()
+        assert app.rows[0].split() == ["agent", "done"]
+        assert app.table.note == "1 of 1 · 1 column hidden"
+        await pilot.resize_terminal(24, 10)
+        await pilot.pause()
+        assert app.rows[0].split() == ["agent"]
+
+
+def test_columns_fill_the_room_they_have() -> None:
+    columns = [
+        Column("a", str, 10, grow=1),
+        Column("b", str, 10, grow=3),
+        Column("c", str, 5, priority=1),
+    ]
+    assert [width for _, width in fit_columns(columns, 71)] == [20, 40, 5]
+    assert [width for _, width in fit_columns(columns, 24)] == [10, 10]
+    assert [width for _, width in fit_columns(columns, 20)] == [8, 8]
+    assert [width for _, width in fit_columns(columns, 1)] == [4, 4]
+
+
+async def test_a_click_puts_the_cursor_and_a_second_one_opens() -> None:
+    app = Deck()
+    async with app.run_test(size=(60, 10)) as pilot:
+        app.table.show(agents(1, 2, 3))
+        await pilot.click(app.table, offset=(5, 4))
+        assert app.table.cursor_key == "agent-000003"
+        await pilot.click(app.table, offset=(5, 3), times=2)
+        await pilot.pause()
+        assert isinstance(app.heard[-1], VirtualTable.Selected)
+        await pilot.click(app.table, offset=(5, 8))
+        assert app.table.cursor_key == "agent-000002"
