@@ -14,10 +14,11 @@ import logging
 import os
 import stat
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Generator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import CoroutineType
 from typing import Any, Final
 
 from . import overview, views
@@ -66,7 +67,9 @@ class Core:
         self.clock = clock
         self.bus = EventBus()
         self.places: dict[str, Place] = {}
-        self.verbs = DataPlane(self.places).verbs
+        data_plane = DataPlane(self.places)
+        self.verbs = data_plane.verbs
+        self.trusted_verbs = data_plane.trusted
         self.host = HostMemory()
         scaled = scale_plan(settings.host, self.host.latest.total_bytes)
         self.ledger = Ledger(scaled.plan)
@@ -88,10 +91,7 @@ class Core:
     async def open(self, stack: AsyncExitStack) -> None:
         """Open all parts; `stack` closes them in reverse, also when a later one fails."""
         stack.push_async_callback(self.bus.close, "the engine closed")
-        await stack.enter_async_context(self._coordination())
-        for environment in Environment:
-            place = self._place(environment)
-            self.places[environment.value] = await stack.enter_async_context(place)
+        await self._open_stores(stack)
         self.channels = await stack.enter_async_context(
             open_channels(self.bus, self.settings.redis, self.clock)
         )
@@ -105,6 +105,19 @@ class Core:
             await self.swarms.restore(place, lasting=self._socket is not None)
         ticker = asyncio.create_task(self._tick(), name="ticker")
         stack.push_async_callback(_cancelled, ticker)
+
+    async def _open_stores(self, stack: AsyncExitStack) -> None:
+        """All files at once: opening one is mostly waiting for the disk. Every one that opened
+        is on the stack before the failure of another is raised."""
+        opening = [self._coordination(), *(self._place(environment) for environment in Environment)]
+        opened = await asyncio.gather(
+            *(stack.enter_async_context(each) for each in opening), return_exceptions=True
+        )
+        for outcome in opened:
+            if isinstance(outcome, BaseException):
+                raise outcome
+            if isinstance(outcome, Place):
+                self.places[outcome.environment.value] = outcome
 
     def _coordination(self) -> Any:  # noqa: ANN401 - a context manager
         return open_database(
@@ -278,10 +291,10 @@ class LocalPort:
     async def dispatch(self, action: Action) -> Receipt:
         return self._core.dispatch(action, OPERATOR_PRINCIPAL)
 
-    async def call(self, verb: str, actor: str, environment: str, *args: object) -> Any:  # noqa: ANN401
+    def call(self, verb: str, actor: str, environment: str, *args: object) -> Awaitable[Any]:
         core = self._core
-        answer = core.verbs[verb](core.resolve(actor), environment, *args)
-        return await answer if isinstance(answer, Awaitable) else answer
+        answer = core.trusted_verbs[verb](core.resolve(actor), environment, *args)
+        return answer if isinstance(answer, _WAITS) else _Ready(answer)
 
     def events(self) -> EventSubscription:
         return self._core.bus.subscribe()
@@ -294,6 +307,22 @@ class LocalPort:
 
     async def close(self) -> None:
         """Nothing to do: whoever opened the engine closes it."""
+
+
+_WAITS: Final = (asyncio.Future, CoroutineType)
+
+
+class _Ready:
+    """An answer that is there already, for a caller that awaits it."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: object) -> None:
+        self._value = value
+
+    def __await__(self) -> Generator[None, None, Any]:
+        return self._value
+        yield  # what makes this a generator
 
 
 @asynccontextmanager

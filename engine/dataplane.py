@@ -2,7 +2,8 @@
 
 The same decisions, audit rows and writer as everything else. A verb answers with a value at
 once, a Future or a coroutine; over the socket its arguments are checked against the annotations
-here. Values cross as format and body and are never decoded on the way.
+here. Values cross as format and body and are never turned into objects on the way; those that
+come over the socket are verified, those that our own codec has just made are not again.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from . import codec
 from .environment import Place
 from .errors import InvalidInput
 from .model import Principal, parse_environment
@@ -40,6 +42,10 @@ class DataPlane:
             "agent.heartbeat": self.agent_heartbeat,
             "agent.ready": self.agent_ready,
         }
+        self.trusted: Final[Mapping[str, Callable[..., Any]]] = self.verbs | {
+            "memory.set": self._set,
+            "memory.mset": self._mset,
+        }
 
     def _at(self, environment: str) -> Place:
         place = self._places.get(environment)
@@ -60,9 +66,13 @@ class DataPlane:
         ttl_s: float | None,
         if_version: int | None,
     ) -> Any:  # noqa: ANN401
-        return self._at(environment).memory.set(
-            principal, namespace, key, format_, body, level, ttl_s, if_version
+        codec.check(format_, body)
+        return self._set(
+            principal, environment, namespace, key, format_, body, level, ttl_s, if_version
         )
+
+    def _set(self, principal: Principal, environment: str, *args: Any) -> Any:  # noqa: ANN401
+        return self._at(environment).memory.set(principal, *args)
 
     def memory_delete(
         self,
@@ -96,7 +106,12 @@ class DataPlane:
         level: Level,
         ttl_s: float | None,
     ) -> Any:  # noqa: ANN401
-        return self._at(environment).memory.mset(principal, namespace, items, level, ttl_s)
+        for _, format_, body in items:
+            codec.check(format_, body)
+        return self._mset(principal, environment, namespace, items, level, ttl_s)
+
+    def _mset(self, principal: Principal, environment: str, *args: Any) -> Any:  # noqa: ANN401
+        return self._at(environment).memory.mset(principal, *args)
 
     def memory_keys(
         self,

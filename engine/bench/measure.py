@@ -15,9 +15,11 @@ from ..views import BenchView
 
 RECORDS: Final = 20_000
 VARIANTS: Final = 200
-_WORDS: Final = tuple(
-    ["agent", "swarm", "memory", "queue", "task", "result", "plan", "error", "retry", "vote", "latency", "vector", "schema", "worker", "leader", "token", "budget", "index", "commit", "state", "event", "trace", "policy", "shard"]
-)  # fmt: skip
+_TEXT: Final = (
+    "agent swarm memory queue task result plan error retry vote latency vector schema worker "
+    "leader token budget index commit state event trace policy shard"
+)
+_WORDS: Final = _TEXT.split()
 
 Call = Callable[[random.Random], Awaitable[object]]
 

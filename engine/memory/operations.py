@@ -78,9 +78,18 @@ class Set(MemoryOperation):
         tx.audit(self.principal.id, "memory.set", f"{self.write.namespace}/{self.write.key}")
         return entry
 
-    def committed(self, outcome: Entry) -> int:
-        self.store.remember((self.write.namespace, self.write.key), outcome)
-        return outcome.version
+    @classmethod
+    def settle(cls, operations: Sequence[Self], outcomes: Sequence[Any]) -> None:
+        remember = operations[0].store.remember
+        for operation, outcome in zip(operations, outcomes, strict=True):
+            future = operation.future
+            if type(outcome) is Entry:
+                write = operation.write
+                remember((write.namespace, write.key), outcome)
+                if not future.done():
+                    future.set_result(outcome.version)
+            elif not future.done():
+                future.set_exception(outcome)
 
     @property
     def place_text(self) -> str:

@@ -234,9 +234,10 @@ class MemoryStore:
         ttl_s: float | None = None,
         if_version: int | None = None,
     ) -> asyncio.Future[int]:
-        """Store a value; its new version. Raises InvalidInput, Denied, Conflict."""
+        """Store a value whose body was made or checked by codec; its new version. Raises
+        InvalidInput, Denied, Conflict."""
         self._check_place(namespace, key)
-        put = Put(namespace, key, format_, codec.check(format_, body), _level(level),
+        put = Put(namespace, key, format_, body, _level(level),
                    _ttl_us(ttl_s), if_version)  # fmt: skip
         return self._database.submit(Set(self, principal, put))
 
@@ -254,7 +255,7 @@ class MemoryStore:
         puts = []
         for key, format_, body in items:
             self._check_place(namespace, key)
-            puts.append(Put(namespace, key, format_, codec.check(format_, body), wanted, lasts))
+            puts.append(Put(namespace, key, format_, body, wanted, lasts))
         return self._database.submit(SetMany(self, principal, puts))
 
     def incr(self, principal: Principal, namespace: str, key: str, by: int) -> asyncio.Future[int]:

@@ -103,6 +103,16 @@ class Operation:
         what the caller gets."""
         return outcome
 
+    @classmethod
+    def settle(cls, operations: Sequence[Self], outcomes: Sequence[Any]) -> None:
+        """Take over the outcomes of a run of operations, and answer their callers. A hot
+        operation does this for the whole run at once."""
+        for operation, outcome in zip(operations, outcomes, strict=True):
+            if isinstance(outcome, Exception):
+                _answer(operation.future, outcome)
+            else:
+                _answer(operation.future, operation.committed(outcome))
+
 
 class _Change(Operation, Generic[T]):
     """A function as an operation: the control plane's form."""
@@ -246,14 +256,13 @@ class Database:
         self._batches += 1
         self._operations += len(batch)
         self._largest = max(self._largest, len(batch))
-        topics = set()
-        for operation, outcome in zip(batch, outcomes, strict=True):
-            if isinstance(outcome, Exception):
-                _answer(operation.future, outcome)
-                continue
-            result = operation.committed(outcome)
-            topics.add(operation.topic)
-            _answer(operation.future, result)
+        topics: set[str] = set()
+        start = 0
+        for run in _runs(batch):
+            end = start + len(run)
+            topics.update(operation.topic for operation in run)
+            type(run[0]).settle(run, outcomes[start:end])
+            start = end
         self._after_commit(frozenset(topics))
 
     def _after_commit(self, topics: frozenset[str]) -> None:
