@@ -26,6 +26,7 @@ from .actions import Action
 from .bench import launch
 from .bus import Channels, open_channels
 from .clock import Clock, SystemClock
+from .crew import Surroundings
 from .dataplane import DataPlane
 from .dispatch import Dispatcher, Receipt
 from .dispatch import LaneSettings as LaneSize
@@ -44,7 +45,7 @@ from .model import OPERATOR, OPERATOR_PRINCIPAL, Environment, Principal, check_n
 from .port import Subscription
 from .settings import Settings, load_settings
 from .store.database import open_database
-from .swarms import Surroundings, Swarms
+from .swarms import Swarms
 
 TICK_S: Final = 1.0
 SWEEP_EVERY_TICKS: Final = 5

@@ -81,7 +81,7 @@ class Handlers:
         return views.Done(detail="stopping")
 
     async def demo(self, context: Context, action: actions.Demo) -> views.DemoView:
-        return await run_demo(self._services.engine, action, context.progress)
+        return await run_demo(self._services, action, context.progress)
 
     async def doctor(self, _: Context, __: Action) -> list[views.CheckView]:
         settings = self._services.settings
