@@ -1,0 +1,239 @@
+"""Host readings: real processes are measured, only real limits are shown."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from swarmdeck.engine.hostmem import (
+    UNLIMITED,
+    Enforcement,
+    HostMemory,
+    HostReading,
+    Limits,
+    LinuxProbe,
+)
+from swarmdeck.engine.model import MIB
+from swarmdeck.engine.supervisor import start_time
+
+ME = os.getpid()
+READING = HostReading(total_bytes=8, available_bytes=4, cpu_percent=50.0, load_1m=1.0)
+
+# A process with a child; both hold 20 MiB that were written to, so that they are resident. They
+# end when their input does, so that a failing test leaves none behind.
+FAMILY = """
+import subprocess, sys
+held = b"x" * (20 << 20)
+if sys.argv[1] == "parent":
+    child = subprocess.Popen([sys.executable, "-c", sys.argv[2], "child", ""])
+    child.wait()
+else:
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+
+
+class FakeProbe:
+    """A host whose processes are a table."""
+
+    def __init__(self) -> None:
+        self.tree: dict[int, list[int]] = {}
+        self.held: dict[int, int] = {}
+        self.limited: dict[int, Limits] = {ME: Limits()}
+
+    def host(self) -> HostReading:
+        return READING
+
+    def rss(self, pid: int) -> int | None:
+        return self.held.get(pid)
+
+    def children(self, pid: int) -> list[int]:
+        return list(self.tree.get(pid, []))
+
+    def limits(self, pid: int) -> Limits | None:
+        return self.limited.get(pid)
+
+
+@pytest.fixture
+def family() -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", FAMILY, "parent", FAMILY],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    with process:  # closes its input and waits for it
+        assert process.stdout.readline() == b"ready\n"
+        yield process
+
+
+# --- real readings --------------------------------------------------------------------------
+
+
+def test_the_host_is_read() -> None:
+    host = HostMemory()
+    first = host.latest
+    assert 0 < first.available_bytes <= first.total_bytes
+    assert first.load_1m >= 0
+    assert host.sample() is host.latest
+    assert 0 <= host.latest.cpu_percent <= 100
+
+
+def test_a_process_is_measured_with_its_children(family: subprocess.Popen[bytes]) -> None:
+    host = HostMemory()
+    held = host.measure([family.pid])[family.pid]
+    assert 50 * MIB < held < 400 * MIB  # twice 20 MiB and two interpreters
+    assert LinuxProbe().children(family.pid)
+
+
+def test_a_reused_pid_is_never_counted(family: subprocess.Popen[bytes]) -> None:
+    host = HostMemory()
+    started_at = start_time(family.pid)
+    assert started_at is not None
+    held = host.process_rss(family.pid, started_at)
+    assert held is not None
+    assert held > 50 * MIB
+    assert host.process_rss(family.pid, started_at - 1) is None
+
+
+def test_a_process_that_has_ended_is_left_out() -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    started_at = start_time(ended.pid)
+    assert started_at is not None
+    ended.wait(timeout=30)
+    host = HostMemory()
+    assert host.measure([ended.pid]) == {}
+    assert host.process_rss(ended.pid, started_at) is None
+    assert LinuxProbe().children(ended.pid) == []
+    assert LinuxProbe().limits(ended.pid) is None
+
+
+def test_measuring_74_agents_takes_a_small_part_of_a_second() -> None:
+    host = HostMemory()
+    before = time.process_time()
+    host.measure([ME] * 74)
+    host.sample()
+    assert time.process_time() - before < 0.2
+
+
+# --- trees ----------------------------------------------------------------------------------
+
+
+def test_descendants_of_any_depth_count_once() -> None:
+    probe = FakeProbe()
+    probe.held = {1: 10, 2: 20, 3: 30, 4: 40}
+    probe.tree = {1: [2, 3], 3: [4], 4: [1, 3]}  # a pid reused in the middle makes a loop
+    host = HostMemory(probe)
+    assert host.measure([1, 5]) == {1: 100}
+
+
+def test_a_child_that_ends_while_it_is_read_counts_nothing() -> None:
+    probe = FakeProbe()
+    probe.held = {1: 10}
+    probe.tree = {1: [2]}
+    assert HostMemory(probe).measure([1]) == {1: 10}
+
+
+# --- enforcement ----------------------------------------------------------------------------
+
+
+def level(*limits: Limits, own: Limits = Limits(), guarded: bool = False) -> Enforcement:  # noqa: B008
+    probe = FakeProbe()
+    probe.limited = {ME: own} | dict(enumerate(limits, start=1_000_000))
+    host = HostMemory(probe, guarded=guarded)
+    host.measure(list(probe.limited.keys() - {ME}))
+    return host.sample().enforcement
+
+
+def test_nothing_limited_is_advisory() -> None:
+    assert level() is Enforcement.ADVISORY
+    assert level(Limits()) is Enforcement.ADVISORY
+    assert HostMemory(FakeProbe()).latest.enforcement is Enforcement.ADVISORY
+
+
+def test_a_group_of_its_own_is_kernel_only_when_every_agent_has_one() -> None:
+    assert level(Limits(cgroup_bytes=5), Limits(cgroup_bytes=6)) is Enforcement.KERNEL
+    assert level(Limits(cgroup_bytes=5), Limits()) is Enforcement.ADVISORY
+
+
+def test_a_limit_shared_with_the_engine_is_nobodys_budget() -> None:
+    container = Limits(cgroup_bytes=100, data_bytes=100)
+    assert level(container, own=container, guarded=True) is Enforcement.ADVISORY
+    assert level(Limits(cgroup_bytes=50), own=container) is Enforcement.KERNEL
+
+
+def test_a_data_limit_counts_only_beside_a_guard() -> None:
+    limited = Limits(data_bytes=5)
+    assert level(limited) is Enforcement.ADVISORY
+    assert level(limited, guarded=True) is Enforcement.GUARDED
+    assert level(limited, Limits(), guarded=True) is Enforcement.ADVISORY
+
+
+def test_real_processes_without_limits_are_advisory(family: subprocess.Popen[bytes]) -> None:
+    host = HostMemory()
+    host.measure([family.pid])
+    assert host.sample().enforcement is Enforcement.ADVISORY
+
+
+def test_a_real_data_limit_is_read() -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-c", "print(flush=True); input()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert child.stdout is not None
+    with child:
+        child.stdout.readline()
+        resource.prlimit(child.pid, resource.RLIMIT_DATA, (512 * MIB, 512 * MIB))
+        limits = LinuxProbe().limits(child.pid)
+        assert limits is not None
+        assert limits.data_bytes == 512 * MIB
+        host = HostMemory(guarded=True)
+        host.measure([child.pid])
+        assert host.sample().enforcement is Enforcement.GUARDED
+        child.communicate(b"\n", timeout=30)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A cgroup v2 tree in which this process sits in swarms/dev/agent."""
+    (tmp_path / "proc" / str(ME)).mkdir(parents=True)
+    (tmp_path / "proc" / str(ME) / "cgroup").write_text("4:memory:/x\n0::/swarms/dev/agent\n")
+    (tmp_path / "cgroup" / "swarms" / "dev" / "agent").mkdir(parents=True)
+    (tmp_path / "cgroup" / "cgroup.controllers").write_text("cpu memory\n")
+    return tmp_path
+
+
+def cgroup_bytes(tree: Path) -> int:
+    limits = LinuxProbe(tree / "proc", tree / "cgroup").limits(ME)
+    assert limits is not None
+    return limits.cgroup_bytes
+
+
+def test_the_least_limit_on_the_way_to_the_root_is_the_one_in_force(tree: Path) -> None:
+    assert cgroup_bytes(tree) == UNLIMITED
+    swarms = tree / "cgroup" / "swarms"
+    (swarms / "dev" / "agent" / "memory.max").write_text("max\n")
+    assert cgroup_bytes(tree) == UNLIMITED
+    (swarms / "dev" / "memory.max").write_text("3000\n")
+    (swarms / "memory.max").write_text("2000\n")
+    assert cgroup_bytes(tree) == 2000
+    (swarms / "dev" / "agent" / "memory.max").write_text("1000\n")
+    assert cgroup_bytes(tree) == 1000
+
+
+def test_a_hybrid_layout_is_read_below_unified(tree: Path) -> None:
+    hybrid = tree / "hybrid"
+    hybrid.mkdir()
+    (tree / "cgroup").rename(hybrid / "unified")
+    (hybrid / "unified" / "swarms" / "memory.max").write_text("7\n")
+    limits = LinuxProbe(tree / "proc", hybrid).limits(ME)
+    assert limits is not None
+    assert limits.cgroup_bytes == 7
