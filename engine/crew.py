@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Final, Protocol, Self
+from typing import Protocol, Self
 
 import msgspec
 
@@ -22,6 +22,7 @@ from .errors import SwarmDeckError
 from .events import Event
 from .ledger import Ledger
 from .model import AgentState, SwarmState, environment_of
+from .presence import STOP
 from .queue import Counters
 from .registry import Registry
 from .roster import Agent, Swarm
@@ -38,8 +39,6 @@ from .supervisor import (
 )
 
 Measure = Callable[[Collection[int]], Mapping[int, int]]
-
-STOP: Final = "stop"  # the word an agent is told before it is signalled
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,11 @@ They describe the moment. Staleness is shown, and never changes what an agent ma
 from __future__ import annotations
 
 from collections import Counter
+from typing import Final
 
 from .clock import Clock
+
+STOP: Final = "stop"  # the word that tells a connected agent to end
 
 
 class Presence:

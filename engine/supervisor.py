@@ -322,6 +322,9 @@ def resolve_command(command: Sequence[str], directory: Path) -> tuple[str, ...]:
 
 
 def _located(argument: str, directory: Path) -> str:
+    """`worker.py` or `lib/worker` where there is such a file; a bare word stays a word."""
+    if "/" not in argument and not Path(argument).suffix:
+        return argument
     try:
         path = directory / argument
         return str(path.absolute()) if path.is_file() else argument

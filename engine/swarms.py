@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, Self
 
-from .crew import STOP, Crew, Site, Surroundings, seems_alive
+from .crew import Crew, Site, Surroundings, seems_alive
 from .errors import Conflict, InvalidInput, NotFound, OverBudget
 from .events import Reclaimed
 from .ledger import Grant, Reclaim
@@ -27,6 +27,7 @@ from .model import (
     environment_of,
     parse_environment,
 )
+from .presence import STOP
 from .registry import new_token
 from .roster import Agent, Swarm
 from .supervisor import resolve_command
@@ -236,6 +237,10 @@ class Swarms:
                 swarm=swarm, team=team, type=type, capability=capability
             )
         ]
+
+    def available_bytes(self, environment: str) -> int:
+        """The most memory that one more swarm could be granted now."""
+        return next(u.available_bytes for u in self._ledger.use() if u.name == environment)
 
     async def logs(self, agent: str, lines: int) -> Sequence[str]:
         """The last lines an agent has written. Raises NotFound."""

@@ -224,11 +224,12 @@ def test_a_command_is_looked_up_before_anything_is_done(
     tool.chmod(0o700)
     (tmp_path / "plain.txt").write_text("x")
     (tmp_path / "worker.py").write_text("x")
+    (tmp_path / "word").write_text("x")
     monkeypatch.setenv("PATH", str(tool.parent))
 
     assert resolve_command((), tmp_path)[0] == PYTHON
-    assert resolve_command(("tool", "worker.py", "-v"), tmp_path) == (
-        str(tool), str(tmp_path / "worker.py"), "-v"
+    assert resolve_command(("tool", "worker.py", "word", "none.py"), tmp_path) == (
+        str(tool), str(tmp_path / "worker.py"), "word", "none.py"
     )  # fmt: skip
     assert resolve_command(("./bin/tool",), tmp_path) == (str(tool),)
     for wrong, said in (
