@@ -27,6 +27,7 @@ import msgspec
 from . import output
 from .errors import InvalidInput, Unavailable
 from .model import printable
+from .settings import catalogue
 
 T = TypeVar("T")
 
@@ -34,7 +35,7 @@ BUNDLED_WORKER: Final = (sys.executable, "-m", "swarmdeck.engine.worker")
 KILL_WAIT_S: Final = 5.0
 SPAWN_THREADS: Final = 2
 # Secrets of the engine that an agent has no use for.
-WITHHELD: Final = frozenset({"SQLITE_ENCRYPTION_KEY", "REDIS_PASSWORD"})
+WITHHELD: Final = frozenset(name for name, field in catalogue().variables.items() if field.secret)
 
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _TICK_BITS: Final = 36  # clock ticks of 21 years

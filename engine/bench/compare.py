@@ -131,7 +131,7 @@ async def _open_arena(scratch: Path, peers: Sequence[str]) -> AsyncIterator[Aren
 async def _served(data: Path) -> AsyncIterator[Engine]:
     """An engine in a process of its own, attached to over its socket."""
     server = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "swarmdeck.console.main", "--data", str(data), "serve",
+        sys.executable, "-m", "swarmdeck.engine.cli", "--data", str(data), "serve",
         stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:
