@@ -81,8 +81,7 @@ def legend(counts: Counter[str], width: int) -> Line:
     short: list[Span] = []
     for state in order:
         mark = mark_of(state)
-        tally = (f"{mark.symbol} {counts[state]}", mark.style)
-        full += [tally, (f" {state}  ", "muted")]
-        short += [tally, ("  ", "text")]
+        full += [(f"{mark.symbol} {counts[state]}", mark.style), (f" {state}  ", "muted")]
+        short.append((f"{mark.symbol}{counts[state]} ", mark.style))
     words = sum(width_of(text) for text, _ in full) - 2
     return tuple(full if words <= width else short)

@@ -11,7 +11,8 @@ from ..engine.model import GIB, MIB
 from .cells import Line, Span, fit, line, width_of
 from .linewidget import Frame, LineWidget
 
-_NUMBER: Final = 6
+# Columns of used, allocated and plan.
+_NUMBERS: Final = (5, 6, 5)
 _LEAST_BAR: Final = 8
 _MOST_LABEL: Final = 16
 _USED, _ALLOCATED, _PLAN, _TICK, _FREE = "█", "▒", "─", "┃", "·"
@@ -59,17 +60,17 @@ class MeterBar(LineWidget):
 
     def layout_lines(self) -> Sequence[Line]:
         """A heading if there is room for one, and the meters."""
-        label = min(_MOST_LABEL, max((width_of(meter.label) for meter in self._meters), default=0))
+        widest = max((width_of(meter.label) for meter in self._meters), default=0)
         scale = max((max(meter.plan, meter.limit) for meter in self._meters), default=0)
         unit = _GB if scale >= GIB else _MB
-        numbers = 3 * _NUMBER + (len(unit.name) + 1)
-        bar = self.body_width - label - 1 - numbers
+        label = min(_MOST_LABEL, max(len(unit.name), widest))
+        headed = self.body_height > len(self._meters)
+        suffix = "" if headed else f" {unit.name}"
+        bar = self.body_width - label - 1 - sum(_NUMBERS) - len(suffix)
         if bar < _LEAST_BAR:
             label, bar = max(0, label + min(0, bar)), 0
-        lines = [_meter_line(meter, label, bar, scale, unit) for meter in self._meters]
-        if self.body_height > len(lines):
-            lines.insert(0, _heading(label, bar, unit))
-        return lines
+        lines = [_meter_line(meter, label, bar, scale, unit, suffix) for meter in self._meters]
+        return [_heading(label, bar, unit), *lines] if headed else lines
 
 
 def bar_spans(meter: Meter, width: int, scale: int) -> list[Span]:
@@ -117,24 +118,24 @@ def figure(size_bytes: int, unit: _Unit) -> str:
     return f"{amount:.2f}" if amount < 0.095 else f"{amount:.1f}".removesuffix(".0")
 
 
-def _meter_line(meter: Meter, label: int, bar: int, scale: int, unit: _Unit) -> Line:
+def _meter_line(meter: Meter, label: int, bar: int, scale: int, unit: _Unit, suffix: str) -> Line:
     over = meter.used > meter.allocated
     used = ("!" if over else "") + figure(meter.used, unit)
     return (
         (fit(meter.label, label) + " ", meter.style),
         *bar_spans(meter, bar, scale),
-        (fit(used, _NUMBER, "right"), "bad bold" if over else "text"),
-        (fit(figure(meter.allocated, unit), _NUMBER, "right"), "text"),
-        (fit(figure(meter.plan, unit), _NUMBER, "right"), "muted"),
-        (f" {unit.name}", "muted"),
+        (fit(used, _NUMBERS[0], "right"), "bad bold" if over else "text"),
+        (fit(figure(meter.allocated, unit), _NUMBERS[1], "right"), "text"),
+        (fit(figure(meter.plan, unit), _NUMBERS[2], "right") + suffix, "muted"),
     )
 
 
 def _heading(label: int, bar: int, unit: _Unit) -> Line:
-    names = "".join(fit(name, _NUMBER, "right") for name in ("used", "alloc", "plan"))
+    words = zip(("used", "alloc", "plan"), _NUMBERS, strict=True)
+    names = "".join(fit(word, width, "right") for word, width in words)
     legends = (
         f"{_USED} used  {_ALLOCATED} allocated  {_PLAN}{_TICK} plan  {_FREE} limit",
         f"{_USED} used {_ALLOCATED} alloc {_TICK} plan {_FREE} limit",
     )
     legend = next((text for text in legends if len(text) <= bar), "")
-    return line((" " * (label + 1) + fit(legend, bar) + names + f" {unit.name}", "muted"))
+    return line((fit(unit.name, label) + " " + fit(legend, bar) + names, "muted"))

@@ -75,8 +75,9 @@ async def test_meters_carry_all_three_numbers_at_every_width() -> None:
             await pilot.resize_terminal(width, 6)
             await pilot.pause()
             heading, row = text_of(meters)[1:3]
-            assert heading.split()[-5:-1] == ["used", "alloc", "plan", "GB"]
-            assert row.split()[-5:-1] == ["7", "9", "12", "GB"]
+            assert heading.split()[1] == "GB"
+            assert heading.split()[-4:-1] == ["used", "alloc", "plan"]
+            assert row.split()[-4:-1] == ["7", "9", "12"]
             assert "production" in row
 
 
@@ -84,11 +85,18 @@ async def test_what_is_used_beyond_its_allocation_has_a_sign() -> None:
     meters = MeterBar()
     async with One(meters).run_test(size=(80, 6)):
         meters.show([Meter("a", 300 * MIB, 200 * MIB, 500 * MIB), Meter("b", 1, 2, 500 * MIB)])
-        _, over, fine = text_of(meters)[:3]
+        heading, over, fine = text_of(meters)[:3]
+        assert heading.startswith("MB")
         assert "!300" in over
-        assert over.endswith("MB")
         assert "!" not in fine
         assert "<0.01" in fine
+
+
+async def test_meters_without_room_for_a_heading_carry_the_unit() -> None:
+    meters = MeterBar()
+    async with One(meters).run_test(size=(60, 1)):
+        meters.show([Meter("host", 7 * GIB, 9 * GIB, 12 * GIB)])
+        assert text_of(meters)[0].endswith("7     9   12 GB")
 
 
 def test_a_trace_joins_its_samples_and_leaves_gaps_for_what_is_unknown() -> None:
@@ -167,7 +175,7 @@ async def test_a_narrow_heat_strip_counts_without_words() -> None:
     strip = HeatStrip()
     async with One(strip).run_test(size=(20, 3)):
         strip.show([HeatRow("dev", ("ready", "failed", "stale"))])
-        assert text_of(strip)[1] == "● 1  ▲ 1  ✗ 1"
+        assert text_of(strip)[1] == "●1 ▲1 ✗1"
         strip.show([])
         assert text_of(strip)[0] == "no agents"
 
