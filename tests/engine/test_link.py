@@ -601,7 +601,6 @@ HELLO = protocol.Hello(protocol.VERSION)
         (1 << 16).to_bytes(4, "big") + b"\x91" * (1 << 16),
         framed(protocol.Cancel(1)),
         framed(HELLO, HELLO),
-        framed(protocol.Hello(99)),
     ],
     ids=lambda sent: repr(sent[:12]),
 )
@@ -609,8 +608,7 @@ async def test_garbage_is_refused_and_hurts_nobody_else(
     place: Place, link: LinkPort, sent: bytes
 ) -> None:
     waiting = link.call("queue.claim", "dev_a1", "development")
-    answers = await raw(place, sent)
-    assert answers[-1] in {InvalidInput, Unavailable}
+    assert (await raw(place, sent))[-1] is InvalidInput
     await until(lambda: place.engine.claims)
     assert place.engine.feed("m1")
     assert await waiting == ["m1"]
@@ -748,6 +746,7 @@ async def test_a_client_that_does_not_read_is_not_read_and_misses_events(
     await until(lambda: len(place.server._connections) == 2)
     [connection] = place.server._connections - before
     await until(lambda: connection._paused)
+    assert not connection._transport.is_reading()
     buffered = connection._transport.get_write_buffer_size()
     assert buffered < 4 << 20
     for number in range(5000):
