@@ -278,11 +278,14 @@ class _Run:
         """Wait until every agent that has not failed is ready."""
         try:
             async with asyncio.timeout(READY_S):
-                while any(agent.state not in {"ready", *_GONE} for agent in self._crew()):
-                    await asyncio.sleep(LOOK_S)  # noqa: ASYNC110
+                while self._are_starting():  # noqa: ASYNC110 - it stands in memory
+                    await asyncio.sleep(LOOK_S)
         except TimeoutError as error:
             raise Unavailable(f"the agents were not ready within {READY_S:.0f} s") from error
         self._check_alive(self._crew())
+
+    def _are_starting(self) -> bool:
+        return any(agent.state not in {"ready", *_GONE} for agent in self._crew())
 
     @staticmethod
     def _check_alive(crew: Sequence[AgentView]) -> None:

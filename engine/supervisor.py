@@ -140,7 +140,7 @@ class Supervisor:
         variables: Mapping[str, str] | None = None,
     ) -> None:
         self._directory = directory
-        self._socket = socket
+        self._socket = socket.absolute()  # agents work in another directory
         self._on_exit = on_exit
         self._variables = dict(variables or {})
         self._loop = asyncio.get_running_loop()
