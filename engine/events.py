@@ -79,7 +79,8 @@ class Reclaimed(EventStruct, frozen=True, tag="reclaimed"):
 
 
 class EngineStopping(EventStruct, frozen=True, tag="stopping"):
-    """The engine closes, or the connection to it is gone. Nothing follows."""
+    """The engine begins to close, or the connection to it is lost. Every stream that is not closed
+    by its reader has one."""
 
     reason: str = ""
 

@@ -142,6 +142,7 @@ class _Link(asyncio.Protocol):
         self._reader = protocol.FrameReader()
         self._greeting: asyncio.Future[Greeting] = self._loop.create_future()
         self._last = 0
+        self._announced = False  # the engine has said itself that it closes
         self._answers: dict[int, asyncio.Future[Any]] = {}
         self._waiting: deque[tuple[int, tuple[bytes, bytes]]] = deque()
         self._accepting: dict[int, ActionSpec] = {}
@@ -272,7 +273,8 @@ class _Link(asyncio.Protocol):
             receipt.fail(_copy(error))
         self._operations.clear()
         for watch in tuple(self._watches.values()):
-            watch.push(EngineStopping(error.message))
+            if not self._announced:
+                watch.push(EngineStopping(error.message))
             watch.end()
 
     # --- responses ---
@@ -322,6 +324,7 @@ class _Link(asyncio.Protocol):
 
     def _happened(self, response: Happened) -> None:
         watch = self._watches.get(response.id)
+        self._announced |= type(response.event) is EngineStopping
         if watch is not None:
             watch.push(response.event)
         else:

@@ -15,20 +15,20 @@ import socket
 import struct
 import typing
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from functools import cache, partial
 from pathlib import Path
-from types import GenericAlias
-from typing import Any, Final, Protocol, TypeAlias, cast
+from typing import Any, Final, cast
 
 import msgspec
 
 from ..actions import ACTIONS, Action
 from ..dispatch import Receipt, defect
 from ..errors import Busy, Denied, InvalidInput, SwarmDeckError, Unavailable
-from ..events import EventBus, Subscription
+from ..events import Subscription
 from ..model import OPERATOR, Principal, printable
 from . import protocol
+from .backend import Backend, CheckedVerb
 from .protocol import (
     Accepted,
     Advanced,
@@ -36,7 +36,6 @@ from .protocol import (
     Cancel,
     Dispatch,
     Failure,
-    Greeting,
     Happened,
     Hello,
     Message,
@@ -52,43 +51,7 @@ CLOSE_S: Final = 2.0  # how long closing waits for clients to read their last wo
 
 _PLAIN: Final = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict})
 
-Verb: TypeAlias = Callable[..., Any]
-
 log = logging.getLogger(__name__)
-
-
-class Backend(Protocol):
-    """What the server serves. All of it is called on the server's loop."""
-
-    @property
-    def bus(self) -> EventBus: ...
-
-    @property
-    def verbs(self) -> Mapping[str, Verb]:
-        """Data-plane calls `verb(principal, environment, *args)` by name. A verb answers with a
-        value, a Future or a coroutine. Arguments are checked against its annotations, which
-        must therefore resolve at run time; answers are msgpack builtins."""
-        ...
-
-    def greeting(self) -> Greeting:
-        """Who serves: release, pid and data directory."""
-        ...
-
-    def authenticate(self, agent: str, token: str) -> Principal:
-        """The agent with this id and token. Raises Denied."""
-        ...
-
-    def resolve(self, actor: str) -> Principal:
-        """`operator` or an agent id as it is now. Raises NotFound or Denied."""
-        ...
-
-    def dispatch(self, action: Action, principal: Principal) -> Receipt: ...
-
-    async def publish(self, channel: str, body: Any, principal: Principal) -> int: ...  # noqa: ANN401
-
-    def check_channel(self, channel: str, principal: Principal) -> None:
-        """Raises Denied when this principal may not listen there."""
-        ...
 
 
 class LinkServer:
@@ -105,7 +68,7 @@ class LinkServer:
         """`path` must be free and in a private directory. The callbacks hear of an agent's
         first connection and of the loss of its last."""
         self.backend = backend
-        self.verbs = {name: _Verb(name, verb) for name, verb in backend.verbs.items()}
+        self.verbs = {name: CheckedVerb(name, verb) for name, verb in backend.verbs.items()}
         self._path = path
         self._on_agent_connected = on_agent_connected
         self._on_agent_lost = on_agent_lost
@@ -187,29 +150,6 @@ class LinkServer:
             connection.abort()
         if self._connections:
             await self._empty.wait()
-
-
-class _Verb:
-    """A data-plane call and the types of its arguments."""
-
-    __slots__ = ("_decode", "_function", "_name")
-
-    def __init__(self, name: str, function: Verb) -> None:
-        self._name = name
-        self._function = function
-        hints = typing.get_type_hints(function)
-        wanted = list(inspect.signature(function).parameters.values())[2:]
-        types = tuple(hints.get(each.name, Any) for each in wanted)
-        self._decode: Callable[[msgspec.Raw], tuple[Any, ...]] = msgspec.msgpack.Decoder(
-            GenericAlias(tuple, types)
-        ).decode
-
-    def __call__(self, principal: Principal, environment: str, args: msgspec.Raw) -> Any:  # noqa: ANN401
-        try:
-            checked = self._decode(args)
-        except protocol.UNDECODABLE as error:
-            raise InvalidInput(f"{self._name}: {error}") from error
-        return self._function(principal, environment, *checked)
 
 
 class _Connection(asyncio.Protocol):

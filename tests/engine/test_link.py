@@ -527,6 +527,23 @@ async def test_events_end_when_the_connection_breaks(place: Place, link: LinkPor
     assert [type(event) async for event in events] == [EngineStopping]
 
 
+async def test_an_announced_end_is_not_announced_again(path: Path) -> None:
+    async with Place(path).running() as place:
+        link = await LinkPort.open(path)
+        events = link.events()
+        await beat(link)
+        place.engine.bus.publish(EngineStopping("asked to"))
+        place.engine.bus.publish(AgentChanged("dev_a1", "exited"))
+        await beat(link)
+        for connection in tuple(place.server._connections):
+            connection.abort()
+        assert [event async for event in events] == [
+            EngineStopping("asked to"),
+            AgentChanged("dev_a1", "exited"),
+        ]
+        await link.close()
+
+
 async def test_nobody_there_is_unavailable(path: Path) -> None:
     with pytest.raises(Unavailable, match="no engine answers"):
         await LinkPort.open(path)
