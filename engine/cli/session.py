@@ -62,7 +62,7 @@ def _once(action: Action, data: Path, options: Options) -> Any:  # noqa: ANN401 
         pass
     if isinstance(action, Stop) or spec_of(action).lasting:
         raise _no_owner(action, data)
-    return run_loop(_embedded(action, data, options), fast=True)
+    return run_loop(_embedded(action, data, options), fast=_full(action))
 
 
 async def _attached(action: Action, data: Path) -> Any:  # noqa: ANN401 - the result
@@ -79,14 +79,18 @@ async def _attached(action: Action, data: Path) -> Any:  # noqa: ANN401 - the re
 
 async def _embedded(action: Action, data: Path, options: Options) -> Any:  # noqa: ANN401 - the result
     async with contextlib.AsyncExitStack() as stack:
-        # The demo supervises agents, who need a socket; it ends them when it closes.
-        alone = not isinstance(action, Demo)
-        opening = open_engine(data, settings=where.load(options), transient=alone)
+        opening = open_engine(data, settings=where.load(options), transient=not _full(action))
         try:
             engine = await stack.enter_async_context(opening)
         except EngineBusy as busy:
             raise _Held(busy) from busy
         return await _with_progress(engine.run, action)
+
+
+def _full(action: Action) -> bool:
+    """Whether the action needs a whole engine: the demo supervises agents, who need a socket.
+    Only then is uvloop worth its import; anything else is over too soon."""
+    return isinstance(action, Demo)
 
 
 def _no_owner(action: Action, data: Path) -> Exception:

@@ -69,8 +69,8 @@ class Shell:
         assert done.stdout.count(b"\n") == 1
         return json.loads(done.stdout)
 
-    def refusal(self, *words: str) -> tuple[int, dict[str, Any]]:
-        done = self.run("--json", *words)
+    def refusal(self, *words: str, code: str = ENTRY) -> tuple[int, dict[str, Any]]:
+        done = self.run("--json", *words, code=code)
         assert done.stdout == b""
         assert done.stderr.count(b"\n") == 1, done.stderr
         return done.returncode, json.loads(done.stderr)["error"]
@@ -265,26 +265,25 @@ def test_records_live_from_command_to_command(shell: Shell) -> None:
     assert (code, error["code"]) == (3, "not_found")
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["memory", "set", "testing", "bad\x01key", "1"],
-        ["memory", "set", "testing", "k", "1", "--namespace", "../up"],
-        ["queue", "send", "testing", "../kind", "{}"],
-        ["agent", "register", "testing", "a/b"],
-        ["agent", "register", "testing", "bell\x07"],
-        ["agent", "register", "testing", ""],
-    ],
+NOT_ALLOWED = (
+    ["memory", "set", "testing", "bad\x01key", "1"],
+    ["memory", "set", "testing", "k", "1", "--namespace", "../up"],
+    ["queue", "send", "testing", "../kind", "{}"],
+    ["agent", "register", "testing", "a/b"],
+    ["agent", "register", "testing", "bell\x07"],
+    ["agent", "register", "testing", ""],
 )
-def test_names_that_are_not_allowed_are_refused_and_change_nothing(
-    shell: Shell, words: list[str]
-) -> None:
-    code, error = shell.refusal(*words)
-    assert (code, error["code"]) == (2, "invalid_input")
-    assert "is not allowed" in error["message"]
-    assert shell.answer("memory", "keys", "testing")["keys"] == []
-    assert shell.answer("queue", "list", "testing") == []
-    assert shell.answer("agent", "list") == []
+
+
+def test_names_that_are_not_allowed_are_refused_and_change_nothing(shell: Shell) -> None:
+    with shell.serving():
+        for words in NOT_ALLOWED:
+            code, error = shell.refusal(*words)
+            assert (code, error["code"]) == (2, "invalid_input")
+            assert "is not allowed" in error["message"]
+        assert shell.answer("memory", "keys", "testing")["keys"] == []
+        assert shell.answer("queue", "list", "testing") == []
+        assert shell.answer("agent", "list") == []
 
 
 def test_what_lasts_needs_an_owner(shell: Shell) -> None:
@@ -296,30 +295,44 @@ def test_what_lasts_needs_an_owner(shell: Shell) -> None:
     assert not shell.data.exists()
 
 
-def test_a_directory_locked_without_a_socket_is_busy_and_interruptible(shell: Shell) -> None:
-    shell.answer("init")
-    with (shell.data / "run" / "engine.lock").open("r+") as lock:
+IMPATIENT = "import swarmdeck.engine.cli.session as s; s.OWNER_WAIT_S = 0.2\n" + ENTRY
+SAYING_WHEN_IT_WAITS = (
+    "import swarmdeck.engine.cli.session as s; sleep = s.time.sleep\n"
+    "s.time.sleep = lambda _: (print('waits', flush=True), sleep(30))\n" + ENTRY
+)
+
+
+@pytest.fixture
+def locked(shell: Shell) -> Iterator[Shell]:
+    """A directory that this process holds without a socket, as a command in its midst does."""
+    run = shell.data / "run"
+    run.mkdir(parents=True)
+    with (run / "engine.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         lock.write(f"{os.getpid()}\n")
         lock.flush()
-        with shell.start("--data", str(shell.data), "status", code=_saying_when_it_waits()) as held:
-            assert held.stdout is not None
-            assert held.stdout.readline() == b"waits\n"
-            held.send_signal(signal.SIGINT)
-            assert held.communicate(timeout=LIMIT_S) == (b"", b"")
-            assert held.returncode == 130
-        code, error = shell.refusal("status")
-        assert (code, error["code"], error["retryable"]) == (5, "engine_busy", True)
-        assert str(os.getpid()) in error["message"]
-        code, error = shell.refusal("stop")
-        assert (code, error["code"]) == (5, "engine_busy")
+        yield shell
 
 
-def _saying_when_it_waits() -> str:
-    return (
-        "import swarmdeck.engine.cli.session as s; sleep = s.time.sleep\n"
-        "s.time.sleep = lambda t: (print('waits', flush=True), sleep(30))\n" + ENTRY
-    )
+@pytest.mark.parametrize(
+    "words", [["status"], ["stop"], ["swarm", "create", "testing", "--agents=1", "--memory=1GB"]]
+)
+def test_a_directory_that_stays_locked_without_a_socket_is_busy(
+    locked: Shell, words: list[str]
+) -> None:
+    code, error = locked.refusal(*words, code=IMPATIENT)
+    assert (code, error["code"], error["retryable"]) == (5, "engine_busy", True)
+    assert str(os.getpid()) in error["message"]
+
+
+def test_a_command_that_waits_is_interrupted_without_a_word(locked: Shell) -> None:
+    words = ("--data", str(locked.data), "status")
+    with locked.start(*words, code=SAYING_WHEN_IT_WAITS) as waiting:
+        assert waiting.stdout is not None
+        assert waiting.stdout.readline() == b"waits\n"
+        waiting.send_signal(signal.SIGINT)
+        assert waiting.communicate(timeout=LIMIT_S) == (b"", b"")
+    assert waiting.returncode == 130
 
 
 def test_a_damaged_database_is_said(shell: Shell) -> None:
