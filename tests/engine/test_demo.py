@@ -219,9 +219,7 @@ async def test_agents_that_all_fail_end_the_demo_with_the_reason(
     core: Core, files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(demo, "COMMAND", ("sh", "-c", "echo out of luck; exit 3"))
-    monkeypatch.setattr(
-        core.swarms._crew, "_limits", core.swarms._crew._limits.__class__(restarts=0)
-    )
+    monkeypatch.setattr(core.swarms._crew, "_limits", RestartLimits(restarts=0))
     with pytest.raises(Unavailable, match="no agent of the demo is left: exit code 3: out of luck"):
         await run_demo(core, Demo(files=str(files), agents=2), silent)
     assert nothing_is_left(core)
