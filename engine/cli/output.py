@@ -82,7 +82,7 @@ def pairs(rows: Iterable[tuple[str, str]], indent: str = "") -> str:
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[Cell]], width: int | None) -> str:
     """Aligned columns under headings. When they do not fit, the widest are cut first, then
-    columns are left out from the right."""
+    columns are left out from the right; the first, which names the row, stays."""
     widths = [
         max([len(title), *(cells(row[column][0]) for row in rows)])
         for column, title in enumerate(headings)
@@ -141,7 +141,7 @@ def _plain(name: str, value: Any, now_us: int) -> Cell:  # noqa: ANN401 - any fi
 
 
 def _number(name: str, value: float, now_us: int) -> str:
-    if name.endswith(("_at_us", "_until_us")):
+    if name == "at_us" or name.endswith(("_at_us", "_until_us")):
         return _when((value - now_us) / 1_000_000)
     for ending, shown in _NUMBERS:
         if name.endswith(ending):
@@ -178,15 +178,19 @@ def _tells(name: str, rows: Sequence[msgspec.Struct]) -> bool:
 
 
 def _fitted(widths: list[int], width: int | None) -> list[int]:
+    """The widths cut to `width`. The first column names the row and is cut last of all."""
     fitted = list(widths)
-    while width is not None and len(fitted) > 1 and sum(fitted) + 2 * len(fitted) - 2 > width:
-        widest = max(range(len(fitted)), key=fitted.__getitem__)
-        if fitted[widest] > _MIN_COLUMN:
-            over = sum(fitted) + 2 * len(fitted) - 2 - width
-            others = max([_MIN_COLUMN, *fitted[:widest], *fitted[widest + 1 :]])
-            fitted[widest] -= max(1, min(over, fitted[widest] - others))
-        else:
+    if width is None:
+        return fitted
+    while (over := sum(fitted) + len(_GAP) * (len(fitted) - 1) - width) > 0:
+        if len(fitted) == 1:
+            return [width]
+        widest = max(range(1, len(fitted)), key=fitted.__getitem__)
+        if fitted[widest] <= _MIN_COLUMN:
             fitted.pop()
+        else:
+            second = max([_MIN_COLUMN, *fitted[1:widest], *fitted[widest + 1 :]])
+            fitted[widest] -= max(1, min(over, fitted[widest] - second))
     return fitted
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from ..actions import Action, Demo, Stop, spec_of
-from ..engine import Progress, connect, open_engine
+from ..engine import connect, open_engine
 from ..errors import EngineBusy, Unavailable
 from ..text import safe_text
 from . import where
@@ -134,16 +134,28 @@ async def _gone(data: Path) -> None:
 async def _with_progress(run: Callable[..., Awaitable[R]], action: Action) -> R:
     if not sys.stderr.isatty():
         return await run(action)
+    line = _ProgressLine(spec_of(action).name)
     try:
-        return await run(action, on_progress=_progress_of(spec_of(action).name))
+        return await run(action, on_progress=line.show)
     finally:
-        sys.stderr.write("\r\x1b[K")
+        line.clear()
+
+
+class _ProgressLine:
+    """One line on a terminal's stderr that is written over, and gone at the end."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._written = False
+
+    def show(self, fraction: float, text: str) -> None:
+        self._write(f"{self._name} {fraction:4.0%} {safe_text(text, 60)}")
+
+    def clear(self) -> None:
+        if self._written:
+            self._write("")
+
+    def _write(self, line: str) -> None:
+        self._written = True
+        sys.stderr.write(f"\r{line}\x1b[K")
         sys.stderr.flush()
-
-
-def _progress_of(name: str) -> Progress:
-    def show(fraction: float, text: str) -> None:
-        sys.stderr.write(f"\r{name} {fraction:4.0%} {safe_text(text, 60)}\x1b[K")
-        sys.stderr.flush()
-
-    return show

@@ -11,7 +11,7 @@ from .output import Cell, Shown, duration, pairs, struct_table, table
 
 _ENVIRONMENTS: Final = (
     "environment", "agents", "allocated", "used", "plan", "records", "ready", "leased", "dead",
-    "isolation", "durability", "state",
+    "state", "isolation", "durability", "can lose",
 )  # fmt: skip
 _PLAN: Final = (
     "environment", "priority", "base", "max", "allocated", "used", "borrowed", "lent", "agents",
@@ -89,9 +89,10 @@ def _environment_rows(overview: views.Overview) -> list[list[Cell]]:
             (str(each.queue.ready), True),
             (str(each.queue.leased), True),
             (str(each.queue.dead), True),
-            (safe_text(each.isolation), False),
-            (safe_text(f"{each.durability} ({each.loss_window})"), False),
             (safe_text(each.state), False),
+            (safe_text(each.isolation), False),
+            (safe_text(each.durability), False),
+            (safe_text(each.loss_window), False),
         ]
         for each in overview.environments
     ]

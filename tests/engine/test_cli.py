@@ -9,11 +9,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import psutil
 import pytest
 
 from swarmdeck.engine import views
@@ -341,6 +343,29 @@ def test_a_damaged_database_is_said(shell: Shell) -> None:
     database.write_bytes(b"not a database at all" * 1000)
     code, error = shell.refusal("status")
     assert (code, error["code"]) == (7, "corrupt")
+
+
+def test_the_demo_runs_whole_in_one_command(shell: Shell, tmp_path: Path) -> None:
+    files = tmp_path / "files"
+    files.mkdir()
+    for number in range(12):
+        (files / f"{number}.txt").write_text(f"file {number}\n")
+    found = shell.answer("demo", "--files", str(files), "--agents", "2")
+    assert (found["files"], found["done"], found["dead"]) == (12, 12, 0)
+    assert not any(psutil.pid_exists(agent["pid"]) for agent in found["agents"])
+
+
+def test_a_signal_in_the_middle_of_the_demo_leaves_no_process(shell: Shell) -> None:
+    with shell.start("--data", str(shell.data), "demo", "--agents", "2") as demo:
+        agents: list[psutil.Process] = []
+        deadline = time.monotonic() + LIMIT_S
+        while len(agents) < 2 and demo.poll() is None and time.monotonic() < deadline:
+            agents = psutil.Process(demo.pid).children()
+            time.sleep(0.02)
+        demo.send_signal(signal.SIGTERM)
+        assert demo.wait(LIMIT_S) == 128 + signal.SIGTERM
+    assert agents
+    assert psutil.wait_procs(agents, timeout=LIMIT_S)[1] == []
 
 
 # --- a service ------------------------------------------------------------------------------

@@ -72,7 +72,7 @@ def test_a_list_is_a_table_of_the_columns_that_say_something() -> None:
 def test_a_table_never_passes_the_width_of_the_terminal(width: int) -> None:
     text = as_text([agent("大" * 60), agent("x" * 200)], Shown(width, NOW_US))
     assert max(cells(line) for line in text.splitlines()) <= width
-    assert text.splitlines()[1].startswith("dev_")
+    assert text.splitlines()[1].startswith("dev_agent_1")
 
 
 @settings(deadline=None)
@@ -113,6 +113,14 @@ def test_a_value_is_shown_as_json_and_bytes_by_their_size() -> None:
     assert "(3 B of bytes)" in as_text(msgspec.structs.replace(record, value=b"abc"), PIPE)
 
 
+def test_times_are_told_from_now() -> None:
+    entry = views.AuditView(
+        sequence=1, environment="testing", at_us=NOW_US - 5_000_000, actor="operator",
+        action="memory.set", object="k", allowed=True, detail="",
+    )  # fmt: skip
+    assert "5 s ago" in as_text([entry], PIPE)
+
+
 def test_small_answers() -> None:
     assert as_text([], PIPE) == "(none)\n"
     assert as_text(["one", "two"], PIPE) == "one\ntwo\n"
@@ -140,7 +148,9 @@ def test_status_and_plan_tell_planned_allocated_and_used_apart() -> None:
     assert "service, pid 1, up 1 min, 0.1.0" in text
     assert "plan 15 GB, allocated 1 GB, used 100 MB" in text
     assert "plan for 96 GB at 24%" in text
-    assert "full (none)" in text
+    narrow = status_text(overview(), Shown(80, NOW_US)).splitlines()
+    assert any(line.startswith("production ") for line in narrow)
+    assert all(cells(line) <= 80 for line in narrow)
     plan = plan_text(overview(), PIPE)
     assert "production" in plan
     assert "buffer:       2 GB" in plan
