@@ -96,7 +96,7 @@ def changed_spans(old: list[Cell], new: list[Cell]) -> list[tuple[int, int]]:
     for x, (before, after) in enumerate(zip(old, new, strict=True)):
         if before == after or (spans and x < spans[-1][1]) or _both_blank(before, after):
             continue
-        start, end = _whole_glyphs(old, new, x)
+        start, end = x, _glyph_end(old, new, x)
         if spans and _bridge_cost(new, spans[-1][1], start) < _SPAN_COST:
             start = spans.pop()[0]
         spans.append((start, end))
@@ -113,13 +113,13 @@ def _shows(style: str) -> bool:
     return not _SHOWN_ON_BLANKS.isdisjoint(style.split())
 
 
-def _whole_glyphs(old: list[Cell], new: list[Cell], x: int) -> tuple[int, int]:
-    start, end = x, x + 1
-    while start > 0 and not (old[start][0] and new[start][0]):
-        start -= 1
+def _glyph_end(old: list[Cell], new: list[Cell], x: int) -> int:
+    """Where the glyph at `x` ends in both rows. It begins there in both: a wide glyph that differs
+    differs in its first cell."""
+    end = x + 1
     while end < len(new) and not (old[end][0] and new[end][0]):
         end += 1
-    return start, end
+    return end
 
 
 def _bridge_cost(row: list[Cell], left: int, right: int) -> int:

@@ -67,6 +67,16 @@ def test_equal_rows_have_no_difference() -> None:
     assert changed_spans(row, list(row)) == []
 
 
+def test_a_wide_glyph_in_place_of_another_is_sent_whole() -> None:
+    old, new = cells((("a漢b", "text"),), 4), cells((("a字b", "text"),), 4)
+    assert changed_spans(old, new) == [(1, 3)]
+
+
+def test_a_wide_glyph_that_moves_by_a_cell_takes_its_old_cells_along() -> None:
+    old, new = cells((("漢漢 x", "text"),), 6), cells(((" 漢漢x", "text"),), 6)
+    assert changed_spans(old, new) == [(0, 5)]
+
+
 def test_a_gap_in_other_ink_is_no_difference_but_a_bar_is() -> None:
     plain, inked = cells((("  ", "text"),), 4), cells((("  ", "bad"),), 4)
     barred = cells((("  ", "cursor reverse"),), 4)
