@@ -576,7 +576,7 @@ class BenchShow(Action, frozen=True, kw_only=True, tag="bench.show"):
 def check(wanted: Action) -> Action:
     """The action, its fields checked against their types and bounds. Raises InvalidInput."""
     try:
-        return msgspec.convert(msgspec.to_builtins(wanted), type(wanted))
+        return msgspec.convert(msgspec.to_builtins(wanted, builtin_types=(bytes,)), type(wanted))
     except (msgspec.ValidationError, TypeError) as error:
         raise refused(spec_of(wanted), error) from error
 

@@ -101,6 +101,9 @@ class Core:
         if self._socket is not None:
             # Before the swarms, whose agents need it; so it closes after them.
             self._link = await stack.enter_async_context(self._server(self._socket))
+            # What is attached hears how its operations ended, and then that the engine ends.
+            stack.push_async_callback(self.bus.close, "the engine closed")
+            stack.push_async_callback(self._dispatcher.close)
         await stack.enter_async_context(self.swarms)
         for place in self.places.values():
             await self.swarms.restore(place, lasting=self._socket is not None)
@@ -198,13 +201,20 @@ class Core:
         return self._dispatcher.dispatch(action, principal)
 
     async def publish(self, channel: str, body: Any, principal: Principal) -> int:  # noqa: ANN401
-        del principal  # whoever is connected may publish; nothing is kept
+        self.check_channel(channel, principal)
         return await self.channels.publish(channel, body)
 
     def check_channel(self, channel: str, principal: Principal) -> None:
-        """Raises InvalidInput for a name that cannot be a channel."""
-        del principal
+        """The operator uses any channel, an agent those of its environment: `dev.…`. Raises
+        InvalidInput for a name that cannot be one, Denied."""
         check_name(channel, "channel")
+        if not principal.is_operator:
+            prefix = f"{Environment(principal.environment).prefix}."
+            if not channel.startswith(prefix):
+                raise Denied(
+                    f"{principal.id} may not use channel {channel}",
+                    hint=f"channels of its environment begin with {prefix}",
+                )
 
     # --- what handlers ask ------------------------------------------------------------------
 

@@ -391,3 +391,46 @@ async def test_after_the_owner_is_killed_the_next_opener_has_everything(
         owner.wait()
     async with open_engine(tmp_path) as engine:
         assert await engine.memory("production").get("kept") == 1
+
+
+async def test_bytes_stay_bytes_in_an_action(engine: Engine) -> None:
+    await engine.run(act.MemorySet(environment="development", key="k", value=b"\x00\xff"))
+    assert (await engine.run(act.MemoryGet(environment="development", key="k"))).value == b"\0\xff"
+
+
+async def test_an_agent_uses_only_channels_of_its_environment(tmp_path: Path) -> None:
+    async with open_engine(tmp_path) as engine:
+        swarm = await engine.swarms.create(
+            "development", agents=1, memory_bytes=SMALL, command=[sys.executable, "-c", TALKER]
+        )
+        (agent,) = await engine.agents.list(swarm=swarm.id)
+        for _ in range(200):
+            lines = await engine.run(act.Logs(agent=agent.id))
+            if lines:
+                break
+            await asyncio.sleep(0.1)
+        assert lines == ["Denied", "1"]
+
+
+TALKER = """
+import asyncio, os
+from swarmdeck.engine.link.client import LinkPort
+from swarmdeck.engine.errors import Denied
+from pathlib import Path
+async def main():
+    env = os.environ
+    port = await LinkPort.open(
+        Path(env["SWARMDECK_SOCKET"]), agent=env["SWARMDECK_AGENT"], token=env["SWARMDECK_TOKEN"]
+    )
+    try:
+        await port.publish("prod.news", 1)
+    except Denied:
+        print("Denied")
+    heard = asyncio.Event()
+    await port.subscribe("dev.news", lambda body: heard.set())
+    await port.publish("dev.news", 1)
+    await asyncio.wait_for(heard.wait(), 10)
+    print(1)
+    await asyncio.sleep(60)
+asyncio.run(main())
+"""
