@@ -67,7 +67,10 @@ class Terminal:
     def _read(self, patience_s: float) -> None:
         ready, _, _ = select.select([self._master], [], [], max(0.0, patience_s))
         if ready:
-            chunk = os.read(self._master, 65_536)
+            try:
+                chunk = os.read(self._master, 65_536)
+            except OSError:
+                pytest.fail("the app has ended\n" + "\n".join(self.lines))
             self.received += chunk
             self._stream.feed(chunk)
 
