@@ -378,3 +378,18 @@ def test_agents_of_a_killed_engine_end_themselves_whatever_they_do(tmp_path: Pat
     while running(pids) and time.monotonic() < give_up:
         time.sleep(0.05)
     assert running(pids) == []
+
+
+async def test_the_example_of_the_manual_works_as_a_swarm(core: Core, tmp_path: Path) -> None:
+    manual = (Path(__file__).parents[2] / "docs" / "agents.md").read_text()
+    script = tmp_path / "worker.py"
+    script.write_text(manual.split("```python\n")[1].split("```")[0])
+    swarm = await core.swarms.create(
+        ENVIRONMENT, agents=1, memory_bytes=1 << 28, command=(sys.executable, str(script))
+    )
+    ident = await send(core, "greet", {"name": "Ada"}, to=swarm.id)
+    await reached(core, ident, "done", within_s=20)
+    assert (await core.places[ENVIRONMENT].queue.show(ident)).result == {"said": "Hello Ada"}
+    ended = await core.swarms.terminate(swarm.id)
+    assert core.swarms.agents(swarm=swarm.id)[0].reason == "exit code 0"
+    assert ended.state == "terminated"
