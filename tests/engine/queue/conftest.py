@@ -98,13 +98,9 @@ class Scene:
         self._stack = AsyncExitStack()
 
     async def open(self) -> None:
-        opened = open_database(
-            self.path, "development", options=StoreOptions(), clock=self.clock
-        )
+        opened = open_database(self.path, "development", options=StoreOptions(), clock=self.clock)
         self.database = await self._stack.enter_async_context(opened)
-        self.queue = MessageQueue(
-            self.database, self.settings, self.clock, self.town, self.writes
-        )
+        self.queue = MessageQueue(self.database, self.settings, self.clock, self.town, self.writes)
         await self.queue.open()
         self._stack.push_async_callback(self.queue.close)
 
