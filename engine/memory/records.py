@@ -40,9 +40,15 @@ def entry_of(row: Sequence[Any]) -> Entry:
 
 class Cache:
     """Encoded records, exact: what is in it is what is committed. Bounded in bytes, the oldest
-    goes first. A load that overlaps a write of the same key fills nothing."""
+    goes first. A load that overlaps a write of the same key fills nothing.
+
+    While it is `complete`, what is not in it is not in the file either, and nobody has to look.
+    Look the key up first and at `complete` after it: the loop clears the flag before it lets an
+    entry go, so another thread never takes a forgotten record for a missing one.
+    """
 
     def __init__(self, limit_bytes: int) -> None:
+        self.complete = False
         self._limit = limit_bytes
         self._size = 0
         self._entries: dict[Place, Entry] = {}
@@ -64,6 +70,7 @@ class Cache:
         self._entries[place] = entry
         self._note(place)
         while self._size > self._limit:
+            self.complete = False
             oldest = next(iter(self._entries))
             self._size -= len(self._entries.pop(oldest).body) + ENTRY_OVERHEAD_BYTES
 

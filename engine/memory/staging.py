@@ -57,11 +57,11 @@ class Staging:
     which dies with the transaction if it is rolled back.
     """
 
-    __slots__ = ("_access", "_cached", "_env", "_execute", "_now_us", "_overlay", "_tx", "changes")
+    __slots__ = ("_access", "_cache", "_env", "_execute", "_now_us", "_overlay", "_tx", "changes")
 
     def __init__(self, memory: Memory, tx: Transaction) -> None:
         self._access = memory.access
-        self._cached = memory.cache.get
+        self._cache = memory.cache
         self._tx = tx
         self._env = tx.env
         self._now_us = tx.now_us
@@ -78,8 +78,8 @@ class Staging:
             return self.changes[place]
         if place in self._overlay:
             return self._overlay[place]
-        entry = self._cached(place)
-        if entry is None:
+        entry = self._cache.get(place)
+        if entry is None and not self._cache.complete:
             statement = SELECT_ENTRY if with_body else _SELECT_META
             row = self._execute(statement, (self._env, *place)).fetchone()
             entry = entry_of(row) if row is not None else None
@@ -153,7 +153,7 @@ class Staging:
             if entry is None:
                 self._execute(_DELETE, (env, namespace, key))
             else:
-                rows.append((env, namespace, key, entry.format, entry.body, entry.level.value,
+                rows.append((env, namespace, key, entry.format, entry.body, entry.level._value_,
                              entry.owner, entry.team, entry.swarm, entry.version, entry.created_us,
                              entry.updated_us, entry.expires_us or None))  # fmt: skip
         if rows:

@@ -77,6 +77,7 @@ class MemoryStore:
     async def open(self) -> None:
         """Learn how many records there are and when the next one expires."""
         self.records, self.next_expiry_us = await self._database.read(_load_counts)
+        self.cache.complete = self.records == 0
 
     # --- reading ----------------------------------------------------------------------------
 
@@ -91,6 +92,8 @@ class MemoryStore:
         self, principal: Principal, namespace: str, key: str
     ) -> tuple[int, bytes, int] | None:
         self._check_place(namespace, key)
+        if self.cache.complete:
+            return None
         entry = await self._load((namespace, key))
         return None if entry is None else self._shown(principal, entry, namespace, key)
 
