@@ -117,7 +117,7 @@ class Status(Action, frozen=True, kw_only=True, tag="status"):
     """Show the host, the environments, the swarms and the queue."""
 
 
-@action(views.Done, timeout_s=1600, idempotent=True, lane="background")
+@action(views.Done, timeout_s=400, idempotent=True, lane="background")
 class Stop(Action, frozen=True, kw_only=True, tag="stop"):
     """Stop the engine that owns the data directory, with its swarms."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import secrets
 import time
 from typing import Protocol
 
@@ -43,6 +42,8 @@ class SystemClock:
         return random.uniform(low, high)  # noqa: S311 - jitter, not a secret
 
     def token(self, length: int) -> str:
+        import secrets  # noqa: PLC0415 - slow to import, and most commands make no token
+
         return "".join(secrets.choice(ID_ALPHABET) for _ in range(length))
 
 

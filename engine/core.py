@@ -16,12 +16,11 @@ import stat
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Generator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import CoroutineType
 from typing import Any, Final
 
-from . import overview, views
+from . import __version__, overview, views
 from .actions import Action
 from .bench import launch
 from .bus import Channels, open_channels
@@ -181,7 +180,7 @@ class Core:
     # --- as the socket's backend ------------------------------------------------------------
 
     def greeting(self) -> Greeting:
-        return Greeting(VERSION, release(), os.getpid(), str(self.data))
+        return Greeting(VERSION, __version__, os.getpid(), str(self.data))
 
     def authenticate(self, agent: str, token: str) -> Principal:
         """The agent with this id and token. Raises Denied."""
@@ -246,7 +245,7 @@ class Core:
     def _engine_view(self) -> views.EngineView:
         return overview.engine_view(
             self.places,
-            version=release(),
+            version=__version__,
             data=str(self.data),
             uptime_s=self.clock.monotonic_s() - self._opened_s,
             loop_lag_ms=self._loop_lag_ms,
@@ -368,14 +367,6 @@ def make_directory(data: Path) -> None:
             f"cannot make the data directory {data}: {error.strerror}",
             hint="give another one with --data",
         ) from error
-
-
-def release() -> str:
-    """The installed release of swarmdeck."""
-    try:
-        return version("swarmdeck")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def _lanes(settings: Settings) -> dict[Any, LaneSize]:

@@ -311,11 +311,11 @@ class Engine:
 
     async def dispatch(self, action: Action) -> Receipt:
         """Hand over an action. Await the receipt for its result, or follow its progress."""
-        return await self._port.dispatch(action)
+        return await self._port.dispatch(_from_here(action))
 
     async def run(self, action: Action, on_progress: Progress | None = None) -> Any:  # noqa: ANN401
         """Dispatch an action and wait for its result. A caller that is cancelled cancels it."""
-        receipt = await self._port.dispatch(action)
+        receipt = await self.dispatch(action)
         if on_progress is not None:
             receipt.listen(lambda r: None if r.done else on_progress(r.fraction, r.text))
         try:
@@ -382,6 +382,20 @@ async def connect(
         yield Engine(port, data=Path(path), attached=True)
     finally:
         await port.close()
+
+
+def _from_here(action: Action) -> Action:
+    """The action with its paths absolute: the engine's working directory is not the caller's.
+    Raises InvalidInput for a worker command that is not there."""
+    if isinstance(action, actions.Demo) and action.files is not None:
+        return msgspec.structs.replace(
+            action, files=str(Path(action.files).expanduser().absolute())
+        )
+    if isinstance(action, actions.SwarmCreate) and action.command:
+        from .supervisor import resolve_command  # noqa: PLC0415 - only this action needs it
+
+        return msgspec.structs.replace(action, command=resolve_command(action.command, Path.cwd()))
+    return action
 
 
 def _ident(agent: Named) -> str:

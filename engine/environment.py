@@ -37,7 +37,13 @@ class Place:
         self.memory = MemoryStore(
             database, self.access, clock, cache_bytes=settings.cache.records_bytes
         )
-        self.registry = Registry(database, clock, publish=publish, on_gone=self._gone)
+        self.registry = Registry(
+            database,
+            clock,
+            publish=publish,
+            on_gone=self._gone,
+            stale_after_s=settings.agents.heartbeat_s * settings.agents.missed_heartbeats,
+        )
         self.queue = MessageQueue(
             database, settings.queue, clock, Directory(self.registry, may_claim), self.memory
         )

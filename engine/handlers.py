@@ -15,7 +15,6 @@ from .acl import Wanted
 from .actions import Action
 from .bench import launch
 from .bench.names import chosen
-from .demo import run_demo
 from .dispatch import Context, Handler
 from .doctor import examine
 from .engine import Engine
@@ -72,15 +71,20 @@ class Handlers:
 
     async def stop(self, context: Context, action: actions.Stop) -> views.Done:
         swarms = self._services.swarms
-        for swarm in swarms.list():
-            context.progress(0.0, f"ending {swarm.name}")
-            await swarms.terminate(
+        ending = [
+            swarms.terminate(
                 swarm.id, force=action.force, actor=context.principal.id, reason="engine stopped"
             )
+            for swarm in swarms.list()
+        ]
+        context.progress(0.0, f"ending {len(ending)} swarms")
+        await asyncio.gather(*ending)
         self._services.request_stop("stopped by the operator")
         return views.Done(detail="stopping")
 
     async def demo(self, context: Context, action: actions.Demo) -> views.DemoView:
+        from .demo import run_demo  # noqa: PLC0415 - most commands never need it
+
         return await run_demo(self._services, action, context.progress)
 
     async def doctor(self, _: Context, __: Action) -> list[views.CheckView]:

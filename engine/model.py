@@ -141,7 +141,7 @@ _LEVELS: Final[dict[str | int, Level]] = {
     **{int(level): level for level in Level},
 }
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|K|KB|KIB|M|MB|MIB|G|GB|GIB)?", re.IGNORECASE)
+_SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)\s*(B|K|KB|KIB|M|MB|MIB|G|GB|GIB)?", re.IGNORECASE)
 _SIZE_UNITS: Final = {"": 0, "B": 0, "K": 10, "M": 20, "G": 30}
 
 

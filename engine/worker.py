@@ -23,10 +23,9 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from .agent import ANY, Agent, Handler, connect_agent
+from .agent import Agent, Handler, connect_agent
 from .errors import InvalidInput
 from .handles import Message, Write
-from .model import printable
 
 T = TypeVar("T")
 
@@ -129,14 +128,6 @@ async def sleep(_: Agent, message: Message) -> None:
     await asyncio.sleep(max(0.0, min(_task(message, SleepTask).seconds, MAX_SLEEP_S)))
 
 
-async def refuse(_: Agent, message: Message) -> None:
-    """For every kind that is not known: it becomes a dead letter that says why."""
-    raise InvalidInput(
-        f"the bundled worker does not know {printable(message.kind)}",
-        hint=f"it knows {', '.join(HANDLERS.keys() - {ANY})}",
-    )
-
-
 def _task(message: Message, kind: type[T]) -> T:
     """The body as what it should be. Raises InvalidInput."""
     try:
@@ -150,12 +141,12 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "total": total,
     "echo": echo,
     "sleep": sleep,
-    ANY: refuse,
 }
 
 
 async def main(kinds: Sequence[str]) -> None:
-    """Work until told to stop; given kinds, only on those."""
+    """Work until told to stop; given kinds, only on those. A kind that is not known here is left
+    to others."""
     handlers = {kind: HANDLERS[kind] for kind in kinds} if kinds else HANDLERS
     async with connect_agent() as agent:
         await agent.work(handlers)

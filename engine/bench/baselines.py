@@ -19,7 +19,7 @@ import aiosqlite
 import msgspec
 from pysqlite3 import dbapi2
 
-from ..errors import Unavailable
+from ..errors import Denied, Unavailable
 from ..store.migrate import migrations, statements
 from .measure import Run, key
 
@@ -37,6 +37,8 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (env, namespace, key) DO UPDATE SET
     format = excluded.format, body = excluded.body, version = version + 1,
     updated_at = excluded.updated_at"""
+_OWNER: Final = """
+SELECT level, owner, team, version FROM memory WHERE env = ? AND namespace = ? AND key = ?"""
 _AUDIT: Final = """
 INSERT INTO audit (env, at, actor, action, object, allowed, detail) VALUES (?, ?, ?, ?, ?, ?, ?)"""
 
@@ -85,7 +87,8 @@ def raw_sets(path: Path, values: list[dict[str, Any]], seconds: float) -> Run:
 
 
 class Naive:
-    """aiosqlite as its documentation shows it: a lock, a write, a commit."""
+    """aiosqlite as its documentation shows it, for the same work: under a lock, read whose record
+    it is, decide, write it and its audit row, commit."""
 
     def __init__(self, connection: aiosqlite.Connection, values: list[dict[str, Any]]) -> None:
         self._connection = connection
@@ -96,6 +99,10 @@ class Naive:
         name, at = key(chance), time.time_ns() // 1000
         body = _encode(self._values[chance.randrange(len(self._values))])
         async with self._lock:
+            async with self._connection.execute(_OWNER, ("development", "default", name)) as rows:
+                owner = await rows.fetchone()
+            if owner is not None and owner[2] != "dev_team_bench":
+                raise Denied(f"{name} belongs to {owner[1]}")
             await self._connection.execute(_UPSERT, _record(name, body, at))
             await self._connection.execute(_AUDIT, _audit(name, at))
             await self._connection.commit()

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from .. import views
+from .. import __version__, views
 from ..actions import ACTIONS, Action, ActionSpec, spec_of
 from ..commandline import find, nouns, parse, summary, usage, usage_noun
 from ..errors import Defect, InvalidInput, SwarmDeckError, Unavailable
@@ -76,7 +76,7 @@ def _defect(error: Exception, words: Sequence[str]) -> int:
 def _run(argv: Sequence[str], console: Console | None) -> int:
     options, words = read_options(argv)
     if options.version:
-        return _write(f"swarmdeck {_version()}\n")
+        return _write(f"swarmdeck {__version__}\n")
     if options.help:
         return _write(_help(words))
     if not words and console is not None:
@@ -181,9 +181,3 @@ def _overall_help() -> str:
         "       swarmdeck [options] COMMAND …          run one command\n\n"
         f"{OPTIONS_HELP}\ncommands:\n{own}{summary()}"
     )
-
-
-def _version() -> str:
-    from importlib.metadata import version  # noqa: PLC0415 - slow to import
-
-    return version("swarmdeck")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from heapq import merge
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -65,10 +67,12 @@ def list_(environment: Environment, wanted: Wanted) -> Callable[[Reader], list[M
     """Open messages most urgent first, ended ones newest first; bodies are left out. Of the
     leased and delayed, those whose time comes soonest are considered."""
 
+    order = _urgency if wanted.states[0] <= LEASED else _newest
+
     def query(reader: Reader) -> list[MessageView]:
-        rows = [row for state in wanted.states for row in _rows(reader, state, wanted)]
-        rows.sort(key=_urgency if wanted.states[0] <= LEASED else _newest)
-        return [_view(environment, row) for row in rows[: wanted.limit]]
+        runs = [run for state in wanted.states for run in _runs(reader, state, wanted)]
+        rows = islice(merge(*runs, key=order), wanted.limit)
+        return [_view(environment, row) for row in rows]
 
     return query
 
@@ -90,34 +94,31 @@ def tally(target: str) -> Callable[[Reader], Tally]:
     return query
 
 
-def _rows(reader: Reader, state: int, wanted: Wanted) -> Iterable[Row]:
+def _runs(reader: Reader, state: int, wanted: Wanted) -> Iterator[Iterable[Row]]:
+    """Rows of one state as runs that are in order, each read only as far as it is needed."""
     env, kind, holder, limit = reader.env, wanted.kind, wanted.holder, wanted.limit
-    if state == READY:
-        return _ready_rows(reader, wanted) if holder is None else ()
-    if state == DELAYED:
-        found = reader.execute(sql.LIST_DELAYED, (env, kind, kind, limit))
-        return found.fetchall() if holder is None else ()
-    if state == LEASED:
+    if state == READY and holder is None:
+        yield from _ready_runs(reader, wanted)
+    elif state == DELAYED and holder is None:
+        rows = reader.execute(sql.LIST_DELAYED, (env, kind, kind, limit)).fetchall()
+        yield sorted(rows, key=_urgency)
+    elif state == LEASED:
         held = (env, kind, kind, holder, holder, limit)
-        return reader.execute(sql.LIST_LEASED, held).fetchall()
-    if state == DONE:
-        holders = wanted.holders if holder is None else (holder,)
-        places = [(env, each, kind, kind, limit) for each in holders]
-        return [row for place in places for row in reader.execute(sql.LIST_DONE, place).fetchall()]
-    ended = (env, state, kind, kind, holder, holder, limit)
-    return reader.execute(sql.LIST_FINISHED, ended).fetchall()
+        yield sorted(reader.execute(sql.LIST_LEASED, held).fetchall(), key=_urgency)
+    elif state == DONE:
+        for each in wanted.holders if holder is None else (holder,):
+            yield reader.execute(sql.LIST_DONE, (env, each, kind, kind, limit))
+    elif state > DONE:
+        yield reader.execute(sql.LIST_FINISHED, (env, state, kind, kind, holder, holder, limit))
 
 
-def _ready_rows(reader: Reader, wanted: Wanted) -> list[Row]:
-    rows: list[Row] = []
+def _ready_runs(reader: Reader, wanted: Wanted) -> Iterator[Iterable[Row]]:
     for target in wanted.targets:
         if wanted.kind is None:
-            found = reader.execute(sql.LIST_READY, (reader.env, target, wanted.limit))
+            yield reader.execute(sql.LIST_READY, (reader.env, target, wanted.limit))
         else:
             place = (reader.env, target, wanted.kind, wanted.limit)
-            found = reader.execute(sql.LIST_READY_KIND, place)
-        rows.extend(found.fetchall())
-    return rows
+            yield reader.execute(sql.LIST_READY_KIND, place)
 
 
 def _urgency(row: Row) -> tuple[int, int]:
