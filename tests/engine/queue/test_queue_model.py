@@ -239,12 +239,17 @@ class QueueMachine(RuleBasedStateMachine):
             failures = message.attempt - message.spent
             message.give_up()
             if message.state == "ready" and act == "nack":
-                message.state = "delayed"
-                view = self.loop.run_until_complete(self.scene.queue.show(message.ident))
-                message.due_us = view.due_at_us
-                wait_s = (message.due_us - self.now_us) / SECOND
-                assert 0.9 <= wait_s / 2 ** (failures - 1) <= 1.1
+                self._wait_for_retry(message, failures)
             message.settle(self.now_us)
+
+    def _wait_for_retry(self, message: Message, failures: int) -> None:
+        message.state = "delayed"
+        if 0 < message.expires_us <= self.now_us:
+            return  # it expired while it was held
+        view = self.loop.run_until_complete(self.scene.queue.show(message.ident))
+        message.due_us = view.due_at_us
+        wait_s = (message.due_us - self.now_us) / SECOND
+        assert 0.9 <= wait_s / 2 ** (failures - 1) <= 1.1
 
     @rule(seconds=st.sampled_from([0.5, 1, 2, 5]))
     def wait(self, seconds: float) -> None:
