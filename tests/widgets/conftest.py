@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import os
 import pty
@@ -39,6 +40,7 @@ class Terminal:
             stdout=slave,
             stderr=slave,
             start_new_session=True,
+            preexec_fn=_end_with_the_tests,
             env={**_environment(), "TERM": "xterm-256color", **environment},
         )
         os.close(slave)
@@ -79,6 +81,12 @@ class Terminal:
         self._child.send_signal(signal.SIGKILL)
         self._child.wait()
         os.close(self._master)
+
+
+def _end_with_the_tests() -> None:
+    """In the child: a killed test run must not leave an app behind that spins on a dead terminal."""
+    set_parent_death_signal = 1
+    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
 
 
 def _environment() -> dict[str, str]:
