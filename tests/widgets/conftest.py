@@ -40,7 +40,7 @@ class Terminal:
             stdout=slave,
             stderr=slave,
             start_new_session=True,
-            preexec_fn=_end_with_the_tests,
+            preexec_fn=_end_with_the_tests,  # noqa: PLW1509 - no threads here
             env={**_environment(), "TERM": "xterm-256color", **environment},
         )
         os.close(slave)
@@ -84,7 +84,7 @@ class Terminal:
 
 
 def _end_with_the_tests() -> None:
-    """In the child: a killed test run must not leave an app behind that spins on a dead terminal."""
+    """In the child: a killed test run must not leave an app that spins on a dead terminal."""
     set_parent_death_signal = 1
     ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
 
