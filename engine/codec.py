@@ -20,6 +20,7 @@ RAW: Final = 1
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
+_SURELY_SHALLOW: Final = 2 * MAX_JSON_DEPTH  # each level takes two brackets
 _NAN_HINT: Final = "JSON has no NaN or infinity; store null or a string"
 
 
@@ -36,9 +37,11 @@ def encode_json(value: Any) -> bytes:  # noqa: ANN401 - any JSON value
         body = _encode(value)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise InvalidInput(f"the value is not JSON: {error}") from error
+    if len(body) > _SURELY_SHALLOW:
+        _shallow(_bounded(body))
     if b"null" in body and _has_nan(value):
         raise InvalidInput("the value holds NaN or infinity", hint=_NAN_HINT)
-    return _shallow(_bounded(body))
+    return body
 
 
 def decode(format_: int, body: bytes) -> Any:  # noqa: ANN401 - any JSON value or bytes
