@@ -42,7 +42,7 @@ from .handles import Memory, Message, Queue, Write
 from .link.client import LinkPort
 from .model import environment_of
 from .port import Subscription
-from .presence import STOP
+from .swarms.presence import STOP
 
 ANY: Final = "*"  # a handler under this name takes every kind that has none of its own
 CLAIM_WAIT_S: Final = 30.0

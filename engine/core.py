@@ -25,7 +25,6 @@ from .actions import Action
 from .bench import launch
 from .bus import Channels, open_channels
 from .clock import Clock, SystemClock
-from .crew import Surroundings
 from .dataplane import DataPlane
 from .dispatch import Dispatcher, Receipt
 from .dispatch import LaneSettings as LaneSize
@@ -45,6 +44,7 @@ from .port import Subscription
 from .settings import Settings, load_settings
 from .store.database import open_database
 from .swarms import Swarms
+from .swarms.crew import Surroundings
 
 TICK_S: Final = 1.0
 SWEEP_EVERY_TICKS: Final = 5

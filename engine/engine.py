@@ -392,7 +392,7 @@ def _from_here(action: Action) -> Action:
             action, files=str(Path(action.files).expanduser().absolute())
         )
     if isinstance(action, actions.SwarmCreate) and action.command:
-        from .supervisor import resolve_command  # noqa: PLC0415 - only this action needs it
+        from .swarms.supervisor import resolve_command  # noqa: PLC0415 - only this action needs it
 
         return msgspec.structs.replace(action, command=resolve_command(action.command, Path.cwd()))
     return action

@@ -13,9 +13,9 @@ from .events import Event
 from .memory import MemoryStore
 from .model import Environment, Principal
 from .queue import MessageQueue
-from .registry import Registry
 from .settings import Settings
 from .store.database import Database, StoreOptions, open_database
+from .swarms.registry import Registry
 
 
 class Place:

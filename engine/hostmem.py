@@ -17,7 +17,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from .supervisor import is_running
+from .swarms.supervisor import is_running
 
 UNLIMITED: Final = -1
 

@@ -19,7 +19,7 @@ from swarmdeck.engine.core import Core, open_core
 from swarmdeck.engine.demo import run_demo
 from swarmdeck.engine.errors import Conflict, InvalidInput, Unavailable
 from swarmdeck.engine.settings import load_settings
-from swarmdeck.engine.supervisor import RestartLimits, start_time
+from swarmdeck.engine.swarms.supervisor import RestartLimits, start_time
 from swarmdeck.engine.views import DemoView, QueueCounts
 
 WORDS = [f"word{number}" for number in range(500)]

@@ -21,7 +21,7 @@ from swarmdeck.engine.hostmem import (
     LinuxProbe,
 )
 from swarmdeck.engine.model import MIB
-from swarmdeck.engine.supervisor import start_time
+from swarmdeck.engine.swarms.supervisor import start_time
 
 ME = os.getpid()
 READING = HostReading(total_bytes=8, available_bytes=4, cpu_percent=50.0, load_1m=1.0)

@@ -164,6 +164,33 @@ async def test_a_cancelled_claim_in_line_takes_nothing(scene: Any) -> None:
     assert waiting(scene) == 0
 
 
+async def test_a_claim_cancelled_before_its_call_is_passed_over(scene: Any) -> None:
+    gone = scene.queue.claim(scene.a, wait_s=WAIT_S)
+    stays = scene.queue.claim(scene.b, wait_s=WAIT_S)
+    await turns()
+    send = scene.send()
+    gone.cancel()
+    await send
+    assert len(stays.result()) == 1
+    assert await scene.rows("SELECT object FROM audit WHERE action = 'queue.untake'") == []
+
+
+async def test_what_a_claim_leaves_for_something_more_urgent_goes_to_the_next(scene: Any) -> None:
+    """The first in line is called for x, but y is ready before its claim; x still finds one."""
+    x = await scene.send("x", priority=1)
+    y = await scene.send("y", priority=10)
+    await scene.claim(scene.c, 2)
+    first = scene.queue.claim(scene.a, wait_s=WAIT_S)
+    second = scene.queue.claim(scene.b, kinds=["x"], wait_s=WAIT_S)
+    await turns()
+    scene.queue.nack(scene.c, x, 1, "no", 0)
+    await turns()  # it is with the writer; what follows goes into the batch after it
+    scene.queue.nack(scene.c, y, 1, "no", 0)
+    async with asyncio.timeout(5):
+        answers = [await first, await second]
+    assert [messages[0][0] for messages in answers] == [y, x]
+
+
 async def test_a_claim_cancelled_while_it_commits_gives_back(scene: Any) -> None:
     """The message is ready again at once, and the attempt that nobody saw does not count."""
     ident = await scene.send(max_attempts=1)

@@ -12,9 +12,9 @@ from swarmdeck.engine.clock import FakeClock
 from swarmdeck.engine.errors import Conflict, Denied, InvalidInput, NotFound
 from swarmdeck.engine.events import AgentChanged, Event
 from swarmdeck.engine.model import AgentState, Role, SwarmState
-from swarmdeck.engine.registry import Registry, new_token
-from swarmdeck.engine.roster import Agent, Swarm
 from swarmdeck.engine.store.database import Database, StoreOptions, open_database
+from swarmdeck.engine.swarms.registry import Registry, new_token
+from swarmdeck.engine.swarms.roster import Agent, Swarm
 
 Opened = tuple[Registry, Database, list[Event], list[str]]
 

@@ -15,11 +15,10 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from . import roster
-from .clock import Clock
-from .errors import Conflict, Denied, NotFound
-from .events import AgentChanged, Event, SwarmChanged
-from .model import (
+from ..clock import Clock
+from ..errors import Conflict, Denied, NotFound
+from ..events import AgentChanged, Event, SwarmChanged
+from ..model import (
     OPERATOR,
     AgentState,
     Principal,
@@ -30,10 +29,11 @@ from .model import (
     parse_environment,
     printable,
 )
+from ..store.database import Database, Transaction
+from ..views import AgentView, TeamView
+from . import roster
 from .presence import Presence
 from .roster import Agent, Swarm, Team
-from .store.database import Database, Transaction
-from .views import AgentView, TeamView
 
 TOKEN_LENGTH: Final = 32
 ID_LENGTH: Final = 8

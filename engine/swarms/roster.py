@@ -10,10 +10,10 @@ from typing import Any, Final
 
 import msgspec
 
-from .errors import NotFound
-from .model import AgentState, Role, SwarmState
-from .store.database import Reader, Transaction
-from .views import TeamView
+from ..errors import NotFound
+from ..model import AgentState, Role, SwarmState
+from ..store.database import Reader, Transaction
+from ..views import TeamView
 
 
 class Agent(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,7 +14,6 @@ import msgspec
 import pytest
 
 from swarmdeck.engine.clock import SystemClock
-from swarmdeck.engine.crew import Crew, Surroundings
 from swarmdeck.engine.environment import Place, open_place
 from swarmdeck.engine.errors import Conflict, InvalidInput, NotFound, OverBudget, Unavailable
 from swarmdeck.engine.events import Event, Reclaimed, SwarmChanged
@@ -28,8 +27,9 @@ from swarmdeck.engine.model import (
     SwarmState,
 )
 from swarmdeck.engine.settings import Settings, load_settings
-from swarmdeck.engine.supervisor import start_time
-from swarmdeck.engine.swarms import Swarms
+from swarmdeck.engine.swarms.crew import Crew, Surroundings
+from swarmdeck.engine.swarms.service import Swarms
+from swarmdeck.engine.swarms.supervisor import start_time
 
 SLEEPER = (sys.executable, "-c", "import time; time.sleep(600)")
 FAILING = (sys.executable, "-c", "raise SystemExit('no way')")

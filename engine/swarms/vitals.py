@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
+from ..errors import NotFound
+from ..ledger import Ledger
+from ..model import AgentState, SwarmState, format_size
+from ..views import AgentView, HealthView, SwarmView
 from .crew import Site
-from .errors import NotFound
-from .ledger import Ledger
-from .model import AgentState, SwarmState, format_size
 from .roster import Agent, Swarm
-from .views import AgentView, HealthView, SwarmView
 
 Status = Literal["healthy", "degraded", "critical"]
 

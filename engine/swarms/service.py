@@ -14,11 +14,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, Self
 
-from .crew import Crew, Site, Surroundings, seems_alive
-from .errors import Conflict, InvalidInput, NotFound, OverBudget
-from .events import Reclaimed
-from .ledger import Grant, Reclaim
-from .model import (
+from ..errors import Conflict, InvalidInput, NotFound, OverBudget
+from ..events import Reclaimed
+from ..ledger import Grant, Reclaim
+from ..model import (
     OPERATOR,
     AgentState,
     SwarmState,
@@ -27,11 +26,12 @@ from .model import (
     environment_of,
     parse_environment,
 )
+from ..views import AgentView, HealthView, SwarmView
+from .crew import Crew, Site, Surroundings, seems_alive
 from .presence import STOP
 from .registry import new_token
 from .roster import Agent, Swarm
 from .supervisor import resolve_command
-from .views import AgentView, HealthView, SwarmView
 from .vitals import Vitals
 
 Progress = Callable[[float, str], object]

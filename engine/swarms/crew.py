@@ -17,16 +17,16 @@ from typing import Protocol, Self
 
 import msgspec
 
-from .clock import Clock
-from .errors import SwarmDeckError
-from .events import Event
-from .ledger import Ledger
-from .model import AgentState, SwarmState, environment_of
+from ..clock import Clock
+from ..errors import SwarmDeckError
+from ..events import Event
+from ..ledger import Ledger
+from ..model import AgentState, SwarmState, environment_of
+from ..queue import Counters
+from ..settings import AgentSettings
 from .presence import STOP
-from .queue import Counters
 from .registry import Registry
 from .roster import Agent, Swarm
-from .settings import AgentSettings
 from .supervisor import (
     BUNDLED_WORKER,
     Exit,

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from swarmdeck.engine import output, supervisor
 from swarmdeck.engine.errors import InvalidInput, Unavailable
-from swarmdeck.engine.supervisor import (
+from swarmdeck.engine.swarms import output, supervisor
+from swarmdeck.engine.swarms.supervisor import (
     Exit,
     Launch,
     RestartHistory,

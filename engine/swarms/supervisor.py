@@ -24,10 +24,10 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from ..errors import InvalidInput, Unavailable
+from ..model import printable
+from ..settings import catalogue
 from . import output
-from .errors import InvalidInput, Unavailable
-from .model import printable
-from .settings import catalogue
 
 T = TypeVar("T")
 

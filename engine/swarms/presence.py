@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
-from .clock import Clock
+from ..clock import Clock
 
 STOP: Final = "stop"  # the word that tells a connected agent to end
 
