@@ -23,7 +23,7 @@ T = TypeVar("T")
 class _Line(msgspec.Struct):
     fraction: float = 0.0
     text: str = ""
-    result: msgspec.Raw | None = None
+    result: msgspec.Raw = msgspec.Raw()
     error: ErrorReport | None = None
 
 
@@ -55,7 +55,7 @@ async def _follow(
         line = msgspec.json.decode(text, type=_Line)
         if line.error is not None:
             raise line.error.error()
-        if line.result is not None:
+        if bytes(line.result):
             return msgspec.json.decode(line.result, type=list[kind])  # type: ignore[valid-type]
         progress(line.fraction, line.text)
     raise Defect("the measuring process ended without a result", hint="run it again with --debug")
