@@ -199,8 +199,8 @@ def complete(text: str, known: Known) -> list[Completion]:
         if word.startswith(last)
     ]
     found = own + commandline.complete(text)
-    if head and last:
-        found += [
+    if head and last and not found:
+        found = [
             Completion(ident, "", f"{head}{ident} ")
             for ident in known.ids
             if ident.startswith(last)

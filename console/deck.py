@@ -20,18 +20,18 @@ from ..engine.commandline import Completion
 from ..engine.errors import Busy, Defect, InvalidInput, SwarmDeckError
 from ..engine.events import Event, Progress
 from ..engine.text import safe_text
-from ..widgets import DeckApp, StatusLine
+from ..widgets import DeckApp
 from ..widgets.format import clock
 from . import commands, plans, wording
 from .bridge import Bridge, Host, Pull
 from .columns import Moment
 from .commands import Fill, GoTo, Intent, Known, Run, Tell
-from .keymap import MOTION, fill, keymap
+from .keymap import Key, fill
 from .operations import Operations
 from .places import Place
 from .screens import DeckScreen, OverviewScreen, screen_for
 from .screens.dialogs import ConfirmScreen, FormScreen
-from .screens.frame import FRESH_S, HeadLine
+from .screens.frame import FRESH_S
 from .terminal import DeckDriver, Gone, terminal_gone
 from .words import tell
 
@@ -47,6 +47,10 @@ class SwarmDeck(DeckApp, inherit_bindings=False):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = []
+    CSS = """
+    Screen { background: $background; color: $foreground; }
+    Dialog { background: $background 70%; }
+    """
 
     def __init__(self, make_host: HostMaker, data: str, theme: str | None = None) -> None:
         super().__init__(theme or themes.DEFAULT)
@@ -71,8 +75,6 @@ class SwarmDeck(DeckApp, inherit_bindings=False):
     # --- opening and closing
 
     def on_mount(self) -> None:
-        motions = {key.run: ",".join(key.names) for key in keymap().groups[MOTION]}
-        self.set_keymap(motions)
         self.push_screen(self._first)
         self.set_interval(1.0, self._each_second)
         self.open()
@@ -150,13 +152,13 @@ class SwarmDeck(DeckApp, inherit_bindings=False):
     def show_foot(self) -> None:
         """Head and status line of the screen in front, from what is known now."""
         screen, bridge = self.deck, self.bridge
-        if screen is None or not screen.is_mounted:
+        if screen is None:
             return
         attached = self.host.attached
         where = "attached to its engine" if attached else "engine in this console"
         crumbs = [each.crumb for each in self._decks()]
-        screen.query_one(HeadLine).show(crumbs, f"{self.data}  ·  {where if bridge else 'opening'}")
-        status = screen.query_one(StatusLine)
+        screen.head.show(crumbs, f"{self.data}  ·  {where if bridge else 'opening'}")
+        status = screen.status
         status.say(*self._notice())
         if bridge is not None and self.last.overview is not None:
             age_s = bridge.age_s if bridge.age_s >= FRESH_S else 0.0
@@ -225,8 +227,9 @@ class SwarmDeck(DeckApp, inherit_bindings=False):
 
     # --- what is asked for
 
-    def on_deck_screen_pressed(self, message: DeckScreen.Pressed) -> None:
-        words = fill(message.key.run, message.row, message.subject)
+    def press(self, key: Key, row: object, subject: str) -> None:
+        """Do what a key asks for, on a screen about `subject` with `row` selected."""
+        words = fill(key.run, row, subject)
         if words is None:
             self.say_error(InvalidInput("no row is selected", hint="the key acts on a row"))
         else:

@@ -46,14 +46,13 @@ def default_text(parameter: Parameter) -> str:
 
 
 def choices(parameter: Parameter) -> tuple[str, ...]:
-    """The texts a field chooses from; none for one that is typed. A field that may be left out
-    can also be none of them."""
+    """The texts a field chooses from; none for one that is typed. A field without a default
+    begins as none of them: nothing is chosen for the person, least of all production."""
     if parameter.kind == "switch":
         return ("false", "true")
     if parameter.repeated or not parameter.choices:
         return ()
-    optional = not parameter.required and default_text(parameter) == NONE
-    return (NONE, *parameter.choices) if optional else parameter.choices
+    return parameter.choices if default_text(parameter) else (NONE, *parameter.choices)
 
 
 def note(parameter: Parameter) -> str:

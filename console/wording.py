@@ -20,7 +20,7 @@ from ..engine.events import (
     SwarmChanged,
 )
 from ..engine.model import format_size
-from ..widgets import mark_of
+from ..widgets import mark_of, state_text
 from ..widgets.format import UNKNOWN
 
 DASH: Final = UNKNOWN
@@ -52,8 +52,11 @@ def count(number: int, noun: str, plural: str = "") -> str:
 
 
 def size(size_bytes: int) -> str:
-    """A size, or a dash for nothing at all."""
-    return format_size(size_bytes) if size_bytes else DASH
+    """A size in seven cells at most, or a dash for nothing at all."""
+    number, _, unit = format_size(size_bytes).partition(" ")
+    if not size_bytes:
+        return DASH
+    return f"{float(number):.0f} {unit}" if len(number) > 4 else f"{number} {unit}"
 
 
 def span(seconds: float) -> str:
@@ -139,8 +142,7 @@ _OUTCOMES: Final[dict[type, Callable[[Any], str]]] = {
 def event_line(event: Event) -> tuple[str, str] | None:
     """A line and its style for an event worth a person's eye; None for the others."""
     if isinstance(event, SwarmChanged | AgentChanged):
-        what = "swarm" if isinstance(event, SwarmChanged) else "agent"
-        text = f"{what} {event.id} is {event.state}"
+        text = f"{state_text(event.state)} {event.id}"
         return _because(text, event.reason), mark_of(event.state).style
     if isinstance(event, Reclaimed):
         taken = f"{size(event.bytes)} taken back from {event.swarm}"

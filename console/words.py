@@ -58,10 +58,12 @@ def _describe(app: SwarmDeck, _arguments: Sequence[str]) -> None:
 
 def _environment(app: SwarmDeck, arguments: Sequence[str]) -> None:
     _listing(app).choose_environment(" ".join(arguments))
+    app.refresh_soon()
 
 
 def _state(app: SwarmDeck, arguments: Sequence[str]) -> None:
     _listing(app).choose_state(" ".join(arguments))
+    app.refresh_soon()
 
 
 def _filter(app: SwarmDeck, arguments: Sequence[str]) -> None:

@@ -31,7 +31,7 @@ from ..plans import Plan
 class ChoiceField(LineWidget, can_focus=True):
     """One of some words: left and right, or the first letter, change it."""
 
-    DEFAULT_CSS = "ChoiceField { height: 1; width: 24; }"
+    DEFAULT_CSS = "ChoiceField { height: 1; width: 28; }"
     ground: ClassVar[str] = "surface"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left", "turn(-1)", "Before", show=False),
@@ -80,9 +80,7 @@ class FormField(Horizontal):
     FormField { height: 1; }
     FormField > .label { width: 18; }
     FormField > .note { width: 1fr; margin: 0 0 0 1; }
-    FormField > Input { width: 34; height: 1; border: none; padding: 0 1;
-        background: $background; }
-    FormField > Input:focus { border: none; background: $background; background-tint: $accent 20%; }
+    FormField > Input { width: 28; }
     """
 
     def __init__(self, parameter: Parameter, text: str) -> None:
@@ -90,7 +88,9 @@ class FormField(Horizontal):
         self.parameter = parameter
         options = forms.choices(parameter)
         self.entry: ChoiceField | Input = (
-            ChoiceField(options, text) if options else Input(text, select_on_focus=False)
+            ChoiceField(options, text)
+            if options
+            else Input(text, select_on_focus=False, compact=True)
         )
         if isinstance(self.entry, Input):
             self.entry.cursor_blink = False
@@ -123,10 +123,12 @@ class Dialog(ModalScreen[Any]):
     """A box over the screen, which stays to be seen."""
 
     DEFAULT_CSS = """
-    Dialog { align: center middle; background: $background 60%; }
+    Dialog { align: center middle; }
     Dialog > Vertical { width: 92; max-width: 96%; height: auto; max-height: 96%;
-        background: $surface; border: round $accent; padding: 0 1; }
+        background: $background; border: round $accent; padding: 0 1; }
     Dialog LineWidget { height: auto; }
+    Dialog Input { padding: 0 1; background: $surface; }
+    Dialog Input:focus { background-tint: $accent 20%; }
     Dialog VerticalScroll { height: auto; max-height: 12; }
     """
 
@@ -181,18 +183,25 @@ class FormScreen(Dialog):
         for field in self._fields:
             error = checked.errors.get(field.parameter.field, "")
             field.show("needed " if error == "needed" and self._tried else error)
-        whole = checked.errors.get("", "") or (self._error if not self._tried else "")
         focused = next((field for field in self._fields if field.entry.has_focus), None)
+        wrong = self._complaint(checked, focused)
         self._foot.set_lines(
             (
                 (),
                 line((f" {focused.parameter.help}" if focused else "", "text")),
-                line((f" ✗ {whole}" if whole else "", "bad")),
+                line((f" ✗ {wrong}" if wrong else "", "bad")),
                 self._command(checked),
                 line((" enter ", "accent bold"), "run   ", ("tab ", "accent bold"), "next   ",
                      ("esc ", "accent bold"), "leave"),
             )
         )  # fmt: skip
+
+    def _complaint(self, checked: Checked, focused: FormField | None) -> str:
+        """What is wrong, in full: with the field that is filled in, else with the whole."""
+        beside = checked.errors.get(focused.parameter.field, "") if focused is not None else ""
+        if beside and beside != "needed":
+            return beside
+        return checked.errors.get("", "") or ("" if self._tried else self._error)
 
     def _command(self, checked: Checked) -> Line:
         if checked.action is None:
@@ -243,7 +252,7 @@ class ConfirmScreen(Dialog):
         self._plan = plan
         self._action = action
         self._text = LineWidget()
-        self._typed = Input(select_on_focus=False)
+        self._typed = Input(select_on_focus=False, compact=True)
         self._typed.cursor_blink = False
         self._foot = LineWidget()
 
@@ -307,7 +316,6 @@ class PaletteScreen(Dialog):
 
     DEFAULT_CSS = """
     PaletteScreen VirtualTable { height: 14; }
-    PaletteScreen Input { height: 1; border: none; padding: 0 1; background: $background; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "leave", "Leave", show=False),
@@ -320,7 +328,7 @@ class PaletteScreen(Dialog):
     def __init__(self, entries: Sequence[Entry]) -> None:
         super().__init__()
         self._entries = entries
-        self._typed = Input(placeholder="part of a name or of what it does")
+        self._typed = Input(placeholder="part of a name or of what it does", compact=True)
         self._typed.cursor_blink = False
         self._table: VirtualTable[Entry] = VirtualTable(
             (
@@ -345,7 +353,9 @@ class PaletteScreen(Dialog):
     def on_input_changed(self, message: Input.Changed) -> None:
         words = message.value.casefold().split()
         found = [each for each in self._entries if all(word in each.searched for word in words)]
-        self._table.show(found)
+        # A name that begins with what was typed is meant more often than one that contains it.
+        begun = " ".join(words)
+        self._table.show(sorted(found, key=lambda each: not each.line.startswith(begun)))
         self._table.action_first()
 
     def on_input_submitted(self) -> None:

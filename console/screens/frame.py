@@ -27,14 +27,24 @@ FRESH_S: Final = 3.0
 """Data younger than this is called fresh; its age is not counted on the screen."""
 
 
+BINDINGS_OF_TABLES: Final = tuple(
+    binding for binding in VirtualTable.BINDINGS if isinstance(binding, Binding)
+)
+
 INNER: Final = "inner"
 """The group of the keys that lead back out; every screen but the first has them."""
 
 
-class Completer(Protocol):
-    """What a screen needs of its app while a command is typed."""
+class Worker(Protocol):
+    """What a screen needs of its app."""
 
-    def complete_line(self, text: str) -> Sequence[Candidate]: ...
+    def press(self, key: Key, row: object, subject: str) -> None:
+        """Do what a key asks for, on a screen about `subject` with `row` selected."""
+        ...
+
+    def complete_line(self, text: str) -> Sequence[Candidate]:
+        """How a command that is being typed may go on."""
+        ...
 
 
 class HeadLine(LineWidget):
@@ -110,9 +120,6 @@ class DeckScreen(Screen[None]):
     DeckScreen { layout: vertical; background: $background; }
     DeckScreen #foot { height: 2; dock: bottom; }
     DeckScreen #foot > LineWidget { dock: none; }
-    DeckScreen CommandBar { display: none; }
-    DeckScreen.asking CommandBar { display: block; }
-    DeckScreen.asking StatusLine, DeckScreen.asking KeyLine { display: none; }
     """
     AUTO_FOCUS: ClassVar[str | None] = "VirtualTable, TextPane"
 
@@ -122,15 +129,6 @@ class DeckScreen(Screen[None]):
         def __init__(self, line: str) -> None:
             super().__init__()
             self.line = line
-
-    class Pressed(Message):
-        """A key of the table was pressed on a screen about `subject`, with `row` selected."""
-
-        def __init__(self, key: Key, row: object, subject: str) -> None:
-            super().__init__()
-            self.key = key
-            self.row = row
-            self.subject = subject
 
     class Opened(Message):
         """The person wants to see a place."""
@@ -144,24 +142,29 @@ class DeckScreen(Screen[None]):
         self.crumb = crumb
         self.groups = groups
         self.moment = moment
+        self.head = HeadLine()
+        self.status = StatusLine(id="status")
+        self._key_line = KeyLine(groups)
+        self._bar = CommandBar(self._complete, id="bar")
+        self._bar.display = False
         self._prompt = ":"
         self._keys = keymap().of(groups)
-        motions = keymap().groups[MOTION]
+        # With priority, so that the app runs them one after the other as they come: a key that was
+        # typed ahead must not act on a row, or in a place, that a key before it has left.
         bindings = [
-            Binding(name, f"press({place})", key.help, show=False)
+            Binding(name, f"press({place})", key.help, show=False, priority=True)
             for place, key in enumerate(self._keys)
-            if key not in motions
             for name in key.names
         ]
         self._bindings = BindingsMap.merge([self._bindings, BindingsMap(bindings)])
 
     def compose(self) -> ComposeResult:
-        yield HeadLine()
+        yield self.head
         yield from self.body()
         with Vertical(id="foot"):
-            yield StatusLine(id="status")
-            yield KeyLine(self.groups)
-            yield CommandBar(self._complete, id="bar")
+            yield self.status
+            yield self._key_line
+            yield self._bar
 
     def body(self) -> Iterable[Widget]:
         """The widgets between the head and the status line."""
@@ -185,11 +188,31 @@ class DeckScreen(Screen[None]):
         """The id this screen is about, if it is about one thing."""
         return ""
 
-    def action_press(self, place: int) -> None:
-        self.post_message(self.Pressed(self._keys[place], self.row, self.subject))
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """While a command is typed the keys are letters."""
+        return not (action == "press" and self.asking)
+
+    async def action_press(self, place: int) -> None:
+        """Do what the key at that place of this screen's keys asks for."""
+        key = self._keys[place]
+        if key in keymap().groups[MOTION]:
+            await self._move(key.run)
+        else:
+            self._worker.press(key, self.row, self.subject)
+
+    async def _move(self, motion: str) -> None:
+        """Run a binding of the table that has the focus, by its id."""
+        table = self.focused if isinstance(self.focused, VirtualTable) else None
+        table = table or self.query(VirtualTable).first()
+        binding = next(each for each in BINDINGS_OF_TABLES if each.id == motion)
+        await self.app.run_action(binding.action, table)
 
     def on_key_line_pressed(self, message: KeyLine.Pressed) -> None:
-        self.post_message(self.Pressed(message.key, self.row, self.subject))
+        self._worker.press(message.key, self.row, self.subject)
+
+    @property
+    def _worker(self) -> Worker:
+        return cast("Worker", self.app)
 
     # --- the command bar
 
@@ -197,28 +220,27 @@ class DeckScreen(Screen[None]):
         """Open the command bar for a command. What is entered is added to `history`."""
         self._open_bar(history, text, ":", "a command; tab completes, ? lists them all")
 
+    @property
+    def asking(self) -> bool:
+        """Whether the command bar is open."""
+        return bool(self._bar.display)
+
     def ask_filter(self, history: list[str], text: str) -> None:
         """Open the command bar for a filter."""
         self._open_bar(history, text, "/", "a text the rows contain; empty shows all")
 
     def _open_bar(self, history: list[str], text: str, prompt: str, placeholder: str) -> None:
         self._prompt = prompt
-        bar = self.query_one(CommandBar)
+        bar = self._bar
         bar.history = history
-        self.add_class("asking")
+        self._show_bar(True)
         bar.open(text, prompt, placeholder)
-        bar.focus()
+        self.set_focus(bar)  # now, not later: the next key is the first letter
 
     def _complete(self, text: str) -> Sequence[Candidate]:
-        return self.complete_line(text) if self._prompt == ":" else ()
-
-    def complete_line(self, text: str) -> Sequence[Candidate]:
-        """How the command `text` may go on; the app knows."""
-        return cast("Completer", self.app).complete_line(text)
+        return self._worker.complete_line(text) if self._prompt == ":" else ()
 
     def on_command_bar_submitted(self, message: CommandBar.Submitted) -> None:
-        if isinstance(message, CommandBar.Edited):
-            return
         self._close_bar()
         if self._prompt == "/":
             self.filter_rows(message.text)
@@ -238,8 +260,13 @@ class DeckScreen(Screen[None]):
         """Show only rows that contain `text`; screens without rows ignore it."""
 
     def _close_bar(self) -> None:
-        self.remove_class("asking")
+        self._show_bar(False)
         self.rest()
+
+    def _show_bar(self, shown: bool) -> None:
+        """The bar in place of the status line and the keys, or these again."""
+        self._bar.display = shown
+        self.status.display = self._key_line.display = not shown
 
     def rest(self) -> None:
         """Give the focus back to the body."""

@@ -88,7 +88,7 @@ class OverviewScreen(DeckScreen):
     OverviewScreen.-wide #side { display: block; width: 40; margin: 0 0 0 2; }
     OverviewScreen.-huge #side { display: block; width: 66; margin: 0 0 0 2; }
     OverviewScreen.-wide #glance, OverviewScreen.-huge #glance { display: none; }
-    OverviewScreen.-tall #agents { height: 14; }
+    OverviewScreen.-tall #agents { height: 10; }
     OverviewScreen.-tall #bench { height: 10; }
     OverviewScreen.-huge.-tall #chart { display: block; height: 14; }
     """

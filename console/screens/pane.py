@@ -143,7 +143,9 @@ def message_lines(message: views.MessageView, moment: Moment) -> list[Line]:
     lines = [tuple(spans), line(("  " + ", ".join(facts), "muted"))]
     if message.error:
         lines.append(line(("  ✗ ", "bad"), message.error))
-    return [*lines, (), *json_lines(message, moment)]
+    fields = msgspec.to_builtins(message, builtin_types=())
+    content = {name: fields.pop(name) for name in ("body", "result")}
+    return [*lines, (), *json_lines(content | fields, moment)]
 
 
 def json_lines(view: Any, _moment: Moment) -> list[Line]:  # noqa: ANN401 - any view

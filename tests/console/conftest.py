@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
 import pytest
+from textual.pilot import Pilot
 
+from swarmdeck.console.deck import HostMaker, SwarmDeck
 from swarmdeck.engine import actions, views
 from swarmdeck.engine.actions import Action
 from swarmdeck.engine.errors import NotFound, SwarmDeckError
@@ -281,6 +284,7 @@ class FakeHost:
             actions.SwarmHealth: self._health,
             actions.AgentShow: self._agent,
             actions.QueueList: self._messages,
+            actions.QueueDead: lambda _: [message(n, "dead") for n in range(12)],
             actions.QueueShow: self._message,
             actions.MemoryList: lambda a: [record(n, environment=a.environment) for n in range(40)],
             actions.MemoryGet: lambda a: record(1, key=a.key, value={"sha256": "9f86d081"}),
@@ -362,9 +366,68 @@ class FakeHost:
         ]
 
 
-@pytest.fixture
-def fakes() -> type[Samples]:
-    return Samples
+class Deck:
+    """A console over a fake host, in a headless terminal."""
+
+    def __init__(self, app: SwarmDeck, host: FakeHost, pilot: Pilot[Any]) -> None:
+        self.app = app
+        self.host = host
+        self.pilot = pilot
+
+    async def press(self, *keys: str) -> None:
+        await self.pilot.press(*keys)
+        await self.pilot.pause()
+
+    async def type(self, line: str) -> None:
+        """Type a command and enter it."""
+        await self.press("colon")
+        await self.press(*(_KEYS.get(letter, letter) for letter in line), "enter")
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Wait until the condition holds; after 10 s fail with what is on the screen."""
+        try:
+            async with asyncio.timeout(10):
+                while not condition():
+                    await self.pilot.pause(0.01)
+        except TimeoutError:
+            pytest.fail(f"this did not come true; on the screen:\n{self.text}", pytrace=True)
+
+    @property
+    def text(self) -> str:
+        """What is on the screen."""
+        strips = self.app.screen._compositor.render_strips()
+        return "\n".join("".join(segment.text for segment in strip) for strip in strips)
+
+    @property
+    def toasts(self) -> list[str]:
+        return [f"{toast.title} {toast.message}" for toast in self.app._notifications]
+
+
+_KEYS = {
+    " ": "space", "-": "minus", "_": "underscore", ".": "full_stop", "[": "left_square_bracket",
+    ":": "colon", "'": "apostrophe", '"': "quotation_mark",
+}  # fmt: skip
+
+
+@asynccontextmanager
+async def console(
+    seen: views.Overview | None = None,
+    *,
+    size: tuple[int, int] = (120, 30),
+    host: FakeHost | None = None,
+    make: HostMaker | None = None,
+    ready: bool = True,
+) -> AsyncIterator[Deck]:
+    """A console that shows its first pull, unless `ready` is False."""
+    host = host or FakeHost(seen)
+    app = SwarmDeck(make or (lambda _on_event: host), "data")
+    async with app.run_test(size=size) as pilot:
+        deck = Deck(app, host, pilot)
+        if ready:
+            await deck.until(lambda: app.last.overview is not None)
+            await pilot.pause()
+        yield deck
+    await app.shut()
 
 
 class Samples:
@@ -376,6 +439,7 @@ class Samples:
     agent = staticmethod(agent)
     audit = staticmethod(audit)
     busy = staticmethod(busy_overview)
+    console = staticmethod(console)
     empty = staticmethod(overview)
     failing = staticmethod(failing_overview)
     grant = staticmethod(grant)
@@ -383,3 +447,9 @@ class Samples:
     overview = staticmethod(overview)
     record = staticmethod(record)
     swarm = staticmethod(swarm)
+    Deck = Deck
+
+
+@pytest.fixture
+def fakes() -> type[Samples]:
+    return Samples

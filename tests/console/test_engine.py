@@ -1,0 +1,269 @@
+"""The console over a real engine: embedded, attached, and in a real terminal that goes away."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pyte
+import pytest
+
+from swarmdeck.console.app import open_or_attach
+from swarmdeck.console.deck import SwarmDeck
+from swarmdeck.engine import actions
+from swarmdeck.engine.host import EngineHost
+
+LEAVES_S = 3.0
+
+
+def make_app(data: Path) -> SwarmDeck:
+    return SwarmDeck(lambda on_event: EngineHost(lambda: open_or_attach(data), on_event), str(data))
+
+
+async def test_the_console_works_a_real_engine(fakes: Any, tmp_path: Path) -> None:
+    app = make_app(tmp_path / "data")
+    async with app.run_test(size=(120, 30)) as pilot:
+        deck = fakes.Deck(app, None, pilot)
+        await deck.until(lambda: app.last.overview is not None)
+        await deck.type('memory set development user:1 \'{"name": "A"}\' --level public')
+        await deck.until(lambda: any("at version 1" in toast for toast in deck.toasts))
+        await deck.type("queue send development digest '{}'")
+        await deck.until(lambda: any("is ready" in toast for toast in deck.toasts))
+        await deck.press("4")
+        await deck.until(lambda: "digest" in deck.text)
+        await deck.press("ctrl+x")
+        await deck.until(lambda: "Cancel message" in deck.text)
+        await deck.press("y")
+        await deck.until(lambda: any("is cancelled" in toast for toast in deck.toasts))
+        await deck.type("records development")
+        await deck.until(lambda: "user:1" in deck.text)
+        await deck.press("8")
+        await deck.until(lambda: "queue.cancel" in deck.text)
+        for name in ("swarms", "agents", "memory", "access", "bench"):
+            await deck.type(name)
+            await deck.until(lambda: "reading" not in deck.text)
+        await deck.type("swarm create moon --agents 1 --memory 64MB")
+        await deck.until(lambda: "unknown environment" in deck.text)
+    await app.shut()
+
+
+async def test_a_second_console_attaches_and_shows_the_same(fakes: Any, tmp_path: Path) -> None:
+    owner = EngineHost(lambda: open_or_attach(tmp_path / "data"), lambda _: None)
+    await owner.start()
+    assert not owner.attached
+    app = make_app(tmp_path / "data")
+    async with app.run_test(size=(120, 30)) as pilot:
+        deck = fakes.Deck(app, None, pilot)
+        await deck.until(lambda: app.last.overview is not None)
+        assert app.host.attached
+        await owner.run(actions.QueueSend(environment="testing", kind="digest", body={}))
+        await deck.until(lambda: app.last.overview.environments[2].queue.ready == 1)
+        await deck.until(lambda: "attached to its engine" in deck.text)
+    await app.shut()
+    await owner.close()
+
+
+# --- a real terminal ------------------------------------------------------------------------
+
+
+class Terminal:
+    """A console process on a pseudo terminal of 120 by 30."""
+
+    def __init__(self, data: Path) -> None:
+        self.screen = pyte.Screen(120, 30)
+        self._stream = pyte.ByteStream(self.screen)
+        self.raw = b""
+        self.pid, self._fd = pty.fork()
+        if self.pid == 0:
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 120, 0, 0))
+            env = {**os.environ, "TERM": "xterm-256color", "LC_ALL": "C.UTF-8"}
+            program = "from swarmdeck.console.main import main; raise SystemExit(main())"
+            os.execve(sys.executable, [sys.executable, "-c", program, "--data", str(data)], env)
+
+    def read(self, timeout_s: float = 0.05) -> None:
+        while self._fd >= 0 and select.select([self._fd], [], [], timeout_s)[0]:
+            try:
+                part = os.read(self._fd, 65536)
+            except OSError:
+                return
+            self.raw += part
+            # pyte does not know the keyboard protocol's `CSI > 1 u` and paints its tail.
+            self._stream.feed(part)
+            timeout_s = 0
+
+    def press(self, keys: str) -> None:
+        os.write(self._fd, keys.encode())
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.screen.display)
+
+    def until(self, condition: Callable[[], object], limit_s: float = 30) -> None:
+        deadline_s = time.monotonic() + limit_s
+        while not condition():
+            assert time.monotonic() < deadline_s, f"on the screen:\n{self.text}"
+            self.read()
+
+    def hang_up(self) -> None:
+        """Close the terminal under the process."""
+        os.close(self._fd)
+        self._fd = -1
+
+    def ended(self, limit_s: float) -> int | None:
+        """The exit code, or None when it still runs after the limit; never waits longer."""
+        deadline_s = time.monotonic() + limit_s
+        while time.monotonic() < deadline_s:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.read()
+                self.pid = 0
+                return os.waitstatus_to_exitcode(status)
+            self.read(0.02)
+            if self._fd < 0:
+                time.sleep(0.02)
+        return None
+
+    def close(self) -> None:
+        if self.pid:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+        if self._fd >= 0:
+            self.hang_up()
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Iterator[Terminal]:
+    opened = Terminal(tmp_path / "data")
+    opened.until(lambda: "No swarm runs yet" in opened.text)
+    yield opened
+    opened.close()
+
+
+def started_below(data: Path) -> list[psutil.Process]:
+    """Processes whose environment names something below the data directory: its agents."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if any(str(data) in value for value in process.environ().values()):
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return [process for process in found if process.pid != os.getpid()]
+
+
+def start_swarm(terminal: Terminal) -> None:
+    terminal.press(":swarm create development --agents 2 --memory 128MB --name crawl\r")
+    terminal.until(lambda: "2/2" in terminal.text)
+
+
+ENDS = {"HUP": signal.SIGHUP, "TERM": signal.SIGTERM, "INT": signal.SIGINT, "closed": None}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_the_end_of_the_console_closes_engine_and_agents(
+    terminal: Terminal, tmp_path: Path, end: str
+) -> None:
+    start_swarm(terminal)
+    agents = psutil.Process(terminal.pid).children(recursive=True)
+    assert len(agents) >= 2
+    number = ENDS[end]
+    if number is None:
+        terminal.hang_up()
+    else:
+        os.kill(terminal.pid, number)
+    code = terminal.ended(LEAVES_S)
+    assert code == 128 + (number or signal.SIGHUP)
+    assert not [process for process in agents if process.is_running()]
+    assert not (tmp_path / "data/run/engine.sock").exists()
+    assert not list((tmp_path / "data").rglob("*-wal")), "every database was closed"
+    if number is not None:
+        assert b"\x1b[?1049l" in terminal.raw, "the terminal has its own screen back"
+        assert b"\x1b[?25h" in terminal.raw, "and its cursor"
+
+
+def test_leaving_with_q_asks_first_and_y_ends_what_runs(terminal: Terminal, tmp_path: Path) -> None:
+    start_swarm(terminal)
+    terminal.press("q")
+    terminal.until(lambda: "crawl (development): 2 agents" in terminal.text)
+    terminal.press("y")
+    assert terminal.ended(10) == 0
+
+
+def test_a_corrupt_directory_gets_one_clear_error_and_its_exit_code(tmp_path: Path) -> None:
+    place = tmp_path / "data/instances/development"
+    place.mkdir(parents=True)
+    (place / "development.db").write_bytes(b"not a database, whatever its name says" * 100)
+    terminal = Terminal(tmp_path / "data")
+    try:
+        assert terminal.ended(30) == 7
+        last = terminal.raw.rpartition(b"\x1b[?1049l")[2]
+        assert last.count(b"swarmdeck: ") == 1
+        assert b"Traceback" not in terminal.raw
+    finally:
+        terminal.close()
+
+
+@pytest.mark.stress
+def test_typing_is_quick_while_callers_saturate_the_engine(
+    terminal: Terminal, tmp_path: Path
+) -> None:
+    """From the key to its letter on the screen, with 100 callers writing as fast as they can."""
+    load = subprocess.Popen([sys.executable, "-c", LOAD, str(tmp_path / "data")])
+    try:
+        terminal.press("5")
+        terminal.until(lambda: busy_records(terminal) > 1_000)
+        terminal.press(":")
+        waits_s = sorted(echo_s(terminal, letter) for letter in "abcdefghij" * 10)
+    finally:
+        load.kill()
+        load.wait()
+    assert waits_s[94] <= 0.050, f"p95 of {len(waits_s)} keys"
+
+
+def busy_records(terminal: Terminal) -> int:
+    """The records of development, as the memory screen shows them."""
+    row = next((row for row in terminal.screen.display if row[3:14] == "development"), "0")
+    return (
+        int(row.split()[-1].replace(",", "")) if row.split()[-1].replace(",", "").isdigit() else 0
+    )
+
+
+def echo_s(terminal: Terminal, letter: str) -> float:
+    """Seconds from a key to the first byte of what it changes."""
+    time.sleep(0.03)
+    terminal.read(0)
+    before, started_s = terminal.text.count(letter), time.monotonic()
+    terminal.press(letter)
+    terminal.until(lambda: terminal.text.count(letter) > before, 5)
+    return time.monotonic() - started_s
+
+
+LOAD = """
+import asyncio, sys
+from swarmdeck.engine.engine import connect
+
+async def write(memory, caller):
+    number = 0
+    while True:
+        await memory.set(f"load:{caller}:{number % 50}", {"n": number})
+        number += 1
+
+async def main():
+    async with connect(sys.argv[1]) as engine:
+        memory = engine.memory("development")
+        await asyncio.gather(*(write(memory, caller) for caller in range(100)))
+
+asyncio.run(main())
+"""

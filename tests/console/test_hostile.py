@@ -1,0 +1,137 @@
+"""Names, values, errors and output from outside never reach the terminal as they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from swarmdeck.console.places import Place
+from swarmdeck.console.screens.dialogs import ConfirmScreen, FormScreen
+from swarmdeck.engine import actions, views
+from swarmdeck.engine.errors import InvalidInput
+from swarmdeck.engine.events import AgentChanged
+
+IDENT = "dev_agent_00000001"
+
+
+def poisoned(fakes: Any) -> views.Overview:
+    """The busy overview with every free text replaced by something hostile."""
+    bad = fakes.HOSTILE
+    seen = fakes.busy()
+    swarms = tuple(
+        msgspec.structs.replace(swarm, name=bad, reason=bad, command=(bad, bad))
+        for swarm in seen.swarms
+    )
+    agents = tuple(
+        msgspec.structs.replace(agent, name=bad, type=bad, reason=bad, capabilities=(bad,))
+        for agent in seen.agents
+    )
+    benchmarks = tuple(msgspec.structs.replace(b, name=bad) for b in seen.benchmarks)
+    return msgspec.structs.replace(seen, swarms=swarms, agents=agents, benchmarks=benchmarks)
+
+
+def hostile_host(fakes: Any) -> Any:
+    bad = fakes.HOSTILE
+    host = fakes.FakeHost(poisoned(fakes))
+    messages = [
+        fakes.message(n, "dead", kind=bad, error=bad, sender=bad, to=bad, body={bad: [bad]})
+        for n in range(3)
+    ]
+    host.answers |= {
+        actions.QueueList: lambda _: messages,
+        actions.QueueDead: lambda _: messages,
+        actions.QueueShow: lambda _: messages[0],
+        actions.MemoryList: lambda _: [fakes.record(1, key=bad, namespace=bad, owner=bad)],
+        actions.MemoryGet: lambda _: fakes.record(
+            1, key=bad, value={bad: bad, "n": [bad, 1, None]}
+        ),
+        actions.AclList: lambda _: [fakes.grant(1, subject=bad, key_prefix=bad, granted_by=bad)],
+        actions.AuditList: lambda _: [fakes.audit(1, actor=bad, object=bad, detail=bad)],
+        actions.Logs: lambda _: [bad, "\x1b]0;title\x07", "a\nb\rc"],
+    }
+    return host
+
+
+PLACES = [
+    *(Place(name) for name in ("swarms", "agents", "queue", "memory", "access", "bench", "audit")),
+    Place("swarm", "dev_swarm_7m2pz0tb"),
+    Place("agent", IDENT),
+    Place("records", "development"),
+    Place("message", "dev_msg_00000001"),
+    Place("logs", IDENT),
+    Place("answer", action=actions.SwarmHealth(id="dev_swarm_7m2pz0tb")),
+    Place("answer", action=actions.QueueDead()),
+]
+
+
+def painted(deck: Any) -> str:
+    """Everything the terminal would be sent, toasts and dialogs included."""
+    return "".join(
+        segment.text
+        for screen in deck.app.screen_stack
+        for strip in screen._compositor.render_strips()
+        for segment in strip
+    )
+
+
+def assert_harmless(deck: Any) -> None:
+    text = painted(deck)
+    forbidden = {c for c in text if (ord(c) < 0x20 or 0x7F <= ord(c) < 0xA0 or c == "\u202e")}
+    assert not forbidden
+    assert deck.app.is_running
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda p: f"{p.name} {p.subject}".strip())
+async def test_no_screen_passes_an_escape_or_runs_markup(fakes: Any, place: Place) -> None:
+    async with fakes.console(host=hostile_host(fakes), size=(200, 60)) as deck:
+        deck.app.visit(place)
+        await deck.pilot.pause()
+        await deck.until(lambda: "reading" not in deck.text)
+        assert_harmless(deck)
+        await deck.press("d")
+        assert_harmless(deck)
+
+
+async def test_the_overview_and_its_events_are_harmless(fakes: Any) -> None:
+    async with fakes.console(host=hostile_host(fakes), size=(200, 60)) as deck:
+        deck.app._on_event(AgentChanged(IDENT, "failed", None, fakes.HOSTILE))
+        await deck.until(lambda: "failed" in deck.text)
+        assert "[@click=app.exit]x[/]" in deck.text, "shown as the text it is"
+        assert_harmless(deck)
+        await deck.pilot.click("#events", offset=(20, 1))
+        await deck.pilot.click("#agents", offset=(4, 1))
+        assert deck.app.is_running
+
+
+async def test_toasts_are_harmless(fakes: Any) -> None:
+    async with fakes.console(fakes.busy()) as deck:
+        deck.app.say_error(InvalidInput(fakes.HOSTILE, hint=fakes.HOSTILE))
+        deck.app.say(fakes.HOSTILE, fakes.HOSTILE)
+        await deck.until(lambda: "red]end" in painted(deck).replace(" ", ""))
+        assert_harmless(deck)
+
+
+async def test_dialogs_are_harmless(fakes: Any) -> None:
+    async with fakes.console(host=hostile_host(fakes)) as deck:
+        await deck.press("ctrl+x")
+        await deck.until(lambda: isinstance(deck.app.screen, ConfirmScreen))
+        assert_harmless(deck)
+        await deck.press("escape", "q")
+        await deck.until(lambda: isinstance(deck.app.screen, ConfirmScreen))
+        assert_harmless(deck)
+        await deck.press("escape")
+        deck.app.ask(["form", "agent", "update", IDENT, "--name", fakes.HOSTILE])
+        await deck.until(lambda: isinstance(deck.app.screen, FormScreen))
+        assert_harmless(deck)
+
+
+async def test_a_hostile_name_can_be_pasted_and_still_is_only_text(fakes: Any) -> None:
+    async with fakes.console(fakes.busy()) as deck:
+        await deck.press("colon")
+        deck.app.focused.insert(fakes.HOSTILE)
+        await deck.pilot.pause()
+        assert_harmless(deck)
+        await deck.press("enter")
+        assert_harmless(deck)
