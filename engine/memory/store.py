@@ -309,7 +309,7 @@ class MemoryStore:
         """Writes as they come with an ack, verified. Raises InvalidInput."""
         puts = []
         for item in writes:
-            write = Write(*item)
+            write = _write(item)
             self._check_place(write.namespace, write.key)
             body = codec.check(write.format, write.body)
             puts.append(Put(write.namespace, write.key, write.format, body, _level(write.level),
@@ -327,8 +327,9 @@ class MemoryStore:
             if sender is not None and not sender.is_operator:
                 staging.require(sender, put)
             staging.put(worker, put)
-            tx.audit(worker.id, "memory.set", f"{put.namespace}/{put.key}")
         staging.flush()
+        for put in puts:
+            tx.audit(worker.id, "memory.set", f"{put.namespace}/{put.key}")
         return staging.changes
 
     def committed(self, changes: dict[Place, Entry | None]) -> None:
@@ -358,6 +359,13 @@ class MemoryStore:
         check_name(namespace, "namespace")
         if len(self._namespaces) < MAX_KNOWN_NAMESPACES:
             self._namespaces.add(namespace)
+
+
+def _write(item: Sequence[Any]) -> Write:
+    try:
+        return msgspec.convert(item, Write)
+    except msgspec.ValidationError as error:
+        raise InvalidInput(f"a write is not well formed: {error}") from error
 
 
 def _level(level: str | int | None) -> Level | None:

@@ -226,10 +226,10 @@ class Database:
         return cast("T", await self.submit(_Change(change, topic, then)))
 
     async def _drain(self) -> None:
-        await asyncio.sleep(0)  # let the callers of this turn join the batch
         limit = self.options.batch_limit
         try:
             while self._waiting or self._flush_wanted:
+                await asyncio.sleep(0)  # let the callers of this turn join the batch
                 if self._flush_wanted:
                     self._flush_wanted = False
                     await self._writer.run(_checkpoint)
