@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
+from textual import events
 from textual.binding import BindingType
 from textual.driver import Driver
 from textual.worker import Worker, WorkerState, get_current_worker
@@ -30,7 +31,7 @@ from .keymap import Key, fill
 from .operations import Operations
 from .places import Place
 from .screens import DeckScreen, OverviewScreen, screen_for
-from .screens.dialogs import ConfirmScreen, FormScreen
+from .screens.dialogs import ConfirmScreen, Dialog, FormScreen
 from .screens.frame import FRESH_S
 from .terminal import DeckDriver, Gone, terminal_gone
 from .words import tell
@@ -113,11 +114,19 @@ class SwarmDeck(DeckApp, inherit_bindings=False):
             return
         error = message.worker.error
         defect = Defect(f"{type(error).__name__}: {error}", hint="please report it")
-        if message.worker.name == "attend" and self.bridge is None:
+        if message.worker.name != "attend":
+            self.say_error(defect)
+        elif self.bridge is None:
             self.failure = defect
             self.exit(return_code=defect.exit_code)
         else:
             self.say_error(defect)
+            self.go("overview")
+            self.set_timer(1.0, self._pull_again)
+
+    def _pull_again(self) -> None:
+        if self.bridge is not None:
+            self.run_worker(self.bridge.run(), name="attend", exit_on_error=False)
 
     def on_gone(self, _message: Gone) -> None:
         self.exit(return_code=0)
@@ -227,6 +236,20 @@ class SwarmDeck(DeckApp, inherit_bindings=False):
 
     # --- what is asked for
 
+    async def on_event(self, event: events.Event) -> None:
+        """Keys are taken in the order they come, also those typed ahead of a dialog."""
+        screen = self.screen if self.screen_stack and isinstance(event, events.Key) else None
+        if isinstance(screen, DeckScreen) and screen.asking and isinstance(event, events.Key):
+            await screen.type_key(event)
+        elif isinstance(screen, Dialog) and not screen.ready and isinstance(event, events.Key):
+            screen.early.append(event)
+        else:
+            await super().on_event(event)
+
+    def on_dialog_ready(self, message: Dialog.Ready) -> None:
+        for event in message.early:
+            self.post_message(event)
+
     def press(self, key: Key, row: object, subject: str) -> None:
         """Do what a key asks for, on a screen about `subject` with `row` selected."""
         words = fill(key.run, row, subject)
@@ -235,9 +258,10 @@ class SwarmDeck(DeckApp, inherit_bindings=False):
         else:
             self.ask(words)
 
-    def on_deck_screen_entered(self, message: DeckScreen.Entered) -> None:
+    def enter(self, line: str) -> None:
+        """Do what a typed line says."""
         try:
-            words = commands.split(message.line)
+            words = commands.split(line)
         except InvalidInput as error:
             self.say_error(error)
         else:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from .. import themes
 from ..engine.errors import InvalidInput, NotFound
+from ..engine.model import Environment, environment_of
 from ..engine.parameters import suggestion
 from ..widgets import VirtualTable
 from . import commands
@@ -117,6 +118,8 @@ def _pause(app: SwarmDeck, _arguments: Sequence[str]) -> None:
 def _records(app: SwarmDeck, arguments: Sequence[str]) -> None:
     if len(arguments) != 1:
         raise InvalidInput("records needs an agent or an environment", hint="records development")
+    if arguments[0] not in set(Environment):
+        environment_of(arguments[0])
     app.visit(Place("records", arguments[0]))
 
 

@@ -132,6 +132,25 @@ class Dialog(ModalScreen[Any]):
     Dialog VerticalScroll { height: auto; max-height: 12; }
     """
 
+    class Ready(Message):
+        """The dialog takes keys from now on; `early` came before."""
+
+        def __init__(self, early: Sequence[events.Key]) -> None:
+            super().__init__()
+            self.early = early
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ready = False
+        self.early: list[events.Key] = []
+
+    def begin(self, first: Widget | None) -> None:
+        """Focus the first field and take keys."""
+        if first is not None:
+            self.set_focus(first)
+        self.ready = True
+        self.post_message(self.Ready(self.early))
+
 
 class FormScreen(Dialog):
     """The fields of an action. Dismissed with the action, or None when left."""
@@ -139,8 +158,8 @@ class FormScreen(Dialog):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "leave", "Leave", show=False),
         Binding("enter", "submit", "Run", show=False, priority=True),
-        Binding("down", "app.focus_next", "Next", show=False),
-        Binding("up", "app.focus_previous", "Before", show=False),
+        Binding("tab,down", "field(1)", "Next", show=False, priority=True),
+        Binding("shift+tab,up", "field(-1)", "Before", show=False, priority=True),
     ]
 
     def __init__(self, spec: ActionSpec, given: Mapping[str, str], error: str = "") -> None:
@@ -171,8 +190,8 @@ class FormScreen(Dialog):
     def _begin(self) -> None:
         """Focus the first field that is still to be filled."""
         empty = [field for field in self._fields if field.parameter.required and not field.text]
-        for field in (empty or self._fields)[:1]:
-            field.entry.focus()
+        first = next(iter(empty or self._fields), None)
+        self.begin(first.entry if first is not None else None)
         self._show()
 
     def _read(self) -> Checked:
@@ -222,7 +241,18 @@ class FormScreen(Dialog):
     def on_descendant_focus(self) -> None:
         self._show()
 
+    def action_field(self, step: int) -> None:
+        """To the next field at once: the key behind this one is for it."""
+        if step > 0:
+            self.focus_next()
+        else:
+            self.focus_previous()
+
     def action_submit(self) -> None:
+        """Behind the letters that still wait for the field they were typed into."""
+        (self.focused or self).call_later(self._submit)
+
+    def _submit(self) -> None:
         checked = self._read()
         self._tried = True
         if checked.action is not None:
@@ -271,7 +301,11 @@ class ConfirmScreen(Dialog):
         self._show_keys()
         focused: Widget = self._typed if self._plan.words else self._text
         focused.can_focus = True
-        focused.focus()
+        self.call_after_refresh(self._begin, focused)
+
+    def _begin(self, focused: Widget) -> None:
+        self.early.clear()  # a yes must answer what was seen
+        self.begin(focused)
 
     def _lines(self) -> list[Line]:
         lines: list[Line] = [(), line((f" {self._plan.question}", "warning bold")), ()]
@@ -348,7 +382,7 @@ class PaletteScreen(Dialog):
 
     def on_mount(self) -> None:
         self._table.show(self._entries)
-        self._typed.focus()
+        self.call_after_refresh(self.begin, self._typed)
 
     def on_input_changed(self, message: Input.Changed) -> None:
         words = message.value.casefold().split()

@@ -30,6 +30,9 @@ FRESH_S: Final = 3.0
 BINDINGS_OF_TABLES: Final = tuple(
     binding for binding in VirtualTable.BINDINGS if isinstance(binding, Binding)
 )
+BINDINGS_OF_BARS: Final = tuple(
+    binding for binding in CommandBar.BINDINGS if isinstance(binding, Binding)
+)
 
 INNER: Final = "inner"
 """The group of the keys that lead back out; every screen but the first has them."""
@@ -40,6 +43,10 @@ class Worker(Protocol):
 
     def press(self, key: Key, row: object, subject: str) -> None:
         """Do what a key asks for, on a screen about `subject` with `row` selected."""
+        ...
+
+    def enter(self, line: str) -> None:
+        """Do what a typed line says."""
         ...
 
     def complete_line(self, text: str) -> Sequence[Candidate]:
@@ -123,13 +130,6 @@ class DeckScreen(Screen[None]):
     """
     AUTO_FOCUS: ClassVar[str | None] = "VirtualTable, TextPane"
 
-    class Entered(Message):
-        """A line was typed in the command bar."""
-
-        def __init__(self, line: str) -> None:
-            super().__init__()
-            self.line = line
-
     class Opened(Message):
         """The person wants to see a place."""
 
@@ -202,10 +202,11 @@ class DeckScreen(Screen[None]):
 
     async def _move(self, motion: str) -> None:
         """Run a binding of the table that has the focus, by its id."""
-        table = self.focused if isinstance(self.focused, VirtualTable) else None
-        table = table or self.query(VirtualTable).first()
+        tables = list(self.query(VirtualTable))
+        focused = [table for table in tables if table.has_focus]
         binding = next(each for each in BINDINGS_OF_TABLES if each.id == motion)
-        await self.app.run_action(binding.action, table)
+        for table in (focused or tables)[:1]:
+            await self.app.run_action(binding.action, table)
 
     def on_key_line_pressed(self, message: KeyLine.Pressed) -> None:
         self._worker.press(message.key, self.row, self.subject)
@@ -240,21 +241,33 @@ class DeckScreen(Screen[None]):
     def _complete(self, text: str) -> Sequence[Candidate]:
         return self._worker.complete_line(text) if self._prompt == ":" else ()
 
-    def on_command_bar_submitted(self, message: CommandBar.Submitted) -> None:
-        self._close_bar()
-        if self._prompt == "/":
-            self.filter_rows(message.text)
+    async def type_key(self, event: events.Key) -> None:
+        """Take a key for the open bar. The app hands them over one after the other and does what
+        was entered before the next one: nothing that is typed ahead is lost or misread."""
+        bar = self._bar
+        if event.is_printable and event.character:
+            bar.insert(event.character)
+        elif event.key == "enter":
+            bar.action_submit()
+            self._close_bar()
+            self._enter(bar.text.strip())
+        elif event.key == "escape":
+            self._close_bar()
+            self._enter("")
         else:
-            self.post_message(self.Entered(message.text))
+            for binding in BINDINGS_OF_BARS:
+                if event.key in binding.key.split(","):
+                    await self.app.run_action(binding.action, bar)
+
+    def _enter(self, text: str) -> None:
+        if self._prompt == "/":
+            self.filter_rows(text)
+        elif text:
+            self._worker.enter(text)
 
     def on_command_bar_edited(self, message: CommandBar.Edited) -> None:
-        if self._prompt == "/":
+        if self._prompt == "/" and self.asking:
             self.filter_rows(message.text)
-
-    def on_command_bar_cancelled(self, message: CommandBar.Cancelled) -> None:
-        self._close_bar()
-        if self._prompt == "/":
-            self.filter_rows("")
 
     def filter_rows(self, text: str) -> None:
         """Show only rows that contain `text`; screens without rows ignore it."""

@@ -417,11 +417,12 @@ async def console(
     host: FakeHost | None = None,
     make: HostMaker | None = None,
     ready: bool = True,
+    notifications: bool = False,
 ) -> AsyncIterator[Deck]:
     """A console that shows its first pull, unless `ready` is False."""
     host = host or FakeHost(seen)
     app = SwarmDeck(make or (lambda _on_event: host), "data")
-    async with app.run_test(size=size) as pilot:
+    async with app.run_test(size=size, notifications=notifications) as pilot:
         deck = Deck(app, host, pilot)
         if ready:
             await deck.until(lambda: app.last.overview is not None)

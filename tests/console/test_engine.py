@@ -201,6 +201,27 @@ def test_leaving_with_q_asks_first_and_y_ends_what_runs(terminal: Terminal, tmp_
     assert terminal.ended(10) == 0
 
 
+def test_what_is_typed_ahead_is_neither_lost_nor_misread(terminal: Terminal) -> None:
+    """A whole session in one burst, faster than anything can be painted."""
+    terminal.press(
+        ":queue send testing digest '{}'\r"
+        "4" ":state ready\r" "/dig\r" ":swarm create\r" "d\t7\t64MB"
+    )  # fmt: skip
+    terminal.until(lambda: "$ swarmdeck swarm create development --agents 7" in terminal.text)
+    terminal.press("\x1b")
+    terminal.until(lambda: "Messages · ready · /dig" in terminal.text)
+    terminal.until(lambda: "1 of 1" in terminal.text)
+
+
+def test_a_yes_typed_ahead_of_the_question_is_no_yes(terminal: Terminal) -> None:
+    start_swarm(terminal)
+    terminal.press("\x18y")
+    terminal.until(lambda: "End swarm crawl?" in terminal.text)
+    terminal.press("n")
+    terminal.until(lambda: "End swarm crawl?" not in terminal.text)
+    assert "2/2" in terminal.text
+
+
 def test_a_corrupt_directory_gets_one_clear_error_and_its_exit_code(tmp_path: Path) -> None:
     place = tmp_path / "data/instances/development"
     place.mkdir(parents=True)

@@ -106,7 +106,7 @@ async def test_the_overview_and_its_events_are_harmless(fakes: Any) -> None:
 
 
 async def test_toasts_are_harmless(fakes: Any) -> None:
-    async with fakes.console(fakes.busy()) as deck:
+    async with fakes.console(fakes.busy(), notifications=True) as deck:
         deck.app.say_error(InvalidInput(fakes.HOSTILE, hint=fakes.HOSTILE))
         deck.app.say(fakes.HOSTILE, fakes.HOSTILE)
         await deck.until(lambda: "red]end" in painted(deck).replace(" ", ""))
