@@ -13,11 +13,13 @@ from typing import Any
 
 import msgspec
 
+from .. import process
 from ..actions import BenchCompare, BenchRun
 from ..errors import ErrorReport, SwarmDeckError
 
 
 def main() -> int:
+    process.tune()
     job = msgspec.json.decode(sys.stdin.buffer.read(), type=BenchRun | BenchCompare)
     with tempfile.TemporaryDirectory(prefix="swarmdeck-bench-") as scratch:
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import signal
 import sys
@@ -12,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from .. import process
 from ..engine import Engine, open_engine
 from ..events import EngineStopping
 from ..lock import find_socket
@@ -20,9 +20,6 @@ from . import where
 from .options import Options
 from .signals import run_loop
 
-# A collection looks at everything young; at the default of 700 objects a busy engine spends a
-# tenth of its time on it and finds nothing.
-GC_THRESHOLD: Final = 20_000
 _STOPPING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -38,7 +35,7 @@ def serve(options: Options) -> int:
     """Run the engine as a service; returns 0 after an orderly stop. Raises EngineBusy with the
     owner's pid when the directory is taken."""
     settings = where.load(options)
-    gc.set_threshold(GC_THRESHOLD, 20, 20)
+    process.tune()
     where.log_to_stderr(settings.logging.level)
     run_loop(_serve(where.data_directory(options), settings, as_json=options.json), fast=True)
     return 0

@@ -31,6 +31,14 @@ _CACHED_STATEMENTS: Final = 256
 _CORRUPT_WORDS: Final = ("malformed", "not a database", "corrupt")
 
 
+# SQLite takes these as they are, but the driver does not know it: for every parameter that is not
+# exactly an int, float, str or bytearray it searches for ways to adapt it, 2 us each. An adapter
+# that gives the value back ends the search at the first step.
+dbapi2.register_adapter(bytes, bytes)
+dbapi2.register_adapter(bool, int)
+dbapi2.register_adapter(type(None), {None: None}.get)
+
+
 class Cursor(Protocol):
     """The part of a cursor the engine uses."""
 

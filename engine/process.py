@@ -1,0 +1,16 @@
+"""How a process that is ours alone is set up to run an engine."""
+
+from __future__ import annotations
+
+import gc
+from typing import Final
+
+# A collection looks at everything young. At Python's 700 objects a busy engine spends a tenth of
+# its time on it and finds nothing: what the hot path makes has no cycles.
+YOUNG_OBJECTS: Final = 20_000
+
+
+def tune() -> None:
+    """Collect garbage less often. For `serve`, the console and measurements; a program that only
+    uses the engine keeps its own setting."""
+    gc.set_threshold(YOUNG_OBJECTS, 20, 20)
