@@ -556,8 +556,11 @@ class BenchRun(Action, frozen=True, kw_only=True, tag="bench.run"):
 class BenchCompare(Action, frozen=True, kw_only=True, tag="bench.compare"):
     """Measure beside raw SQLite, a commit for each write, and Redis, in one run."""
 
-    peers: Annotated[tuple[Literal["raw", "naive", "redis"], ...], arg("whom to compare with")] = (
+    peers: Annotated[
+        tuple[Literal["raw", "tuned", "naive", "redis"], ...], arg("whom to compare with")
+    ] = (
         "raw",
+        "tuned",
         "naive",
         "redis",
     )

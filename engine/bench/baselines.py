@@ -1,7 +1,8 @@
 """What people would use instead, doing the same work: raw SQLite, one commit a write, Redis.
 
 The only module beside the driver that may name SQLite, on files of its own. `raw` writes the
-very rows the engine writes, through the same SQLite library, in batches, with nothing else.
+very rows the engine writes, in batches, with nothing else: through Python's own sqlite3 as anyone
+would write it; `tuned` is the same through our driver, with the library and bindings we use.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import shutil
+import sqlite3
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -36,7 +38,7 @@ INSERT INTO memory (env, namespace, key, format, body, level, owner, team, swarm
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (env, namespace, key) DO UPDATE SET
     format = excluded.format, body = excluded.body, version = version + 1,
-    updated_at = excluded.updated_at"""
+    updated_at = max(excluded.updated_at, updated_at + 1)"""
 _OWNER: Final = """
 SELECT level, owner, team, version FROM memory WHERE env = ? AND namespace = ? AND key = ?"""
 _AUDIT: Final = """
@@ -61,9 +63,10 @@ def _schema() -> list[str]:
     return [s for step in migrations("environment") for s in statements(step.sql)]
 
 
-def raw_sets(path: Path, values: list[dict[str, Any]], seconds: float) -> Run:
+def raw_sets(path: Path, values: list[dict[str, Any]], seconds: float, *, tuned: bool) -> Run:
     """Batches of RAW_BATCH rows and audit rows through executemany, on this thread."""
-    connection = dbapi2.connect(str(path), isolation_level=None)
+    library: Any = dbapi2 if tuned else sqlite3
+    connection = library.connect(str(path), isolation_level=None)
     for pragma in _PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
     for statement in _schema():

@@ -21,7 +21,8 @@ from .workloads import ENVIRONMENT, Bench, open_bench
 
 CALLERS: Final = 100
 SERVE_S: Final = 20.0
-CLAIMS: Final = 300
+CLAIMS: Final = 1000
+SETTLE_S: Final = 3.0  # what was sent is copied out of the log before claims are timed
 
 Progress = Callable[[float, str], Any]
 Ratios = dict[tuple[str, str], list[tuple[float, float]]]
@@ -95,9 +96,11 @@ class Arena:
         async with open_bench(scratch) as bench:
             await drive(bench.set, CALLERS, seconds / 2)  # the first inserts are not the work
             ours = await drive(bench.set, CALLERS, seconds)
-        if "raw" in self._peers:
-            theirs = baselines.raw_sets(scratch / "raw.db", self._values, seconds)
-            pairs["set", "raw"].append((ours.rate, theirs.rate))
+        for peer in ("raw", "tuned"):
+            if peer in self._peers:
+                file = scratch / f"{peer}.db"
+                theirs = baselines.raw_sets(file, self._values, seconds, tuned=peer == "tuned")
+                pairs["set", peer].append((ours.rate, theirs.rate))
         if "naive" in self._peers:
             async with baselines.open_naive(scratch / "naive.db", self._values) as naive:
                 theirs = await drive(naive.set, CALLERS, seconds)
@@ -154,6 +157,7 @@ async def _growth(scratch: Path, most: int) -> list[ComparisonView]:
         queued, first = 0, 0.0
         for depth in depths:
             await _send(bench, depth - queued)
+            await asyncio.sleep(SETTLE_S)
             cost_us = await _claim_cost(bench)
             queued = depth - CLAIMS
             first = first or cost_us
