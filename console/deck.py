@@ -7,7 +7,7 @@ What a line means is `commands`, what an action needs is `forms` and `plans`, wh
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, ClassVar
 
 from textual import events
@@ -66,6 +66,7 @@ class SwarmDeck(DeckApp, inherit_bindings=False):
         self.host = make_host(self._on_event)
         self.bridge: Bridge | None = None
         self._opening: asyncio.Task[None] | None = None
+        self._attending: Worker[None] | None = None
         self._first = OverviewScreen(self.moment, f"opening {data} …")
 
     def get_driver_class(self) -> type[Driver]:
@@ -83,7 +84,10 @@ class SwarmDeck(DeckApp, inherit_bindings=False):
     def open(self) -> None:
         """Open the engine behind the first frame, then pull for as long as the app runs."""
         self._opening = asyncio.create_task(self.host.start(), name="open the engine")
-        self.run_worker(self._attend(self._opening), name="attend", exit_on_error=False)
+        self._pull_with(self._attend(self._opening))
+
+    def _pull_with(self, work: Coroutine[Any, Any, None]) -> None:
+        self._attending = self.run_worker(work, name="attend", exit_on_error=False)
 
     async def _attend(self, opening: asyncio.Task[None]) -> None:
         try:
@@ -97,7 +101,13 @@ class SwarmDeck(DeckApp, inherit_bindings=False):
 
     async def reopen(self) -> None:
         """Give up an engine that was lost and open the directory again."""
-        await self.shut()
+        if self._attending is not None:
+            self._attending.cancel()
+        self.bridge = None
+        try:
+            await self.shut()
+        except SwarmDeckError as error:
+            self.say_error(error)
         self.host = self._make_host(self._on_event)
         self.open()
 
@@ -126,7 +136,7 @@ class SwarmDeck(DeckApp, inherit_bindings=False):
 
     def _pull_again(self) -> None:
         if self.bridge is not None:
-            self.run_worker(self.bridge.run(), name="attend", exit_on_error=False)
+            self._pull_with(self.bridge.run())
 
     def on_gone(self, _message: Gone) -> None:
         self.exit(return_code=0)

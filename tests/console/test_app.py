@@ -466,6 +466,9 @@ async def test_a_lost_engine_is_said_and_can_be_opened_again(fakes: Any) -> None
         await deck.type("reopen")
         await deck.until(lambda: len(hosts) == 2 and "no answer" not in deck.text)
         assert hosts[0].closed
+        asked = len(hosts[0].asked)
+        await deck.until(lambda: len(hosts[1].asked) > 2)
+        assert len(hosts[0].asked) == asked, "the one that was lost is left alone"
 
 
 async def test_themes_change_with_one_key_and_by_name(fakes: Any) -> None:
