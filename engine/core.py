@@ -43,8 +43,8 @@ from .model import OPERATOR, OPERATOR_PRINCIPAL, Environment, Principal, check_n
 from .port import Subscription
 from .settings import Settings, load_settings
 from .store.database import open_database
-from .swarms import Swarms
 from .swarms.crew import Surroundings
+from .swarms.service import Swarms
 
 TICK_S: Final = 1.0
 SWEEP_EVERY_TICKS: Final = 5

@@ -25,7 +25,7 @@ from .engine import Engine
 from .environment import Place
 from .errors import Conflict, Defect, InvalidInput, NotFound, SwarmDeckError, Unavailable
 from .model import MIB, MIN_SWARM_BYTES, OPERATOR_PRINCIPAL, Environment, check_key, printable
-from .swarms import Swarms
+from .swarms.service import Swarms
 from .swarms.supervisor import BUNDLED_WORKER
 from .views import AgentView, DemoAgentView, DemoView
 

@@ -32,7 +32,7 @@ from .model import (
     printable,
 )
 from .settings import Settings
-from .swarms import Swarms
+from .swarms.service import Swarms
 
 
 class Services(Protocol):

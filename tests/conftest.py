@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import io
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 
     from textual.app import App
     from textual.pilot import Pilot
+
+# Tests in parallel are told a terminal size; it would overrule that of the terminals they open.
+for _told in ("LINES", "COLUMNS"):
+    os.environ.pop(_told, None)
 
 SIZES: Final = ((80, 24), (120, 30), (200, 60))
 _FONT_FACE: Final = re.compile(r"\s*@font-face \{\{.*?\}\}\n", re.DOTALL)

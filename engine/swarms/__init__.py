@@ -9,9 +9,3 @@ supervisor   the processes themselves
 vitals       what is shown of swarms and agents
 output       what agents write
 """
-
-from .crew import Surroundings
-from .registry import Registry
-from .service import Swarms
-
-__all__ = ["Registry", "Surroundings", "Swarms"]
