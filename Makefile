@@ -17,8 +17,9 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 run: setup
 	$(BIN)/swarmdeck
 
+# Most tests wait for a screen or a process, so there are more of them at once than cores.
 test: setup check
-	$(BIN)/python -m pytest -m "not stress"
+	$(BIN)/python -m pytest -n 4
 
 check: setup
 	$(BIN)/ruff format --check .
@@ -26,11 +27,14 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# The state machines with a hundred times the examples.
 stress: setup
-	$(BIN)/python -m pytest -m stress
+	STRESS=100 $(BIN)/python -m pytest -n 2 -o faulthandler_timeout=0 \
+		tests/engine/queue/test_queue_model.py tests/engine/test_ledger.py
 
 bench: setup
 	$(BIN)/swarmdeck bench compare
+	$(BIN)/python tests/probes/key_latency.py
 
 lock: setup
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 \

@@ -384,9 +384,9 @@ class Deck:
         await self.press(*(_KEYS.get(letter, letter) for letter in line), "enter")
 
     async def until(self, condition: Callable[[], object]) -> None:
-        """Wait until the condition holds; after 10 s fail with what is on the screen."""
+        """Wait until the condition holds; after 30 s fail with what is on the screen."""
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while not condition():
                     await self.pilot.pause(0.01)
         except TimeoutError:

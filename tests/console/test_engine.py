@@ -70,7 +70,7 @@ async def test_a_second_console_attaches_and_shows_the_same(fakes: Any, tmp_path
         assert app.host.attached
         await owner.run(actions.QueueSend(environment="testing", kind="digest", body={}))
         await deck.until(lambda: app.last.overview.environments[2].queue.ready == 1)
-        await deck.until(lambda: "attached to its engine" in deck.text)
+        await deck.until(lambda: "attached  data" in deck.text)
     await app.shut()
     await owner.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable, Iterator
 from typing import ClassVar
 
@@ -411,8 +412,9 @@ class LedgerMachine(RuleBasedStateMachine):
                 assert all(taken[other] == borrowed[other] for other in humbler)
 
 
+TIMES = int(os.environ.get("STRESS", "1"))  # `make stress` looks a hundred times longer
 SEARCH = settings(
-    max_examples=60,
+    max_examples=60 * TIMES,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Coroutine, Iterable
@@ -314,8 +315,9 @@ def machine(make_scene: Callable[[Path], Any]) -> type[QueueMachine]:
     return type("Machine", (QueueMachine,), {"make_scene": staticmethod(make_scene)})
 
 
+TIMES = int(os.environ.get("STRESS", "1"))  # `make stress` looks a hundred times longer
 SETTINGS = settings(
-    max_examples=30,
+    max_examples=30 * TIMES,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=list(HealthCheck),
