@@ -6,6 +6,7 @@ import difflib
 import io
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -139,3 +140,25 @@ def snapshot(
         monkeypatch.delenv(name, raising=False)
     folder = request.config.rootpath / "snapshots"
     return Snapshots(folder, tmp_path, update=request.config.getoption("--snapshot-update"))
+
+
+# --- real servers ---------------------------------------------------------------------------
+
+SERVERS: Final = {"redis": "redis-server", "tmux": "tmux"}
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a program that is not here; under CI that is a failure."""
+    for mark, program in SERVERS.items():
+        if item.get_closest_marker(mark) and shutil.which(program) is None:
+            if os.environ.get("CI") == "true":
+                pytest.fail(f"{program} is not on PATH")
+            pytest.skip(f"{program} is not on PATH")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    missing = [program for program in SERVERS.values() if shutil.which(program) is None]
+    if missing:
+        terminalreporter.write_line(
+            f"tests that need {', '.join(missing)} were skipped: install from your distribution"
+        )

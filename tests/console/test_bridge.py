@@ -21,7 +21,7 @@ def shown() -> list[Any]:
 
 async def enough(shown: list[Any], number: int) -> None:
     async with asyncio.timeout(5):
-        while len(shown) < number:  # noqa: ASYNC110 - bounded
+        while len(shown) < number:
             await asyncio.sleep(0.005)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 import time
@@ -11,10 +10,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [
-    pytest.mark.tmux,
-    pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not on PATH"),
-]
+pytestmark = pytest.mark.tmux
 
 PROGRAM = "from swarmdeck.console.main import main; raise SystemExit(main())"
 

@@ -63,13 +63,13 @@ async def state_of(core: Core, ident: str) -> str:
 
 async def reached(core: Core, ident: str, state: str, within_s: float = 10) -> None:
     async with asyncio.timeout(within_s):
-        while await state_of(core, ident) != state:  # noqa: ASYNC110 - it has no event
+        while await state_of(core, ident) != state:
             await asyncio.sleep(0.01)
 
 
 async def until(condition: Callable[[], object], within_s: float = 10) -> None:
     async with asyncio.timeout(within_s):
-        while not condition():  # noqa: ASYNC110 - what is awaited has no event
+        while not condition():
             await asyncio.sleep(0.01)
 
 

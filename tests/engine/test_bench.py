@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,6 @@ async def test_an_unknown_workload_is_refused_with_the_known_ones(tmp_path: Path
 
 
 @pytest.mark.redis
-@pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
 async def test_ours_is_put_beside_every_peer(tmp_path: Path) -> None:
     async with open_engine(tmp_path) as engine:
         found: list[Any] = await engine.run(act.BenchCompare(rounds=1, seconds=0.1, growth=1_000))

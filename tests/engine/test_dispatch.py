@@ -90,7 +90,7 @@ def ask(dispatcher: Dispatcher, action: Action | None = None) -> Receipt:
 
 async def turn_until(condition: Any) -> None:
     async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110
+        while not condition():
             await asyncio.sleep(0)
 
 

@@ -234,7 +234,7 @@ async def test_a_closed_listener_hears_nothing_even_from_within(bus: EventBus) -
     bus.publish(Published("news", 1))
     bus.publish(Published("news", 2))
     async with asyncio.timeout(5):
-        while not listener.ended:  # noqa: ASYNC110
+        while not listener.ended:
             await asyncio.sleep(0)
     assert heard == [1]
     assert bus.publish(Published("news", 3)) == 0

@@ -47,7 +47,7 @@ def script(text: str) -> tuple[str, str, str]:
 
 async def until(condition: Callable[[], object], within_s: float = 10) -> None:
     async with asyncio.timeout(within_s):
-        while not condition():  # noqa: ASYNC110 - what is awaited is outside this process
+        while not condition():
             await asyncio.sleep(0.005)
 
 

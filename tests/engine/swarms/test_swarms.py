@@ -116,7 +116,7 @@ async def host(tmp_path: Path) -> AsyncIterator[Host]:
 
 async def until(condition: Callable[[], object], within_s: float = 15) -> None:
     async with asyncio.timeout(within_s):
-        while not condition():  # noqa: ASYNC110 - what is awaited is outside this process
+        while not condition():
             await asyncio.sleep(0.005)
 
 
