@@ -30,7 +30,7 @@ from .dispatch import Dispatcher, Receipt
 from .dispatch import LaneSettings as LaneSize
 from .engine import Engine
 from .environment import Place, database_path, open_place, store_options
-from .errors import Denied, StorageError, SwarmDeckError
+from .errors import Denied, EngineBusy, StorageError, SwarmDeckError
 from .events import Callback, Changed, EngineStopping, EventBus
 from .events import Subscription as EventSubscription
 from .handlers import Handlers
@@ -38,7 +38,7 @@ from .hostmem import HostMemory
 from .ledger import Ledger, scale_plan
 from .link.protocol import VERSION, Greeting
 from .link.server import LinkServer
-from .lock import OwnerLock
+from .lock import RETRY_S, OwnerLock, find_socket
 from .model import OPERATOR, OPERATOR_PRINCIPAL, Environment, Principal, check_name, environment_of
 from .port import Subscription
 from .settings import Settings, load_settings
@@ -49,6 +49,7 @@ from .swarms.service import Swarms
 TICK_S: Final = 1.0
 SWEEP_EVERY_TICKS: Final = 5
 CLOSE_DRAIN_S: Final = 2.0
+PASSING_HOLDER_S: Final = 5.0
 
 log = logging.getLogger(__name__)
 
@@ -349,11 +350,26 @@ async def open_core(
     known = settings or load_settings(None, os.environ, {})
     make_directory(data)
     async with AsyncExitStack() as stack:
-        lock = stack.enter_context(await OwnerLock.acquire(data))
+        taking = OwnerLock.acquire(data) if transient else _own(data)
+        lock = stack.enter_context(await taking)
         socket = None if transient else lock.prepare_socket()
         core = Core(data, known, clock or SystemClock(), headless=headless, socket=socket)
         await core.open(stack)
         yield core
+
+
+async def _own(data: Path) -> OwnerLock:
+    """The owner's lock. A holder without a socket is a command that is done in a moment, or an
+    owner that begins: worth waiting for. Raises EngineBusy."""
+    loop = asyncio.get_running_loop()
+    deadline_s = loop.time() + PASSING_HOLDER_S
+    while True:
+        try:
+            return await OwnerLock.acquire(data)
+        except EngineBusy:
+            if find_socket(data) is not None or loop.time() > deadline_s:
+                raise
+        await asyncio.sleep(RETRY_S)
 
 
 def make_directory(data: Path) -> None:

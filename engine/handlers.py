@@ -297,8 +297,15 @@ class Handlers:
             **{state: sum(getattr(each, state) for each in counts) for state in wanted}
         )
 
-    async def queue_show(self, _: Context, action: actions.QueueShow) -> views.MessageView:
-        return await self._of(action.id).queue.show(action.id)
+    async def queue_show(self, context: Context, action: actions.QueueShow) -> views.MessageView:
+        place = self._of(action.id)
+        message = await place.queue.show(action.id)
+        principal = context.principal
+        if not principal.is_operator:
+            concerned = {message.sender, message.holder, message.to}
+            if concerned.isdisjoint({principal.id, principal.swarm or "", *principal.teams}):
+                raise NotFound(f"no message {action.id} of yours", hint="an agent sees its own")
+        return message
 
     async def queue_retry(self, context: Context, action: actions.QueueRetry) -> views.MessageView:
         return await self._of(action.id).queue.retry(context.principal, action.id)
@@ -350,10 +357,14 @@ class Handlers:
         chosen = self._places(action.environment)
         return [view for place in chosen for view in place.access.list(action.subject)]
 
-    async def acl_explain(self, _: Context, action: actions.AclExplain) -> views.DecisionView:
+    async def acl_explain(self, context: Context, action: actions.AclExplain) -> views.DecisionView:
         principal = self._services.resolve(action.subject)
         place = self._place(action.environment)
         record = await place.memory.peek(action.namespace, action.key)
+        if record is not None and not context.principal.is_operator:
+            # To an agent a record that it may not read looks like a missing one here too.
+            asked = (context.principal, Right.READ, record, action.namespace, action.key)
+            record = record if place.access.allows(*asked) else None
         return place.access.explain(
             principal, Right(action.right), record, action.namespace, action.key
         )

@@ -434,3 +434,39 @@ async def main():
     await asyncio.sleep(60)
 asyncio.run(main())
 """
+
+
+async def test_an_agent_sees_only_messages_and_decisions_of_its_own(tmp_path: Path) -> None:
+    from swarmdeck.engine.core import open_core
+
+    async with open_core(
+        tmp_path, settings=None, transient=True, headless=True, clock=None
+    ) as opened:
+        engine = opened.engine
+        owner = await engine.agents.register("development", name="owner")
+        other = await engine.agents.register("development", name="other")
+        ident = await engine.queue("development", as_=owner).send("x", to=owner.id)
+        await engine.memory(owner).set("mine", 1)
+        mine, theirs = opened.resolve(owner.id), opened.resolve(other.id)
+        assert (await opened.dispatch(act.QueueShow(id=ident), mine)).id == ident
+        with pytest.raises(NotFound):
+            await opened.dispatch(act.QueueShow(id=ident), theirs)
+        asked = act.AclExplain(
+            subject=other.id, right="read", environment="development", key="mine"
+        )
+        assert (await opened.dispatch(asked, theirs)).owner is None
+        assert (await engine.run(asked)).owner == owner.id
+
+
+async def test_an_opener_waits_for_a_command_that_is_done_in_a_moment(tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(open_engine(tmp_path, transient=True))
+        opening = asyncio.create_task(stack_open(tmp_path))
+        await asyncio.sleep(0.2)
+        assert not opening.done()
+    await opening
+
+
+async def stack_open(path: Path) -> None:
+    async with open_engine(path) as engine:
+        assert await engine.memory("development").get("k") is None

@@ -1,10 +1,5 @@
 -- What crosses environments. Times are microseconds since the epoch.
 
-CREATE TABLE environment (
-    env        TEXT    NOT NULL PRIMARY KEY,
-    opened_at  INTEGER NOT NULL
-) WITHOUT ROWID;
-
 CREATE TABLE audit (
     sequence INTEGER PRIMARY KEY,
     env      TEXT    NOT NULL,
