@@ -23,6 +23,7 @@ from ..columns import Moment
 from ..keymap import MOTION, Key, keymap
 from ..places import Place
 
+LEAST_WHERE: Final = 24
 FRESH_S: Final = 3.0
 """Data younger than this is called fresh; its age is not counted on the screen."""
 
@@ -76,10 +77,12 @@ class HeadLine(LineWidget):
             left.append((f" {crumb}", "title bold" if last else "muted"))
             if not last:
                 left.append((" ▸", "muted"))
-        used = sum(len(text) for text, _ in left)
-        room = self.body_width - used - len(self._where) - 1
-        where = self._where if room > 0 else ""
-        return ((*left, (" " * max(0, room), "text"), (where, "muted")),)
+        room = self.body_width - sum(len(text) for text, _ in left) - 2
+        where = self._where
+        if len(where) > room:  # the end of it says whose engine it is
+            where = f"…{where[1 - room :]}" if room > LEAST_WHERE else ""
+        space = " " * (room - len(where) + 1)
+        return ((*left, (space, "text"), (where, "muted")),)
 
 
 class KeyLine(LineWidget):
