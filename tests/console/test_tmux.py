@@ -73,7 +73,7 @@ def test_a_walk_through_the_screens_at_several_sizes(tmux: Tmux) -> None:
     tmux.until(lambda text: "No swarm runs yet" in text)
     tmux.type(':queue send development digest \'{"path": "a.txt"}\'')
     tmux.press("4")
-    tmux.until(lambda text: "Messages" in text and "digest" in text)
+    tmux.until(lambda text: "1 of 1" in text and "digest" in text)
     tmux.press("Enter")
     tmux.until(lambda text: '"path": "a.txt"' in text)
     tmux.resize(200, 60)
