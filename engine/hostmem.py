@@ -17,8 +17,6 @@ from typing import Final, Protocol
 
 import msgspec
 
-from .swarms.supervisor import is_running
-
 UNLIMITED: Final = -1
 
 
@@ -92,12 +90,6 @@ class HostMemory:
         self._enforcement = self._in_force(pids)
         found = ((pid, self._tree_rss(pid)) for pid in pids)
         return {pid: held for pid, held in found if held is not None}
-
-    def process_rss(self, pid: int, started_at: int) -> int | None:
-        """Bytes one process holds together with its descendants. None when it has ended, also if
-        its pid belongs to another by now: `started_at` is `supervisor.start_time` of the one meant.
-        """
-        return self._tree_rss(pid) if is_running(pid, started_at) else None
 
     def _tree_rss(self, root: int) -> int | None:
         total = self._probe.rss(root)
