@@ -48,6 +48,18 @@ class Progress(EventStruct, frozen=True, tag="progress"):
     text: str = ""
 
 
+class Sampled(EventStruct, frozen=True, tag="sampled"):
+    """A benchmark on its way: what one workload did in the last moment. `at_s` counts from the
+    beginning of that workload, `ops_s` are operations a second, latencies microseconds."""
+
+    operation: str
+    workload: str
+    at_s: float
+    ops_s: float
+    p50_us: float
+    p99_us: float
+
+
 class Finished(EventStruct, frozen=True, tag="finished"):
     """An operation ended. `error` is None exactly when `ok`."""
 
@@ -101,6 +113,7 @@ class Gap(EventStruct, frozen=True, tag="gap"):
 Event: TypeAlias = (
     Changed
     | Progress
+    | Sampled
     | Finished
     | SwarmChanged
     | AgentChanged

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from . import actions, codec, upkeep, views
 from .acl import Wanted
@@ -20,6 +20,7 @@ from .doctor import examine
 from .engine import Engine
 from .environment import Place
 from .errors import NotFound
+from .memory.browse import Browse
 from .model import (
     OPERATOR,
     OPERATOR_PRINCIPAL,
@@ -31,8 +32,15 @@ from .model import (
     parse_environment,
     printable,
 )
+from .queue.edit import Edit
+from .queue.listing import Wish, list_over
 from .settings import Settings
 from .swarms.service import Swarms
+
+if TYPE_CHECKING:
+    from .alerts import Alerts
+    from .budgets import Budgets
+    from .journal import Journal
 
 
 class Services(Protocol):
@@ -42,6 +50,9 @@ class Services(Protocol):
     settings: Settings
     swarms: Swarms
     benchmarks: tuple[views.BenchView, ...]
+    alerts: Alerts
+    journal: Journal
+    budgets: Budgets
 
     @property
     def places(self) -> Mapping[str, Place]: ...
@@ -50,6 +61,8 @@ class Services(Protocol):
     def overview(self) -> views.Overview: ...
     def request_stop(self, reason: str) -> None: ...
     def measured(self, found: list[views.BenchView]) -> None: ...
+    def benchmarks_beside(self, baseline: str | None) -> list[views.BenchView]: ...
+    def keep_baseline(self, name: str, *, remove: bool) -> views.Done: ...
 
 
 class Handlers:
@@ -95,8 +108,32 @@ class Handlers:
     async def config_show(self, _: Context, __: Action) -> list[views.SettingView]:
         return self._services.settings.shown()
 
+    async def explain(self, context: Context, action: actions.Explain) -> views.ExplanationView:
+        from .explain import explain  # noqa: PLC0415 - most commands never need it
+
+        return await explain(self._services, context.principal, action.subject)
+
+    async def alert_list(self, _: Context, action: actions.AlertList) -> list[views.AlertView]:
+        return self._services.alerts.list(action.environment, firing=action.firing)
+
+    async def event_list(self, _: Context, action: actions.EventList) -> list[views.EventView]:
+        return self._services.journal.list(action.environment, action.contains, action.limit)
+
     async def logs(self, _: Context, action: actions.Logs) -> list[str]:
         return list(await self._services.swarms.logs(action.agent, action.lines))
+
+    # --- budgets ----------------------------------------------------------------------------
+
+    async def memory_admit(self, _: Context, action: actions.MemoryAdmit) -> views.AdmissionView:
+        budgets = self._services.budgets
+        return budgets.admit(action.environment, action.base_bytes, action.max_bytes)
+
+    async def memory_budget(
+        self, context: Context, action: actions.MemoryBudget
+    ) -> views.AdmissionView:
+        return await self._services.budgets.change(
+            action.environment, action.base_bytes, action.max_bytes, actor=context.principal.id
+        )
 
     # --- databases --------------------------------------------------------------------------
 
@@ -267,7 +304,22 @@ class Handlers:
     ) -> list[views.RecordView]:
         actor = self._actor(context, action.actor)
         memory = self._place(action.environment).memory
-        return await memory.browse(actor, action.namespace, action.prefix, action.limit)
+        wanted = Browse(
+            namespace=action.namespace,
+            prefix=action.prefix,
+            contains=action.contains,
+            order=action.order,
+            descending=action.descending,
+            offset=action.offset,
+            limit=action.limit,
+        )
+        return await memory.browse(actor, wanted)
+
+    async def memory_level(self, context: Context, action: actions.MemoryLevel) -> views.RecordView:
+        actor = self._actor(context, action.actor)
+        memory = self._place(action.environment).memory
+        await memory.set_level(actor, action.namespace, action.key, action.level, action.if_version)
+        return await self._record(memory.show(actor, action.namespace, action.key), action.key)
 
     # --- queue ------------------------------------------------------------------------------
 
@@ -281,14 +333,21 @@ class Handlers:
         return await queue.show(ident)
 
     async def queue_list(self, _: Context, action: actions.QueueList) -> list[views.MessageView]:
-        state = None if action.state is None else MessageState(action.state)
-        found = [
-            await place.queue.list(
-                state=state, kind=action.kind, holder=action.holder, limit=action.limit
-            )
-            for place in self._places(action.environment)
-        ]
-        return [row for rows in found for row in rows][: action.limit]
+        wanted = Wish(
+            state=None if action.state is None else MessageState(action.state),
+            kind=action.kind,
+            holder=action.holder,
+            sender=action.sender,
+            contains=action.contains,
+            order=action.order,
+            descending=action.descending,
+        )
+        queues = [place.queue for place in self._places(action.environment)]
+        return await list_over(queues, wanted, offset=action.offset, limit=action.limit)
+
+    async def queue_lanes(self, _: Context, action: actions.QueueLanes) -> list[views.LaneView]:
+        found = [await place.queue.lane_views() for place in self._places(action.environment)]
+        return [row for rows in found for row in rows]
 
     async def queue_count(self, _: Context, action: actions.QueueCount) -> views.QueueCounts:
         counts = [place.queue.counts() for place in self._places(action.environment)]
@@ -314,6 +373,23 @@ class Handlers:
         self, context: Context, action: actions.QueueCancel
     ) -> views.MessageView:
         return await self._of(action.id).queue.cancel(context.principal, action.id)
+
+    async def queue_edit(self, context: Context, action: actions.QueueEdit) -> views.MessageView:
+        change = Edit(
+            body=None if action.body is None else codec.encode_json(action.body),
+            priority=action.priority,
+            delay_s=action.delay_s,
+            expires_s=action.expires_s,
+            max_attempts=action.max_attempts,
+        )
+        return await self._of(action.id).queue.edit(context.principal, action.id, change)
+
+    async def queue_purge(self, context: Context, action: actions.QueuePurge) -> views.Done:
+        queue = self._place(action.environment).queue
+        gone = await queue.purge_state(
+            context.principal, MessageState(action.state), action.kind, context.progress
+        )
+        return views.Done(changed=gone, detail=f"{gone:,} messages deleted")
 
     async def queue_dead(self, _: Context, action: actions.QueueDead) -> list[views.MessageView]:
         found = [
@@ -369,13 +445,24 @@ class Handlers:
             principal, Right(action.right), record, action.namespace, action.key
         )
 
+    async def acl_matrix(self, context: Context, action: actions.AclMatrix) -> views.MatrixView:
+        from .matrix import matrix  # noqa: PLC0415 - most commands never need it
+
+        return await matrix(self._place(action.environment), context.principal, action)
+
+    async def acl_who(self, context: Context, action: actions.AclWho) -> list[views.DecisionView]:
+        from .matrix import who  # noqa: PLC0415 - most commands never need it
+
+        return await who(self._place(action.environment), context.principal, action)
+
     async def audit_list(self, _: Context, action: actions.AuditList) -> list[views.AuditView]:
+        end = action.offset + action.limit
         found = [
-            await upkeep.audit_trail(place.database, action.actor, action.limit)
+            await upkeep.audit_trail(place.database, action.actor, action.contains, end)
             for place in self._places(action.environment)
         ]
         rows = sorted((row for rows in found for row in rows), key=lambda row: -row.at_us)
-        return rows[: action.limit]
+        return rows[action.offset : end]
 
     # --- benchmarks -------------------------------------------------------------------------
 
@@ -390,8 +477,11 @@ class Handlers:
     ) -> list[views.ComparisonView]:
         return await launch.measure(action, views.ComparisonView, context.progress)
 
-    async def bench_show(self, _: Context, __: Action) -> list[views.BenchView]:
-        return list(self._services.benchmarks)
+    async def bench_show(self, _: Context, action: actions.BenchShow) -> list[views.BenchView]:
+        return self._services.benchmarks_beside(action.against)
+
+    async def bench_baseline(self, _: Context, action: actions.BenchBaseline) -> views.Done:
+        return self._services.keep_baseline(action.name, remove=action.remove)
 
     # --- parts ------------------------------------------------------------------------------
 

@@ -12,7 +12,9 @@ from .views import AuditView, CheckView, DatabaseView, PragmaView
 
 _SELECT_AUDIT: Final = """
 SELECT sequence, env, at, actor, action, object, allowed, detail FROM audit
-WHERE env = ? AND (? IS NULL OR actor = ?) ORDER BY sequence DESC LIMIT ?"""
+WHERE env = ? AND (? IS NULL OR actor = ?)
+  AND (? = '' OR instr(lower(actor || ' ' || action || ' ' || object || ' ' || detail), ?) > 0)
+ORDER BY sequence DESC LIMIT ?"""
 _SELECT_TABLES: Final = "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name"
 _SELECT_SCHEMA: Final = "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY type, name"
 
@@ -66,14 +68,20 @@ async def check(place: Place) -> CheckView:
     )
 
 
-async def audit_trail(database: Database, actor: str | None, limit: int) -> list[AuditView]:
-    """What was changed, newest first."""
-    return await database.read(_audit_query(actor, limit))
+async def audit_trail(
+    database: Database, actor: str | None, contains: str, limit: int
+) -> list[AuditView]:
+    """What was changed, newest first; only rows in which the text occurs."""
+    return await database.read(_audit_query(actor, contains, limit))
 
 
-def _audit_query(actor: str | None, limit: int) -> Callable[[Reader], list[AuditView]]:
+def _audit_query(
+    actor: str | None, contains: str, limit: int
+) -> Callable[[Reader], list[AuditView]]:
+    wanted = contains.lower()
+
     def query(reader: Reader) -> list[AuditView]:
-        rows = reader.execute(_SELECT_AUDIT, (reader.env, actor, actor, limit))
+        rows = reader.execute(_SELECT_AUDIT, (reader.env, actor, actor, wanted, wanted, limit))
         return [
             AuditView(
                 sequence=row[0], environment=row[1], at_us=row[2], actor=row[3], action=row[4],

@@ -45,9 +45,18 @@ class HostView(View, frozen=True, kw_only=True):
     enforcement: str
 
 
+class LoanView(View, frozen=True, kw_only=True):
+    """Memory held above a base: `lender` is `buffer` or an environment."""
+
+    lender: str
+    bytes: int
+
+
 class EnvironmentView(View, frozen=True, kw_only=True):
     """One environment: its budget (plan), what its swarms were granted (allocated) and what
-    their processes hold now (used)."""
+    their processes hold now (used). `available_bytes` is the most that one more swarm could be
+    granted, `full_in_s` when use reaches what was granted if it goes on as in the last minutes;
+    None when it does not grow."""
 
     name: str
     priority: int
@@ -66,6 +75,9 @@ class EnvironmentView(View, frozen=True, kw_only=True):
     records: int
     queue: QueueCounts
     state: str = "open"
+    lenders: tuple[LoanView, ...] = ()
+    available_bytes: int = 0
+    full_in_s: float | None = None
 
 
 class SwarmView(View, frozen=True, kw_only=True):
@@ -83,6 +95,7 @@ class SwarmView(View, frozen=True, kw_only=True):
     created_at_us: int
     command: tuple[str, ...] = ()
     reason: str = ""
+    lenders: tuple[LoanView, ...] = ()
 
 
 class AgentView(View, frozen=True, kw_only=True):
@@ -146,6 +159,19 @@ class MessageView(View, frozen=True, kw_only=True):
     result: Any = None
 
 
+class LaneView(View, frozen=True, kw_only=True):
+    """One priority of an environment's queue. `oldest_at_us` is when the oldest ready message was
+    sent, None when none is ready."""
+
+    environment: str
+    priority: int
+    ready: int
+    delayed: int
+    leased: int
+    dead: int
+    oldest_at_us: int | None = None
+
+
 class RecordView(View, frozen=True, kw_only=True):
     key: str
     namespace: str
@@ -200,6 +226,45 @@ class DecisionView(View, frozen=True, kw_only=True):
     owner: str | None
 
 
+class CellView(View, frozen=True, kw_only=True):
+    """What one agent may do to one record: `rights` are letters of `rwd` in that order, a dash for
+    each that is denied; `rule` decided about reading."""
+
+    rights: str
+    rule: str
+
+
+class MatrixRow(View, frozen=True, kw_only=True):
+    """One record, with a cell for each subject of the matrix."""
+
+    key: str
+    namespace: str
+    level: str
+    owner: str
+    team: str | None
+    cells: tuple[CellView, ...]
+
+
+class SubjectView(View, frozen=True, kw_only=True):
+    """One who may or may not: an agent, or the operator."""
+
+    id: str
+    name: str
+    swarm: str | None
+    teams: tuple[str, ...]
+    role: str
+
+
+class MatrixView(View, frozen=True, kw_only=True):
+    """Effective rights: records in order of namespace and key, by subjects. `more` when further
+    records follow."""
+
+    environment: str
+    subjects: tuple[SubjectView, ...]
+    rows: tuple[MatrixRow, ...]
+    more: bool = False
+
+
 class AuditView(View, frozen=True, kw_only=True):
     sequence: int
     environment: str
@@ -220,8 +285,21 @@ class AccessSummary(View, frozen=True, kw_only=True):
     epoch: int
 
 
+class BucketView(View, frozen=True, kw_only=True):
+    """Calls that took at most `upto_us` and longer than the bucket before."""
+
+    upto_us: float
+    count: int
+
+
 class BenchView(View, frozen=True, kw_only=True):
-    """One measured workload. Rates are operations a second, latencies microseconds."""
+    """One measured workload. Rates are operations a second, latencies microseconds.
+
+    `repeats` are the rates of the interleaved repeats, `references` those of a fixed piece of work
+    done right before each: their ratio does not move with the machine's load. `verdict` is
+    better, same or worse than `baseline`, `ratio` how many times its rate, both by these ratios;
+    empty and None where nothing is compared.
+    """
 
     name: str
     workload: str
@@ -231,6 +309,17 @@ class BenchView(View, frozen=True, kw_only=True):
     concurrency: int
     operations: int
     at_us: int
+    repeats: tuple[float, ...] = ()
+    references: tuple[float, ...] = ()
+    latencies: tuple[BucketView, ...] = ()
+    encryption: bool = False
+    compression: bool = False
+    machine: str = ""
+    versions: str = ""
+    commit: str = ""
+    baseline: str = ""
+    ratio: float | None = None
+    verdict: str = ""
 
 
 class EngineView(View, frozen=True, kw_only=True):
@@ -343,3 +432,83 @@ class ComparisonView(View, frozen=True, kw_only=True):
     ratio_high: float
     rounds: int
     workload: str
+
+
+class HolderView(View, frozen=True, kw_only=True):
+    """A swarm that holds memory, and from whom what it borrowed is."""
+
+    swarm: str
+    environment: str
+    bytes: int
+    borrowed_bytes: int
+    lenders: tuple[LoanView, ...]
+
+
+class AdmissionView(View, frozen=True, kw_only=True):
+    """A budget beside the one in force. `reason` and `hint` say why it does not fit; `holders` who
+    holds the memory in question."""
+
+    environment: str
+    accepted: bool
+    base_before_bytes: int
+    base_after_bytes: int
+    max_before_bytes: int
+    max_after_bytes: int
+    buffer_before_bytes: int
+    buffer_after_bytes: int
+    allocated_bytes: int
+    borrowed_before_bytes: int
+    borrowed_after_bytes: int
+    reason: str = ""
+    hint: str = ""
+    holders: tuple[HolderView, ...] = ()
+
+
+class ReasonView(View, frozen=True, kw_only=True):
+    """One reason. `rule` is its short name, such as `delayed` or `explicit-deny`; `blocks` is
+    False for what only adds to the picture."""
+
+    rule: str
+    text: str
+    blocks: bool = True
+
+
+class ExplanationView(View, frozen=True, kw_only=True):
+    """Why something is as it is: `verdict` in one sentence, the reasons, most telling first, and
+    command lines that would change it."""
+
+    subject: str
+    kind: str
+    environment: str
+    state: str
+    verdict: str
+    reasons: tuple[ReasonView, ...]
+    remedies: tuple[str, ...] = ()
+
+
+class AlertView(View, frozen=True, kw_only=True):
+    """Something that needs a person. `severity` is warning or critical, `state` firing or
+    resolved; `subject` can be explained."""
+
+    id: str
+    rule: str
+    severity: str
+    state: str
+    environment: str
+    subject: str
+    since_us: int
+    resolved_at_us: int | None
+    detail: str
+    hint: str = ""
+
+
+class EventView(View, frozen=True, kw_only=True):
+    """Something that happened. `severity` is info, warning or critical."""
+
+    sequence: int
+    at_us: int
+    environment: str
+    kind: str
+    subject: str
+    severity: str
+    text: str

@@ -20,6 +20,7 @@ from ..errors import InvalidInput
 from ..model import Level, Principal, Right, check_key, check_name, check_ttl, parse_level
 from ..store.database import Database, Reader, Transaction
 from ..views import RecordView
+from .browse import Browse
 from .operations import NEXT_EXPIRY, SWEEP_ROWS, Delete, Incr, Set, SetMany, Sweep
 from .records import Cache, Entry, Place, entry_of
 from .staging import SELECT_ENTRY, Put, Staging
@@ -163,11 +164,11 @@ class MemoryStore:
 
         return query
 
-    async def browse(
-        self, principal: Principal, namespace: str | None, prefix: str, limit: int
-    ) -> list[RecordView]:
+    async def browse(self, principal: Principal, wanted: Browse) -> list[RecordView]:
         """Records that may be read, without their values."""
         now_us = self._clock.wall_us()
+
+        prefix, namespace = wanted.prefix, wanted.namespace
 
         def query(reader: Reader) -> list[tuple[Any, ...]]:
             where = (reader.env, namespace, namespace, prefix, prefix + _LAST, now_us, -1)
@@ -178,7 +179,7 @@ class MemoryStore:
             entry = entry_of((row[2], b"", *row[4:]))
             if self.access.allows(principal, Right.READ, entry, row[0], row[1]):
                 views.append(self._view(entry, row[0], row[1], row[3]))
-                if len(views) == limit:
+                if len(views) == wanted.limit:
                     break
         return views
 

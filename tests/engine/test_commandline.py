@@ -308,7 +308,7 @@ def test_a_field_with_too_few_elements_is_refused() -> None:
             actions.AgentRegister(environment="testing", name="-x", type="--y"),
             "agent register --type=--y -- testing -x",
         ),
-        (actions.BenchRun(names=("a", "b"), seconds=2.0), "bench run a b --seconds 2"),
+        (actions.BenchRun(names=("a", "b"), seconds=3.0), "bench run a b --seconds 3"),
     ],
 )
 def test_the_line_for_an_action_is_short(action: Action, line: str) -> None:

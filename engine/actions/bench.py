@@ -1,0 +1,65 @@
+"""Benchmarks."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from .. import views
+from .spec import Action, action, arg
+
+Iterations = Annotated[int, msgspec.Meta(ge=1, le=10_000_000)]
+
+
+@action(list[views.BenchView], lane="bulk", timeout_s=900)
+class BenchRun(Action, frozen=True, kw_only=True, tag="bench.run"):
+    """Measure this machine in a scratch directory: memory, queue and access decisions."""
+
+    names: Annotated[tuple[str, ...], arg("workloads (default: all)", positional=True)] = ()
+    seconds: Annotated[
+        float, arg("length of each workload, all repeats together", ge=0.1, le=600)
+    ] = 2.0
+    iterations: Annotated[
+        Iterations | None, arg("calls in each repeat instead of a length of time")
+    ] = None
+    concurrency: Annotated[int, arg("callers at once", ge=1, le=1000)] = 100
+    repeats: Annotated[int, arg("interleaved repeats; medians count", ge=1, le=50)] = 5
+    encryption: Annotated[bool, arg("seal each value with AES-256-GCM")] = False
+    compression: Annotated[bool, arg("compress each value with LZ4")] = False
+
+
+@action(list[views.ComparisonView], lane="bulk", timeout_s=1800)
+class BenchCompare(Action, frozen=True, kw_only=True, tag="bench.compare"):
+    """Measure beside raw SQLite, a commit for each write, and Redis, in one run."""
+
+    peers: Annotated[
+        tuple[Literal["raw", "tuned", "naive", "redis"], ...], arg("whom to compare with")
+    ] = (
+        "raw",
+        "tuned",
+        "naive",
+        "redis",
+    )
+    rounds: Annotated[int, arg("interleaved rounds; medians count", ge=1, le=50)] = 5
+    seconds: Annotated[float, arg("length of each measurement", ge=0.1, le=60)] = 0.5
+    growth: Annotated[
+        int, arg("claim time up to so many queued messages; 0 leaves it out", ge=0, le=10_000_000)
+    ] = 1_000_000
+
+
+@action(list[views.BenchView], query=True)
+class BenchShow(Action, frozen=True, kw_only=True, tag="bench.show"):
+    """Show the last measurements kept in this data directory, beside a baseline."""
+
+    against: Annotated[str | None, arg("baseline to compare with (default: the one chosen)")] = None
+    plot: Annotated[bool, arg("draw charts of them")] = False
+    svg: Annotated[str | None, arg("write the charts to this file as SVG")] = None
+
+
+@action(views.Done)
+class BenchBaseline(Action, frozen=True, kw_only=True, tag="bench.baseline"):
+    """Keep the last measurements under a name, and compare with them from now on."""
+
+    name: Annotated[str, arg("name of the baseline", positional=True)] = "baseline"
+    remove: Annotated[bool, arg("forget it instead")] = False

@@ -1,0 +1,139 @@
+"""Actions on messages."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from .. import views
+from .spec import (
+    Action,
+    Contains,
+    Limit,
+    Offset,
+    OptionalWhere,
+    Order,
+    Reader,
+    Seconds,
+    Where,
+    action,
+    arg,
+)
+
+# Bounds stand inside an optional type: msgspec takes none on a union with None.
+Priority = Annotated[int, msgspec.Meta(ge=1, le=10)]
+Attempts = Annotated[int, msgspec.Meta(ge=1, le=100)]
+
+
+@action(views.MessageView)
+class QueueSend(Action, frozen=True, kw_only=True, tag="queue.send"):
+    """Send a message."""
+
+    environment: Where
+    kind: Annotated[str, arg("kind of work", positional=True)]
+    body: Annotated[Any, arg("JSON", positional=True, unit="json")]
+    actor: Reader = None
+    priority: Annotated[int, arg("1 to 10, 10 most urgent", unit="priority", ge=1, le=10)] = 5
+    delay_s: Annotated[float, arg("seconds before it can be claimed", flag="--delay", ge=0)] = 0
+    expires_s: Annotated[Seconds | None, arg("seconds until it expires", flag="--expires")] = None
+    to: Annotated[str | None, arg("only for this agent, team or swarm id")] = None
+    max_attempts: Annotated[int, arg("deliveries before it is a dead letter", ge=1, le=100)] = 3
+
+
+@action(list[views.MessageView], query=True)
+class QueueList(Action, frozen=True, kw_only=True, tag="queue.list"):
+    """List messages, most urgent first."""
+
+    environment: OptionalWhere = None
+    state: Annotated[
+        Literal["ready", "delayed", "leased", "done", "dead", "expired", "cancelled"] | None,
+        arg("only this state (default: ready, delayed and leased)"),
+    ] = None
+    kind: Annotated[str | None, arg("only this kind")] = None
+    holder: Annotated[str | None, arg("only leased by this agent")] = None
+    sender: Annotated[str | None, arg("only sent by this agent")] = None
+    contains: Contains = ""
+    order: Annotated[
+        Literal["urgency", "age", "kind", "attempts"],
+        arg("what to sort by (urgency: open ones most urgent first, ended ones newest first)"),
+    ] = "urgency"
+    descending: Order = False
+    offset: Offset = 0
+    limit: Limit = 200
+
+
+@action(views.QueueCounts, query=True)
+class QueueCount(Action, frozen=True, kw_only=True, tag="queue.count"):
+    """Count messages by state."""
+
+    environment: OptionalWhere = None
+    state: Annotated[
+        Literal["ready", "delayed", "leased", "done", "dead", "expired", "cancelled"] | None,
+        arg("only this state"),
+    ] = None
+
+
+@action(views.MessageView, query=True)
+class QueueShow(Action, frozen=True, kw_only=True, tag="queue.show"):
+    """Show one message with its body, result and last error."""
+
+    id: Annotated[str, arg("message id", positional=True)]
+
+
+@action(views.MessageView)
+class QueueRetry(Action, frozen=True, kw_only=True, tag="queue.retry"):
+    """Make a dead, expired or cancelled message ready again, with fresh attempts."""
+
+    id: Annotated[str, arg("message id", positional=True)]
+
+
+@action(views.MessageView, destructive=True)
+class QueueCancel(Action, frozen=True, kw_only=True, tag="queue.cancel"):
+    """Cancel a message that is ready, delayed or leased."""
+
+    id: Annotated[str, arg("message id", positional=True)]
+
+
+@action(list[views.MessageView], query=True)
+class QueueDead(Action, frozen=True, kw_only=True, tag="queue.dead"):
+    """List the dead letters, newest first."""
+
+    environment: OptionalWhere = None
+    limit: Limit = 200
+
+
+@action(list[views.LaneView], query=True)
+class QueueLanes(Action, frozen=True, kw_only=True, tag="queue.lanes"):
+    """Show how many messages wait, are delayed, leased and dead at each priority."""
+
+    environment: OptionalWhere = None
+
+
+@action(views.MessageView)
+class QueueEdit(Action, frozen=True, kw_only=True, tag="queue.edit"):
+    """Change a message that nobody works on: ready, delayed, dead, expired or cancelled."""
+
+    id: Annotated[str, arg("message id", positional=True)]
+    body: Annotated[Any, arg("JSON; left out or null: stays as it is", unit="json")] = None
+    priority: Annotated[Priority | None, arg("1 to 10, 10 most urgent", unit="priority")] = None
+    delay_s: Annotated[
+        Seconds | None,
+        arg("seconds from now before it can be claimed; open ones only", flag="--delay"),
+    ] = None
+    expires_s: Annotated[
+        Seconds | None, arg("seconds from now until it expires", flag="--expires")
+    ] = None
+    max_attempts: Annotated[Attempts | None, arg("deliveries before it is a dead letter")] = None
+
+
+@action(views.Done, destructive=True, lane="background", timeout_s=600)
+class QueuePurge(Action, frozen=True, kw_only=True, tag="queue.purge"):
+    """Delete all messages of one state for good."""
+
+    environment: Where
+    state: Annotated[
+        Literal["ready", "delayed", "done", "dead", "expired", "cancelled"],
+        arg("messages of this state", positional=True),
+    ]
+    kind: Annotated[str | None, arg("only this kind")] = None
