@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from .. import __version__, views
+from .. import __version__, process, views
 from ..actions import ACTIONS, Action, ActionSpec, spec_of
 from ..commandline import find, nouns, parse, summary, usage, usage_noun
 from ..errors import Defect, InvalidInput, SwarmDeckError, Unavailable
@@ -40,6 +40,8 @@ def main(argv: Sequence[str] | None = None, *, console: Console | None = None) -
     """Run one command and return its exit code. `argv` is without the program's name; `console`
     is called when there is no command, and its errors leave here as well."""
     words = sys.argv[1:] if argv is None else list(argv)
+    process.tune()
+    process.end_without_search()
     try:
         return _run(words, console)
     except SwarmDeckError as error:

@@ -11,7 +11,6 @@ from typing import Final
 
 import msgspec
 
-from .. import process
 from ..engine import Engine, open_engine
 from ..events import EngineStopping
 from ..lock import find_socket
@@ -35,7 +34,6 @@ def serve(options: Options) -> int:
     """Run the engine as a service; returns 0 after an orderly stop. Raises EngineBusy with the
     owner's pid when the directory is taken."""
     settings = where.load(options)
-    process.tune()
     where.log_to_stderr(settings.logging.level)
     run_loop(_serve(where.data_directory(options), settings, as_json=options.json), fast=True)
     return 0
