@@ -5,7 +5,8 @@ variables, the command line. A number that can be changed stands in those files 
 code; the only defaults here are of what is unset until somebody sets it.
 """
 
-from __future__ import annotations
+# Annotations are not postponed here: msgspec would read every one of them back from its text,
+# which costs each command more than parsing the files does.
 
 import os
 import pathlib
