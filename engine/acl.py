@@ -1,14 +1,14 @@
 """Who may do what to a record, and which rule decides.
 
-The decision is a pure function of eight small values, so it is a table made once at import. The
-order is fixed, first match wins: isolation gate, explicit deny, level rule, explicit allow, deny.
+The decision is a pure function of a few small values, so each is made once and kept in a table.
+The order is fixed, first match wins: isolation gate, explicit deny, level rule, explicit allow,
+deny.
 Levels are scopes, not a ladder: system is not "more public" than public.
 """
 
 from __future__ import annotations
 
 import enum
-import itertools
 from collections.abc import Iterator, Mapping
 from typing import Final, Literal, Protocol
 
@@ -112,7 +112,7 @@ def level_rule(relation: Relation, role: Role, level: Level, right: Right) -> bo
 def decide(
     passage: Gate, relation: Relation, role: Role, level: Level, right: Right, explicit: Explicit
 ) -> Verdict:
-    """The decision and its rule, from first principles. `TABLE` holds every answer."""
+    """The decision and its rule, from first principles. `TABLE` keeps every answer."""
     if passage is Gate.NOTHING:
         return _NO[Rule.ISOLATION]
     denied = explicit in (Explicit.DENY, Explicit.BOTH)
@@ -144,11 +144,16 @@ def _grantable(level: Level, right: Right) -> bool:
     return right is _R or level is not Level.PRIVATE
 
 
-TABLE: Final = {
-    key: decide(*key)
-    for key in itertools.product(Gate, Relation, Role, Level, Right, Explicit)
-    if (key[0] is Gate.ALL) == (key[1] is not Relation.NONE)
-}
+class _Table(dict[tuple[Gate, Relation, Role, Level, Right, Explicit], Verdict]):
+    """Every decision that was ever asked for. Made in the asking: a short command asks for few of
+    the 1440, and all of them take as long as importing this module does without."""
+
+    def __missing__(self, key: tuple[Gate, Relation, Role, Level, Right, Explicit]) -> Verdict:
+        found = self[key] = decide(*key)
+        return found
+
+
+TABLE: Final = _Table()
 
 
 class Grant(msgspec.Struct, frozen=True):

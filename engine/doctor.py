@@ -12,9 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-import psutil
-
 from .errors import SwarmDeckError
+from .hostmem import LinuxProbe
 from .ledger import scale_plan
 from .lock import find_socket, runtime_directory
 from .model import GIB, format_size
@@ -87,7 +86,7 @@ def _event_loop() -> CheckView:
 
 
 def _memory(settings: Settings) -> CheckView:
-    total_bytes = psutil.virtual_memory().total
+    total_bytes = LinuxProbe().host().total_bytes
     scaled = scale_plan(settings.host, total_bytes)
     if scaled.scale < 1:
         detail = f"{format_size(total_bytes)}: {scaled.text}"
@@ -170,6 +169,8 @@ def _existing(path: Path) -> Path:
 
 
 def _filesystem_kind(path: Path) -> str:
+    import psutil  # noqa: PLC0415 - every command loads this module, few examine anything
+
     mounts = [
         (part.mountpoint, part.fstype)
         for part in psutil.disk_partitions(all=True)

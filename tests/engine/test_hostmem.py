@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from swarmdeck.engine.hostmem import (
@@ -83,6 +84,41 @@ def test_the_host_is_read() -> None:
     assert first.load_1m >= 0
     assert host.sample() is host.latest
     assert 0 <= host.latest.cpu_percent <= 100
+
+
+def host_files(proc: Path, *, available_kib: int, stat: str) -> Path:
+    proc.mkdir(exist_ok=True)
+    (proc / "meminfo").write_text(
+        f"MemTotal:       1000 kB\nMemFree:  10 kB\nMemAvailable: {available_kib} kB\n"
+    )
+    (proc / "stat").write_text(f"cpu  {stat}\ncpu0 1 1 1 1 1 1 1 1 0 0\n")
+    return proc
+
+
+def test_the_host_is_read_from_the_kernel_as_psutil_reads_it(tmp_path: Path) -> None:
+    proc = host_files(tmp_path / "proc", available_kib=400, stat="10 0 5 80 5 0 0 0 7 7")
+    probe = LinuxProbe(proc)
+    first = probe.host()
+    assert (first.total_bytes, first.available_bytes) == (1000 << 10, 400 << 10)
+    assert first.cpu_percent == 0.0
+    # 12 busy ticks, one of them stolen, of 48; waiting for the disk is idle.
+    host_files(proc, available_kib=400, stat="15 2 6 110 11 1 2 1 9 9")
+    assert probe.host().cpu_percent == 25.0
+    assert probe.host().cpu_percent == 0.0, "no time has passed"
+
+
+@pytest.mark.parametrize("available_kib", [0, 2000])
+def test_a_kernel_that_tells_no_sense_is_left_to_psutil(tmp_path: Path, available_kib: int) -> None:
+    proc = host_files(tmp_path / "proc", available_kib=available_kib, stat="1 1 1 1 1 1 1 1")
+    found = LinuxProbe(proc).host()
+    assert found.total_bytes == psutil.virtual_memory().total
+    assert 0 < found.available_bytes <= found.total_bytes
+
+
+def test_a_host_without_proc_is_left_to_psutil(tmp_path: Path) -> None:
+    found = LinuxProbe(tmp_path / "none").host()
+    assert found.total_bytes == psutil.virtual_memory().total
+    assert 0 <= found.cpu_percent <= 100
 
 
 def test_a_process_is_measured_with_its_children(family: subprocess.Popen[bytes]) -> None:
