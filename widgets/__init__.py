@@ -5,8 +5,10 @@ from .cells import Line, Span, clean, fit, line, width_of
 from .chart import BrailleChart, Series, Threshold
 from .command import Candidate, CommandBar
 from .heat import HeatRow, HeatStrip
+from .lanes import QueueLanes
 from .linewidget import LineWidget
 from .log import LogTail
+from .matrix import AclMatrix
 from .meter import Meter, MeterBar
 from .palette import Palette, load_palette
 from .states import STATE_MARKS, Mark, mark_of, state_span, state_text
@@ -16,6 +18,7 @@ from .tile import FocusTile, Tile
 
 __all__ = [
     "STATE_MARKS",
+    "AclMatrix",
     "BrailleChart",
     "Candidate",
     "CellScreen",
@@ -32,6 +35,7 @@ __all__ = [
     "Meter",
     "MeterBar",
     "Palette",
+    "QueueLanes",
     "Series",
     "Span",
     "StatusLine",
