@@ -121,6 +121,8 @@ class QueueLanes(LineWidget):
 def lane_bar(lane: Lane, width: int, most: int) -> list[Span]:
     """The bar of a lane over `width` cells that stand for `most` messages. Every part that holds
     anything has at least one cell."""
+    if not width:
+        return []
     numbers = [getattr(lane, name) for name, _, _ in _PARTS]
     sizes = [max(1, round(number * width / most)) if number else 0 for number in numbers]
     while sum(sizes) > width and max(sizes) > 1:
