@@ -61,7 +61,14 @@ class Core:
     swarms: Swarms
 
     def __init__(
-        self, data: Path, settings: Settings, clock: Clock, *, headless: bool, socket: Path | None
+        self,
+        data: Path,
+        settings: Settings,
+        clock: Clock,
+        *,
+        headless: bool,
+        socket: Path | None,
+        brief: bool = False,
     ) -> None:
         self.data = data
         self.settings = settings
@@ -79,6 +86,7 @@ class Core:
         self._scale = scaled.scale
         self._socket = socket
         self._headless = headless
+        self._brief = brief
         self._opened_s = clock.monotonic_s()
         self._loop_lag_ms = 0.0
         self._sequence = 0
@@ -130,6 +138,7 @@ class Core:
             options=store_options(self.settings, "coordination"),
             clock=self.clock,
             series="coordination",
+            brief=self._brief,
         )
 
     def _place(self, environment: Environment) -> Any:  # noqa: ANN401 - a context manager
@@ -141,6 +150,7 @@ class Core:
             publish=self.bus.publish,
             on_commit=self._committed,
             may_claim=self._may_claim,
+            brief=self._brief,
         )
 
     def _may_claim(self, agent: str) -> bool:
@@ -344,8 +354,10 @@ async def open_core(
     transient: bool,
     headless: bool,
     clock: Clock | None,
+    brief: bool = False,
 ) -> AsyncIterator[Core]:
-    """Own a data directory and everything in it. Raises EngineBusy, Corrupt, StorageError,
+    """Own a data directory and everything in it. `brief`: for one command, which waits for its
+    files on the loop because nothing else happens there. Raises EngineBusy, Corrupt, StorageError,
     ConfigError; whatever was opened before the failure is closed again."""
     known = settings or load_settings(None, os.environ, {})
     make_directory(data)
@@ -353,7 +365,9 @@ async def open_core(
         taking = OwnerLock.acquire(data) if transient else _own(data)
         lock = stack.enter_context(await taking)
         socket = None if transient else lock.prepare_socket()
-        core = Core(data, known, clock or SystemClock(), headless=headless, socket=socket)
+        core = Core(
+            data, known, clock or SystemClock(), headless=headless, socket=socket, brief=brief
+        )
         await core.open(stack)
         yield core
 

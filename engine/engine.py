@@ -360,7 +360,12 @@ async def open_engine(
     from .core import open_core  # noqa: PLC0415 - attaching must not load the storage layer
 
     async with open_core(
-        Path(path), settings=settings, transient=transient, headless=headless, clock=clock
+        Path(path),
+        settings=settings,
+        transient=transient,
+        brief=transient,
+        headless=headless,
+        clock=clock,
     ) as core:
         yield core.engine
 

@@ -93,17 +93,21 @@ async def open_place(
     publish: Callable[[Event], object],
     on_commit: Callable[[str, frozenset[str], int], None],
     may_claim: Callable[[str], bool],
+    brief: bool = False,
 ) -> AsyncIterator[Place]:
-    """Open an environment, made on first use. Raises Corrupt, StorageError."""
+    """Open an environment, made on first use; `brief` as for its database. Raises Corrupt,
+    StorageError."""
     async with open_database(
         database_path(data, environment),
         environment.value,
         options=store_options(settings, environment.value),
         clock=clock,
         on_commit=on_commit,
+        brief=brief,
     ) as database:
         place = Place(environment, database, settings, clock, publish, may_claim)
         await place.open()
+        database.loaded()
         try:
             yield place
         finally:

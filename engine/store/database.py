@@ -176,6 +176,8 @@ class Database:
         clock: Clock,
         writer: driver.Connection,
         on_commit: Callable[[str, frozenset[str], int], None] | None,
+        *,
+        brief: bool = False,
     ) -> None:
         self.path = path
         self.env = env
@@ -194,6 +196,8 @@ class Database:
         self._checkpoint: asyncio.TimerHandle | None = None
         self._flush_wanted = False
         self._closed = False
+        self._brief = brief
+        self._loading = brief
         self._batches = 0
         self._operations = 0
         self._largest = 0
@@ -213,6 +217,7 @@ class Database:
 
     def _start_draining(self) -> None:
         if self._draining is None:
+            self._loading = False  # the connection is its thread's from here on
             self._draining = self._loop.create_task(self._drain())
 
     async def write(
@@ -286,6 +291,8 @@ class Database:
         transaction. Raises StorageError or Corrupt."""
         if self._closed:
             raise Unavailable(f"{self.env} is closed")
+        if self._loading:
+            return self._read_here(query)
         future: asyncio.Future[T] = self._loop.create_future()
         self._queries.append((query, future))
         if self._answering is None:
@@ -298,14 +305,30 @@ class Database:
         try:
             while self._queries:
                 queries, self._queries = self._queries, []
-                reader = self._reader or await self._open_reader()
-                outcomes = await reader.run(_run_queries, self.env, [query for query, _ in queries])
+                outcomes = await self._outcomes([query for query, _ in queries])
                 for (_, future), outcome in zip(queries, outcomes, strict=True):
                     _answer(future, outcome)
         finally:
             self._answering = None
             for _, future in (*queries, *self._queries):  # left over only if the reader broke
                 _answer(future, Unavailable(f"the {self.env} reader has stopped"))
+
+    async def _outcomes(self, queries: list[Callable[[Reader], Any]]) -> list[Any]:
+        if self._brief:
+            return await self._writer.run(_run_queries_beside_writes, self.env, queries)
+        reader = self._reader or await self._open_reader()
+        return await reader.run(_run_queries, self.env, queries)
+
+    def _read_here(self, query: Callable[[Reader], T]) -> T:
+        """Answer a query of a brief opening at once: a thread would cost more than the answer."""
+        outcome = self._writer.here(_run_queries_beside_writes, self.env, [query])[0]
+        if isinstance(outcome, Exception):
+            raise outcome
+        return cast("T", outcome)
+
+    def loaded(self) -> None:
+        """What lives in this database has been read; from now on every call takes its time."""
+        self._loading = False
 
     async def _open_reader(self) -> driver.Connection:
         self._reader = await driver.connect(self.path)
@@ -353,18 +376,24 @@ async def open_database(
     clock: Clock,
     series: Series = "environment",
     on_commit: Callable[[str, frozenset[str], int], None] | None = None,
+    brief: bool = False,
 ) -> AsyncIterator[Database]:
     """Open (or create) a database file, migrated, and close it at the end.
 
-    `on_commit(env, topics, sequence)` is called on the loop after each commit. Raises Corrupt
-    for a damaged, foreign or newer file, StorageError when the disk refuses.
+    `on_commit(env, topics, sequence)` is called on the loop after each commit. `brief` is for
+    one command: one connection for everything, opened and read on the caller's thread until
+    `loaded`; its own thread begins when something is asked after that. Raises Corrupt for a
+    damaged, foreign or newer file, StorageError when the disk refuses.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
-        writer = await driver.connect(path)
+        writer = driver.connect_here(path) if brief else await driver.connect(path)
         stack.push_async_callback(writer.close)
-        await writer.run(_prepare_writer, options, series, path)
-        database = Database(path, env, options, clock, writer, on_commit)
+        if brief:
+            writer.here(_prepare_writer, options, series, path)
+        else:
+            await writer.run(_prepare_writer, options, series, path)
+        database = Database(path, env, options, clock, writer, on_commit, brief=brief)
         stack.pop_all()
     try:
         yield database
@@ -458,6 +487,17 @@ def _run_queries(
             outcomes.append(_blame(error, env, committing=False))
     raw.execute("COMMIT")
     return outcomes
+
+
+def _run_queries_beside_writes(
+    raw: driver.Raw, env: str, queries: Sequence[Callable[[Reader], Any]]
+) -> list[Any]:
+    """Answer queries on the connection that writes; they themselves cannot."""
+    raw.execute("PRAGMA query_only = 1")
+    try:
+        return _run_queries(raw, env, queries)
+    finally:
+        raw.execute("PRAGMA query_only = 0")
 
 
 def _checkpoint(raw: driver.Raw) -> None:

@@ -7,15 +7,18 @@ of the standard library, so the classes to catch are exported here.
 
 from __future__ import annotations
 
+import asyncio
 import stat
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 
-import aiosqlite
 from pysqlite3 import dbapi2
 
-from ..errors import Corrupt, OutcomeUnknown, StorageError, SwarmDeckError, Unavailable
+from ..errors import Corrupt, Defect, OutcomeUnknown, StorageError, SwarmDeckError, Unavailable
+
+if TYPE_CHECKING:
+    import aiosqlite
 
 Error: Final[type[Exception]] = dbapi2.Error
 DatabaseError: Final[type[Exception]] = dbapi2.DatabaseError
@@ -86,18 +89,43 @@ class _CallableConnection(dbapi2.Connection):  # type: ignore[misc]  # pysqlite3
 
 
 class Connection:
-    """One database connection on a thread of its own. Use `run`, then `close`."""
+    """One database connection. `run` calls on a thread of its own, which begins with the first
+    call; until then `here` calls on the caller's. At the end `close`."""
 
-    def __init__(self, inner: aiosqlite.Connection) -> None:
-        self._inner = inner
+    def __init__(self, connector: Callable[[], Any], opened: Any = None) -> None:  # noqa: ANN401
+        self._connector = connector
+        self._opened = opened  # by the caller's thread, and not yet on its own
+        self._inner: aiosqlite.Connection | None = None
+        self._starting = asyncio.Lock()
 
     async def run(self, function: Callable[..., T], *arguments: object) -> T:
         """Call `function(raw, *arguments)` on the connection's thread: one hop there and back."""
-        answer = await self._inner.execute_fetchall(_CALL, cast("Any", (function, arguments)))
+        inner = self._inner or await self.start()
+        answer = await inner.execute_fetchall(_CALL, cast("Any", (function, arguments)))
         return cast("T", answer)
 
+    def here(self, function: Callable[..., T], *arguments: object) -> T:
+        """Call `function(raw, *arguments)` at once. Only before the first `run`."""
+        if self._opened is None:
+            raise Defect("a connection was used beside its own thread")
+        return function(self._opened, *arguments)
+
+    async def start(self) -> aiosqlite.Connection:
+        """Begin the thread, unless somebody has."""
+        import aiosqlite  # noqa: PLC0415 - what only looks at a moment needs no thread
+
+        async with self._starting:
+            if self._inner is None:
+                inner = aiosqlite.Connection(self._connector, 64)
+                await inner
+                self._inner, self._opened = inner, None
+        return self._inner
+
     async def close(self) -> None:
-        await self._inner.close()
+        if self._opened is not None:
+            self._opened.close()
+        elif self._inner is not None:
+            await self._inner.close()
 
 
 async def connect(path: Path, *, read_only: bool = False) -> Connection:
@@ -107,26 +135,41 @@ async def connect(path: Path, *, read_only: bool = False) -> Connection:
     cannot be opened.
     """
     require_sound_library()
-    location = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
-
-    def connector() -> Any:  # noqa: ANN401 - pysqlite3 has no types
-        return dbapi2.connect(
-            location,
-            uri=True,
-            isolation_level=None,
-            factory=_CallableConnection,
-            cached_statements=_CACHED_STATEMENTS,
-            check_same_thread=False,
-        )
-
-    inner = aiosqlite.Connection(connector, 64)
+    connection = Connection(lambda: _open(path, read_only=read_only))
     try:
-        await inner
+        await connection.start()
     except Error as error:
-        raise StorageError(f"cannot open {path.name}: {error}", hint="check its rights") from error
+        raise _not_opened(path, error) from error
     if not read_only:
         path.chmod(stat.S_IRUSR | stat.S_IWUSR)
-    return Connection(inner)
+    return connection
+
+
+def connect_here(path: Path) -> Connection:
+    """Open a connection on the caller's thread, like `connect`, for a command that is over in a
+    moment. It gets its own thread with its first `run`."""
+    require_sound_library()
+    try:
+        raw = _open(path, read_only=False)
+    except Error as error:
+        raise _not_opened(path, error) from error
+    path.chmod(stat.S_IRUSR | stat.S_IWUSR)
+    return Connection(lambda: raw, raw)
+
+
+def _open(path: Path, *, read_only: bool) -> Any:  # noqa: ANN401 - pysqlite3 has no types
+    return dbapi2.connect(
+        f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}",
+        uri=True,
+        isolation_level=None,
+        factory=_CallableConnection,
+        cached_statements=_CACHED_STATEMENTS,
+        check_same_thread=False,
+    )
+
+
+def _not_opened(path: Path, error: Exception) -> StorageError:
+    return StorageError(f"cannot open {path.name}: {error}", hint="check its rights")
 
 
 def require_sound_library(version: str = LIBRARY_VERSION) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
+from functools import cache
+from pathlib import Path
 from typing import Final, Literal
 
 import msgspec
@@ -21,12 +22,13 @@ class Migration(msgspec.Struct, frozen=True):
     sql: str
 
 
+@cache
 def migrations(series: Series) -> tuple[Migration, ...]:
     """The migrations of a series in order."""
-    folder = files(__package__) / "sql" / series
-    found = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
+    found = sorted((Path(__file__).with_name("sql") / series).glob("*.sql"))
     return tuple(
-        Migration(int(name.partition("_")[0]), name, (folder / name).read_text()) for name in found
+        Migration(int(file.name.partition("_")[0]), file.name, file.read_text(encoding="utf-8"))
+        for file in found
     )
 
 
