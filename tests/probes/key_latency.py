@@ -4,29 +4,27 @@
 
 Starts the console on a pty over a fresh data directory, lets another process keep `--callers`
 writes in flight through its socket, types into the command bar and measures from the write of a
-key to the moment its letter stands on the emulated screen. Prints one JSON document. Bounded: it
-ends by itself, and so does everything it starts.
+key to the read that made its letter stand on the emulated screen: while the engine works there is
+always output, so that the first byte after a key may be another's. Prints one JSON document.
+Bounded: it ends by itself, and so does everything it starts.
 """
 
 from __future__ import annotations
 
 import argparse
-import fcntl
 import json
-import os
-import pty
-import select
-import struct
 import subprocess
 import sys
 import tempfile
-import termios
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
-import pyte
+from terminal import PATIENCE_S, Terminal, die_with_parent, plain_environment
 
-LOAD = """
+LOAD: Final = """
 import asyncio, sys
 from swarmdeck.engine import connect
 from swarmdeck.engine.bench.measure import drive, key, values
@@ -39,74 +37,85 @@ async def main():
         print(run.rate)
 asyncio.run(main())
 """
-PATIENCE_S = 30.0
-WIDTH, HEIGHT = 120, 30
+WARM_S: Final = 3.0
+KEY_GAP_S: Final = 0.05
+_BAR_CELLS: Final = 40
+_LETTERS: Final = "abcdefghijklmnoprstuvwxyz"
 
 
-class Console:
-    """The console on a pty, and what its screen shows."""
+def swarmdeck(data: Path, *arguments: str) -> list[str]:
+    """The command line of the `swarmdeck` beside this interpreter, over a data directory."""
+    return [str(Path(sys.executable).with_name("swarmdeck")), "--data", str(data), *arguments]
 
-    def __init__(self, data: Path) -> None:
-        self.screen = pyte.Screen(WIDTH, HEIGHT)
-        self._stream = pyte.ByteStream(self.screen)
-        self._master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", HEIGHT, WIDTH, 0, 0))
-        command = [str(Path(sys.executable).with_name("swarmdeck")), "--data", str(data)]
-        self._child = subprocess.Popen(
-            command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
-            env=os.environ | {"TERM": "xterm-256color"},
+
+class Callers:
+    """Another process with calls in flight; after its end `rate` is what it reached a second."""
+
+    def __init__(self, data: Path, callers: int, seconds: float) -> None:
+        self.rate = 0.0
+        self._seconds = seconds
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", LOAD, str(data), str(callers), str(seconds)],
+            stdout=subprocess.PIPE, text=True, env=plain_environment(),
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - no threads here
         )  # fmt: skip
-        os.close(slave)
 
-    def type(self, keys: str) -> None:
-        os.write(self._master, keys.encode())
+    def wait(self, terminal: Terminal) -> None:
+        """Until the seconds are over, reading what the terminal is sent meanwhile: a console that
+        nobody reads stands still. Raises TimeoutExpired, ValueError when the process failed."""
+        end = time.monotonic() + self._seconds + PATIENCE_S
+        while self._process.poll() is None and time.monotonic() < end:
+            terminal.rest(0.1)
+        self.rate = float(self._process.communicate(timeout=1)[0])
 
-    def shows(self, text: str) -> bool:
-        return any(text in line for line in self.screen.display)
-
-    def until(self, text: str) -> float:
-        """Seconds until the screen shows a text."""
-        started = time.perf_counter()
-        while not self.shows(text):
-            left = PATIENCE_S - (time.perf_counter() - started)
-            if left <= 0:
-                raise TimeoutError(f"{text!r} not seen:\n" + "\n".join(self.screen.display))
-            if select.select([self._master], [], [], left)[0]:
-                self._stream.feed(os.read(self._master, 65_536))
-        return time.perf_counter() - started
-
-    def rest(self, seconds: float) -> None:
-        end = time.perf_counter() + seconds
-        while (left := end - time.perf_counter()) > 0:
-            if select.select([self._master], [], [], left)[0]:
-                self._stream.feed(os.read(self._master, 65_536))
-
-    def close(self) -> None:
-        self._child.terminate()
-        try:
-            self._child.wait(20)
-        finally:
-            self._child.kill()
-            os.close(self._master)
+    def end(self) -> None:
+        """At once."""
+        self._process.kill()
+        self._process.communicate()
 
 
-def measure(console: Console, count: int) -> list[float]:
-    """Milliseconds from key to screen, one letter after the other into the command bar."""
+@contextmanager
+def saturated(terminal: Terminal, data: Path, callers: int, seconds: float) -> Iterator[Callers]:
+    """The engine behind the terminal at full load, from when it is warm."""
+    load = Callers(data, callers, seconds)
+    try:
+        terminal.rest(WARM_S)
+        yield load
+    finally:
+        load.end()
+
+
+def type_letters(terminal: Terminal, count: int) -> list[float]:
+    """Milliseconds from key to screen, ascending: one letter after the other into the command
+    bar."""
     found = []
-    letters = "abcdefghijklmnoprstuvwxyz"
     typed = ""
-    console.type(":")
-    console.rest(0.5)
+    terminal.type(":")
+    terminal.rest(0.5)
     for number in range(count):
-        if len(typed) == 40:
-            console.type("\x15")
-            console.rest(0.2)
+        if len(typed) == _BAR_CELLS:
+            terminal.type("\x15")
+            terminal.rest(0.2)
             typed = ""
-        typed += letters[number % len(letters)]
-        console.type(typed[-1])
-        found.append(console.until(typed) * 1000)
-        console.rest(0.05)
+        typed += _LETTERS[number % len(_LETTERS)]
+        found.append(_type(terminal, typed) * 1000)
+        terminal.rest(KEY_GAP_S)
+    terminal.type("\x1b")
     return sorted(found)
+
+
+def _type(terminal: Terminal, typed: str) -> float:
+    since = terminal.now()
+    terminal.type(typed[-1])
+    # Only where the bar is: reading the whole screen would take as long as what is measured.
+    foot = (-1, -2, -3)
+    seen = terminal.until(lambda t: any(typed in t.line(y) for y in foot), typed, since)
+    return seen.seconds
+
+
+def share(ascending: list[float], part: float) -> float:
+    """The value that this part of them does not exceed."""
+    return ascending[min(len(ascending) - 1, int(len(ascending) * part))]
 
 
 def main() -> int:
@@ -115,34 +124,26 @@ def main() -> int:
     parser.add_argument("--keys", type=int, default=100)
     parser.add_argument("--idle", action="store_true", help="without callers")
     options = parser.parse_args()
+    rate = 0.0
     with tempfile.TemporaryDirectory(prefix="swarmdeck-probe-") as scratch:
         data = Path(scratch) / "data"
-        console = Console(data)
-        load = None
-        try:
-            console.until("production")
-            console.rest(1.5)
-            if not options.idle:
-                seconds = options.keys * 0.2 + 10
-                load = subprocess.Popen(
-                    [sys.executable, "-c", LOAD, str(data), str(options.callers), str(seconds)],
-                    stdout=subprocess.PIPE, text=True,
-                )  # fmt: skip
-                console.rest(3)
-            times = measure(console, options.keys)
-            rate = 0.0
-            if load is not None:
-                rate = float(load.communicate(timeout=120)[0])
-        finally:
-            if load is not None:
-                load.kill()
-            console.close()
+        with Terminal(swarmdeck(data)) as terminal:
+            terminal.until_text("production")
+            terminal.rest(1.5)
+            if options.idle:
+                times = type_letters(terminal, options.keys)
+            else:
+                seconds = options.keys * 0.1 + WARM_S + 5
+                with saturated(terminal, data, options.callers, seconds) as load:
+                    times = type_letters(terminal, options.keys)
+                    load.wait(terminal)
+                    rate = load.rate
     print(
         json.dumps(
             {
                 "keys": len(times),
-                "p50_ms": round(times[len(times) // 2], 1),
-                "p95_ms": round(times[int(len(times) * 0.95)], 1),
+                "p50_ms": round(share(times, 0.5), 1),
+                "p95_ms": round(share(times, 0.95), 1),
                 "max_ms": round(times[-1], 1),
                 "callers": 0 if options.idle else options.callers,
                 "writes_a_second": round(rate),

@@ -51,6 +51,9 @@ class Size(NamedTuple):
     height: int
 
 
+USUAL: Final = Size(120, 30)
+
+
 class Moment(NamedTuple):
     """Where a measurement begins: the time, bytes received and CPU used until then."""
 
@@ -93,7 +96,7 @@ class Terminal:
         self,
         command: Sequence[str],
         *,
-        size: Size = Size(120, 30),
+        size: Size = USUAL,
         term: str = "xterm-256color",
         environment: Mapping[str, str] | None = None,
         answering: bool = False,
