@@ -6,6 +6,7 @@ plain sentences. In production the answer must be typed; elsewhere a second key 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
 
@@ -14,20 +15,38 @@ import msgspec
 from ..engine import actions, views
 from ..engine.actions import Action
 from ..engine.errors import NotFound
+from ..engine.model import parse_level
 from . import wording
 
 PRODUCTION: Final = "production"
+
+MOST_NAMED: Final = 4
+"""Holders of memory that are named one by one."""
+
+MOST_COUNTED: Final = 10_000
+"""Messages that are looked at to count their kinds."""
+
+READERS: Final = {
+    "private": "its owner alone reads it",
+    "team": "the owner's team reads and writes it",
+    "swarm": "every agent of the owner's swarm reads it",
+    "public": "every agent of the environment reads it, and other environments that may",
+    "system": "only those with the system role read it",
+}
+"""What a level means, in a few words."""
 
 
 class Plan(msgspec.Struct, frozen=True):
     """A question with what follows from yes.
 
     `touches` are sentences. `words`: one of them must be typed; empty means a key is enough.
+    `refused` says why the engine would not do it: there is nothing to confirm then.
     """
 
     question: str
     touches: tuple[str, ...]
     words: tuple[str, ...] = ()
+    refused: str = ""
 
 
 _Draft: TypeAlias = tuple[str, Sequence[str], str, tuple[str, ...]]
@@ -47,7 +66,16 @@ def plan_of(action: Action, seen: Any) -> Plan:  # noqa: ANN401 - whatever `look
     """
     drafter = _DRAFTS.get(type(action), _plain)
     question, touches, environment, words = drafter(action, seen)
-    return Plan(question, tuple(touches), words if environment == PRODUCTION else ())
+    refused = _refusal(seen)
+    asked = environment == PRODUCTION and not refused
+    return Plan(question, tuple(touches), words if asked else (), refused)
+
+
+def _refusal(seen: object) -> str:
+    """Why the engine would refuse, if what was looked at says so."""
+    if isinstance(seen, views.AdmissionView) and not seen.accepted:
+        return f"It does not fit: {seen.reason}" + (f" ({seen.hint})" if seen.hint else "")
+    return ""
 
 
 def needs_plan(action: Action) -> bool:
@@ -131,6 +159,63 @@ def _revoke(action: actions.AclRevoke, grants: Sequence[views.GrantView]) -> _Dr
     return f"Remove {grant.effect} {grant.id}?", touches, grant.environment, (PRODUCTION,)
 
 
+def _level(action: actions.MemoryLevel, record: views.RecordView) -> _Draft:
+    level = parse_level(action.level).name.lower()
+    touches = [
+        f"{record.environment}, namespace {record.namespace}, owner {record.owner}",
+        f"now {record.level}: {READERS[record.level]}",
+        f"then {level}: {READERS[level]}",
+        "Grants and denials for its old level no longer meet it. It takes effect at once.",
+    ]
+    question = f"Move the record {action.key} from {record.level} to {level}?"
+    return question, touches, record.environment, (PRODUCTION,)
+
+
+def _budget(action: actions.MemoryBudget, seen: views.AdmissionView) -> _Draft:
+    changes = (
+        ("its own", seen.base_before_bytes, seen.base_after_bytes),
+        ("at most", seen.max_before_bytes, seen.max_after_bytes),
+        ("buffer of the host", seen.buffer_before_bytes, seen.buffer_after_bytes),
+        ("borrowed", seen.borrowed_before_bytes, seen.borrowed_after_bytes),
+    )
+    touches = [f"{name}: {_change(before, after)}" for name, before, after in changes]
+    touches.append(f"{wording.size(seen.allocated_bytes)} of it are held by swarms")
+    touches += [_held(holder) for holder in seen.holders[:MOST_NAMED]]
+    if len(seen.holders) > MOST_NAMED:
+        touches.append(f"and {len(seen.holders) - MOST_NAMED} more swarms")
+    return f"Change the budget of {action.environment}?", touches, action.environment, (PRODUCTION,)
+
+
+def _change(before: int, after: int) -> str:
+    if before == after:
+        return f"{wording.size(before)}, as it is"
+    return f"{wording.size(before)} → {wording.size(after)}"
+
+
+def _held(holder: views.HolderView) -> str:
+    text = f"{holder.swarm} ({holder.environment}) holds {wording.size(holder.bytes)}"
+    return f"{text}, {wording.loans(holder.lenders)}" if holder.lenders else text
+
+
+def _purge(action: actions.QueuePurge, found: Sequence[views.MessageView]) -> _Draft:
+    kinds = Counter(message.kind for message in found)
+    total = wording.count(len(found), "message")
+    if len(found) == MOST_COUNTED:
+        total = f"{MOST_COUNTED:,} messages or more; of these"
+    touches = [f"{total}: " + ", ".join(f"{kind} {n:,}" for kind, n in kinds.most_common(6))]
+    if len(kinds) > 6:
+        touches.append(f"and {len(kinds) - 6} more kinds")
+    touches.append("They are gone for good, with bodies and results; nothing can bring them back.")
+    if not found:
+        raise NotFound(f"no message of {action.environment} is {action.state}")
+    return (
+        f"Delete all {action.state} messages of {action.environment}?",
+        touches,
+        action.environment,
+        (PRODUCTION,),
+    )
+
+
 def _stop(action: actions.Stop, overview: views.Overview) -> _Draft:
     how = "at once" if action.force else "after their running work"
     return "Stop the engine?", [*ending(overview), f"They end {how}."], *_strictest(overview)
@@ -162,7 +247,7 @@ def _strictest(overview: views.Overview) -> tuple[str, tuple[str, ...]]:
     return (PRODUCTION if PRODUCTION in names else "", (PRODUCTION,))
 
 
-def _look_record(action: actions.MemoryDelete) -> Action:
+def _look_record(action: actions.MemoryDelete | actions.MemoryLevel) -> Action:
     return actions.MemoryGet(
         environment=action.environment,
         key=action.key,
@@ -179,6 +264,13 @@ _LOOKS: Final[dict[type[Action], Callable[[Any], Action]]] = {
     actions.AclDeny: lambda action: actions.AgentShow(id=action.subject),
     actions.AclRevoke: lambda _action: actions.AclList(),
     actions.Stop: lambda _action: actions.Status(),
+    actions.MemoryLevel: _look_record,
+    actions.MemoryBudget: lambda action: actions.MemoryAdmit(
+        environment=action.environment, base_bytes=action.base_bytes, max_bytes=action.max_bytes
+    ),
+    actions.QueuePurge: lambda action: actions.QueueList(
+        environment=action.environment, state=action.state, kind=action.kind, limit=MOST_COUNTED
+    ),
 }
 _DRAFTS: Final[dict[type[Action], Callable[[Any, Any], _Draft]]] = {
     actions.SwarmTerminate: _terminate,
@@ -188,4 +280,7 @@ _DRAFTS: Final[dict[type[Action], Callable[[Any, Any], _Draft]]] = {
     actions.AclDeny: _deny,
     actions.AclRevoke: _revoke,
     actions.Stop: _stop,
+    actions.MemoryLevel: _level,
+    actions.MemoryBudget: _budget,
+    actions.QueuePurge: _purge,
 }

@@ -5,7 +5,7 @@ Everything here returns plain text; the widgets make it safe to paint.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from ..engine import views
@@ -85,6 +85,11 @@ def left(now_us: int, at_us: int | None) -> str:
     if at_us is None:
         return DASH
     return span((at_us - now_us) / 1e6) if at_us > now_us else "over"
+
+
+def loans(lenders: Iterable[views.LoanView]) -> str:
+    """From whom memory is borrowed: `2 GB from buffer, 1 GB from staging`."""
+    return ", ".join(f"{size(loan.bytes)} from {loan.lender}" for loan in lenders)
 
 
 def report_of(error: SwarmDeckError | ErrorReport) -> ErrorReport:

@@ -271,6 +271,7 @@ class ConfirmScreen(Dialog):
     """What an action will touch, and the question. Dismissed with True only for a clear yes.
 
     The key that asked never answers: yes is `y`, or where the plan wants it a word typed in full.
+    What the engine would refuse cannot be confirmed.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -310,6 +311,8 @@ class ConfirmScreen(Dialog):
     def _lines(self) -> list[Line]:
         lines: list[Line] = [(), line((f" {self._plan.question}", "warning bold")), ()]
         lines += [line(("  • ", "muted"), sentence) for sentence in self._plan.touches]
+        if self._plan.refused:
+            lines += [(), line((f"  ✗ {self._plan.refused}", "bad"))]
         if self._action is not None:
             lines += [(), line((" $ ", "muted"), (line_of(self._action), "accent"))]
         if self._plan.words:
@@ -326,6 +329,8 @@ class ConfirmScreen(Dialog):
                         ("esc ", "accent bold"), "no")  # fmt: skip
             hint = line(("  ✗ that is not the word; nothing was done", "bad")) if wrong else ()
             self._foot.set_lines((hint, keys))
+        elif self._plan.refused:
+            self._foot.set_lines(((), line((" esc ", "accent bold"), "nothing was done")))
         else:
             keys = line((" y ", "accent bold"), "yes   ", ("n, esc ", "accent bold"), "no")
             self._foot.set_lines(((), keys))
@@ -333,7 +338,9 @@ class ConfirmScreen(Dialog):
     def on_key(self, event: events.Key) -> None:
         if not self._plan.words and event.character in {"y", "Y", "n", "N"}:
             event.stop()
-            self.dismiss(event.character in {"y", "Y"})
+            yes = event.character in {"y", "Y"}
+            if not (yes and self._plan.refused):
+                self.dismiss(yes)
 
     def on_input_submitted(self, message: Input.Submitted) -> None:
         if message.value.strip() in self._plan.words:

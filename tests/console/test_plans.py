@@ -86,3 +86,67 @@ def test_leaving_names_the_swarms_that_end_and_no_others(fakes: Any) -> None:
     assert plan.words == ()
     assert plans.leaving(fakes.busy()).words == ("production",)
     assert plans.alive(fakes.overview((ended,))) == []
+
+
+def admission(**more: Any) -> views.AdmissionView:
+    fields: dict[str, Any] = {
+        "environment": "development", "accepted": True, "base_before_bytes": 10 << 30,
+        "base_after_bytes": 12 << 30, "max_before_bytes": 14 << 30, "max_after_bytes": 14 << 30,
+        "buffer_before_bytes": 8 << 30, "buffer_after_bytes": 6 << 30, "allocated_bytes": 4 << 30,
+        "borrowed_before_bytes": 1 << 30, "borrowed_after_bytes": 0,
+        "holders": tuple(
+            views.HolderView(
+                swarm=f"dev_swarm_{n}", environment="development", bytes=1 << 30,
+                borrowed_bytes=1 << 30,
+                lenders=(views.LoanView(lender="staging", bytes=1 << 30),),
+            )
+            for n in range(6)
+        ),
+    }  # fmt: skip
+    return views.AdmissionView(**(fields | more))
+
+
+def test_a_budget_shows_before_and_after_and_who_holds_the_memory() -> None:
+    action = actions.MemoryBudget(
+        environment="development", base_bytes=12 << 30, max_bytes=14 << 30
+    )
+    assert plans.look(action) == actions.MemoryAdmit(
+        environment="development", base_bytes=12 << 30, max_bytes=14 << 30
+    )
+    plan = plans.plan_of(action, admission())
+    text = "\n".join(plan.touches)
+    assert "its own: 10 GB → 12 GB" in text
+    assert "at most: 14 GB, as it is" in text
+    assert "buffer of the host: 8 GB → 6 GB" in text
+    assert "dev_swarm_0 (development) holds 1 GB, 1 GB from staging" in text
+    assert "and 2 more swarms" in text
+    assert not plan.refused
+
+
+def test_a_budget_that_does_not_fit_is_a_plan_that_cannot_be_confirmed() -> None:
+    action = actions.MemoryBudget(environment="production", base_bytes=90 << 30, max_bytes=90 << 30)
+    seen = admission(environment="production", accepted=False, reason="28 GB over", hint="less")
+    plan = plans.plan_of(action, seen)
+    assert plan.refused == "It does not fit: 28 GB over (less)"
+    assert plan.words == (), "nothing is asked that cannot be answered"
+
+
+def test_a_purge_counts_by_kind_and_says_that_it_is_for_good(fakes: Any) -> None:
+    action = actions.QueuePurge(environment="production", state="dead")
+    found = [fakes.message(n, "dead", kind="mail" if n else "digest") for n in range(3)]
+    plan = plans.plan_of(action, found)
+    assert plan.touches[0] == "3 messages: mail 2, digest 1"
+    assert "for good" in plan.touches[-1]
+    assert plan.words == ("production",)
+    many = plans.plan_of(action, found[:1] * plans.MOST_COUNTED)
+    assert "10,000 messages or more" in many.touches[0]
+    with pytest.raises(NotFound):
+        plans.plan_of(action, [])
+
+
+def test_another_level_says_who_reads_before_and_after(fakes: Any) -> None:
+    action = actions.MemoryLevel(environment="development", key="k", level=4)
+    plan = plans.plan_of(action, fakes.record(1, level="private"))
+    assert "from private to public" in plan.question
+    assert any("its owner alone" in sentence for sentence in plan.touches)
+    assert any("every agent of the environment" in sentence for sentence in plan.touches)
