@@ -14,12 +14,17 @@ borrower first, inside it from the newest swarm first. A swarm keeps at least MI
 That floor always counts as own, which is why an environment holds at most as many swarms as have
 floors within its base: then taking back all it borrowed never has to go below a floor.
 
+The capacity never changes. A budget can: what a base gains the buffer loses, so that all bases
+and the buffer still add up to the capacity. That keeps every loan lendable: what some hold above
+their bases is never more than what the buffer and idle bases have, however the bases are cut.
+
 Use it from one thread (the engine's loop): every call is one step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import msgspec
@@ -135,6 +140,43 @@ class Ledger:
                 hint=f"at most {max(0, limit - live)} can start now",
             )
 
+    # --- budgets ---
+
+    def admit(self, environment: str, base_bytes: int, max_bytes: int) -> HostPlan:
+        """The plan with another budget for one environment. Changes nothing. Raises OverBudget
+        when it does not fit the plan or what is held now."""
+        name = parse_environment(environment)
+        budget = msgspec.structs.replace(
+            self.plan.environments[name], base_bytes=base_bytes, max_bytes=max_bytes
+        )
+        plan = plan_with(self.plan, {name: budget})
+        floors_bytes = MIN_SWARM_BYTES * len(self._held[name])
+        if base_bytes < floors_bytes:
+            raise OverBudget(
+                f"{name} has {len(self._held[name])} swarms, whose floors of "
+                f"{format_size(MIN_SWARM_BYTES)} are {format_size(floors_bytes)} in all: its base "
+                f"cannot be {format_size(base_bytes)}",
+                hint="terminate one of its swarms first",
+            )
+        if max_bytes < self._allocated(name):
+            raise OverBudget(
+                f"{name} holds {format_size(self._allocated(name))}: its maximum cannot be "
+                f"{format_size(max_bytes)}",
+                hint=f"shrink one of its swarms first; held by {self._holders(name)}",
+            )
+        return plan
+
+    def rebudget(self, environment: str, base_bytes: int, max_bytes: int) -> None:
+        """Put another budget in force; what swarms hold stays theirs, only what of it is borrowed
+        changes. Raises as `admit` does. A refusal changes nothing."""
+        self.plan = self.admit(environment, base_bytes, max_bytes)
+
+    def under(self, plan: HostPlan) -> Ledger:
+        """What is held now, seen under a plan that `admit` has given: for looking only."""
+        seen = copy.copy(self)
+        seen.plan = plan
+        return seen
+
     # --- views ---
 
     @property
@@ -159,6 +201,13 @@ class Ledger:
         """What one swarm holds. Raises NotFound."""
         name = self._home(swarm)
         return self._holding(swarm, name, self._loans())
+
+    def borrowers(self) -> tuple[Holding, ...]:
+        """The swarms that hold borrowed memory, in the order in which they would give it back."""
+        loans = self._loans()
+        return tuple(
+            self._holding(swarm, name, loans) for swarm, name, held in self._borrowers() if held > 0
+        )
 
     def _use_of(
         self, name: Environment, loans: dict[str, tuple[Loan, ...]], lent: dict[str, int]
@@ -333,6 +382,45 @@ def _draw(pool: list[tuple[str, int]], wanted_bytes: int) -> Iterator[Loan]:
         wanted_bytes -= drawn_bytes
         if drawn_bytes > 0:
             yield Loan(lender, drawn_bytes)
+
+
+def plan_with(plan: HostPlan, budgets: Mapping[Environment, EnvironmentPlan]) -> HostPlan:
+    """The plan with other budgets for some environments; the buffer takes the difference of the
+    bases. Raises OverBudget when they do not fit."""
+    for name, budget in budgets.items():
+        _check_budget(plan, name, budget)
+    current = {str(name): row for name, row in plan.environments.items()}
+    more_bytes = sum(
+        budget.base_bytes - current[name].base_bytes for name, budget in budgets.items()
+    )
+    if more_bytes > plan.buffer_bytes:
+        raise OverBudget(
+            f"the base of {' and '.join(budgets)} would take {format_size(more_bytes)} out of the "
+            f"buffer, which has {format_size(plan.buffer_bytes)}",
+            hint=f"{format_size(more_bytes - plan.buffer_bytes)} less, or lower another base first",
+        )
+    changed = current | {str(name): budget for name, budget in budgets.items()}
+    return msgspec.structs.replace(
+        plan,
+        buffer_bytes=plan.buffer_bytes - more_bytes,
+        environments=PerEnvironment(**changed),
+    )
+
+
+def _check_budget(plan: HostPlan, name: Environment, budget: EnvironmentPlan) -> None:
+    base_bytes, max_bytes = budget.base_bytes, budget.max_bytes
+    if max_bytes < base_bytes:
+        raise OverBudget(
+            f"{name} could hold at most {format_size(max_bytes)}, less than its base of "
+            f"{format_size(base_bytes)}",
+            hint="the maximum is at least the base",
+        )
+    if max_bytes > plan.swarms_bytes:
+        raise OverBudget(
+            f"{name} cannot hold {format_size(max_bytes)}: the plan of this host has "
+            f"{format_size(plan.swarms_bytes)} for all swarms",
+            hint=f"a maximum of at most {format_size(plan.swarms_bytes)}",
+        )
 
 
 class ScaledPlan(msgspec.Struct, frozen=True):

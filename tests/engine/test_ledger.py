@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import os
+import sys
 from collections.abc import Callable, Iterator
 from typing import ClassVar
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
@@ -20,7 +22,16 @@ from hypothesis.stateful import (
 )
 
 from swarmdeck.engine.errors import Conflict, InvalidInput, NotFound, OverBudget
-from swarmdeck.engine.ledger import BUFFER, Grant, Ledger, Loan, Reclaim, ScaledPlan, scale_plan
+from swarmdeck.engine.ledger import (
+    BUFFER,
+    Grant,
+    Ledger,
+    Loan,
+    Reclaim,
+    ScaledPlan,
+    plan_with,
+    scale_plan,
+)
 from swarmdeck.engine.model import GIB, MIB, MIN_SWARM_BYTES, Environment
 from swarmdeck.engine.settings import HostPlan, load_settings
 
@@ -209,6 +220,70 @@ def test_agent_limits_are_checked_against_the_plan(ledger: Ledger) -> None:
     assert caught.value.hint == "at most 2 can start now"
 
 
+# --- budgets --------------------------------------------------------------------------------
+
+
+def test_a_larger_base_comes_out_of_the_buffer_and_a_smaller_one_goes_back(ledger: Ledger) -> None:
+    ledger.rebudget("testing", 12 * GB, 14 * GB)
+    assert (ledger.plan.buffer_bytes, ledger.capacity_bytes) == (4 * GB, 54 * GB)
+    ledger.rebudget("research", 6 * GB, 14 * GB)
+    assert ledger.plan.buffer_bytes == 8 * GB
+    assert ledger.grant("t", "testing", 12 * GB).borrowed_bytes == 0
+    grant = ledger.grant("r", "research", 10 * GB)
+    assert grant.lenders == (Loan(BUFFER, 4 * GB),)
+
+
+def test_what_was_its_own_is_borrowed_once_the_base_is_smaller(ledger: Ledger) -> None:
+    fill(ledger, production=12, research=10)
+    ledger.rebudget("research", 4 * GB, 14 * GB)
+    assert used(ledger, "research") == (10, 6, 0)
+    assert ledger.holding("research-1").lenders == (Loan(BUFFER, 6 * GB),)
+    assert [holding.swarm for holding in ledger.borrowers()] == ["research-1"]
+
+
+def test_a_loan_of_the_buffer_is_lent_by_the_base_that_took_it(ledger: Ledger) -> None:
+    fill(ledger, production=16)
+    ledger.rebudget("staging", 14 * GB, 14 * GB)
+    assert ledger.plan.buffer_bytes == 0
+    assert ledger.holding("production-1").lenders == (Loan("staging", 4 * GB),)
+    fill(ledger, development=10, testing=8, research=10)
+    grant = ledger.grant("s", "staging", 14 * GB)
+    assert grant.reclaims == (
+        Reclaim("production-1", Environment.PRODUCTION, 12 * GB, 4 * GB),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("base", "most", "reason"),
+    [
+        (15, 20, "the base of testing would take 7 GB out of the buffer, which has 4 GB"),
+        (8, 7, "testing could hold at most 7 GB, less than its base of 8 GB"),
+        (8, 63, "testing cannot hold 63 GB: the plan of this host has 62 GB for all swarms"),
+        (4, 9, "testing holds 10 GB: its maximum cannot be 9 GB"),
+        (1 / 64, 12, "testing has 2 swarms, whose floors of 16 MB are 32 MB in all"),
+    ],
+)
+def test_a_budget_that_does_not_fit_is_refused_and_changes_nothing(
+    ledger: Ledger, base: float, most: float, reason: str
+) -> None:
+    ledger.rebudget("production", 16 * GB, 16 * GB)
+    ledger.grant("a", "testing", 9 * GB)
+    ledger.grant("b", "testing", GB)
+    before = (ledger.plan, ledger.use())
+    with pytest.raises(OverBudget) as caught:
+        ledger.rebudget("testing", int(base * GB), int(most * GB))
+    assert caught.value.message.startswith(reason)
+    assert (ledger.plan, ledger.use()) == before
+
+
+def test_asking_for_a_budget_changes_nothing(ledger: Ledger) -> None:
+    fill(ledger, production=14)
+    plan = ledger.admit("production", 14 * GB, 16 * GB)
+    seen = ledger.under(plan)
+    assert (used(seen, "production"), used(ledger, "production")) == ((14, 0, 0), (14, 2, 0))
+    assert ledger.plan is PLAN
+
+
 # --- scaled plans ---------------------------------------------------------------------------
 
 
@@ -252,7 +327,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.plan = PLAN
+        self.plan = self.first = PLAN
         self.ledger = self.ledger_type(PLAN)
         self.sizes: dict[str, int] = {}
         self.homes: dict[str, Environment] = {}
@@ -260,7 +335,8 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @initialize(plan=st.sampled_from([PLAN, TINY]))
     def choose(self, plan: HostPlan) -> None:
-        self.plan, self.ledger = plan, self.ledger_type(plan)
+        self.plan = self.first = plan
+        self.ledger = self.ledger_type(plan)
 
     # rules
 
@@ -308,6 +384,35 @@ class LedgerMachine(RuleBasedStateMachine):
         assert self.ledger.release(swarm) == self.sizes.pop(swarm)
         del self.homes[swarm]
 
+    @rule(
+        name=st.sampled_from(Environment),
+        aim=st.sampled_from(["floor", "least", "held", "buffer", "plan", "part"]),
+        most=st.sampled_from(["base", "held", "plan", "part"]),
+        part=st.floats(0.01, 1.2),
+    )
+    def rebudget(self, name: Environment, aim: str, most: str, part: float) -> None:
+        before = self.plan
+        base, limit = self.aimed_budget(name, aim, most, part)
+        more = base - self.base(name)
+        floors = len(list(self.swarms_of(name))) * MIN_SWARM_BYTES
+        fits = more <= before.buffer_bytes and floors <= base <= limit <= before.swarms_bytes
+        try:
+            self.ledger.rebudget(name, base, limit)
+        except OverBudget:
+            assert not (fits and limit >= self.held(name))
+            assert self.ledger.plan is before
+            return
+        assert fits
+        assert limit >= self.held(name)
+        self.plan = self.ledger.plan
+        assert self.plan.buffer_bytes == before.buffer_bytes - more
+        budget = msgspec.structs.replace(
+            before.environments[name], base_bytes=base, max_bytes=limit
+        )
+        others = [other for other in Environment if other is not name]
+        assert self.plan.environments[name] == budget
+        assert all(self.plan.environments[o] == before.environments[o] for o in others)
+
     # what must hold after every call
 
     @invariant()
@@ -317,6 +422,12 @@ class LedgerMachine(RuleBasedStateMachine):
         for name in Environment:
             assert self.held(name) <= self.plan.environments[name].max_bytes
         assert all(size >= MIN_SWARM_BYTES for size in self.sizes.values())
+
+    @invariant()
+    def the_capacity_stays(self) -> None:
+        bases = sum(self.base(name) for name in Environment)
+        assert bases + self.plan.buffer_bytes == self.ledger.capacity_bytes
+        assert self.plan.buffer_bytes >= 0
 
     @invariant()
     def the_ledger_holds_what_it_said(self) -> None:
@@ -374,6 +485,28 @@ class LedgerMachine(RuleBasedStateMachine):
             "part": int(self.base(name) * part),
         }
         return borders[aim] + (1 if part > 1.1 else 0)
+
+    def aimed_budget(self, name: Environment, aim: str, most: str, part: float) -> tuple[int, int]:
+        """A base and a maximum at or just past one of the borders, or anywhere."""
+        floors = max(1, len(list(self.swarms_of(name)))) * MIN_SWARM_BYTES
+        planned = self.first.environments[name]
+        past = 1 if part > 1.1 else 0
+        bases = {
+            "floor": floors - past,
+            "least": MIN_SWARM_BYTES,
+            "held": self.held(name),
+            "buffer": self.base(name) + self.plan.buffer_bytes + past,
+            "plan": planned.base_bytes,
+            "part": int(planned.base_bytes * part),
+        }
+        base = max(MIN_SWARM_BYTES, bases[aim])
+        limits = {
+            "base": base - past,
+            "held": self.held(name) - past,
+            "plan": planned.max_bytes,
+            "part": int(self.plan.swarms_bytes * part),
+        }
+        return base, max(MIN_SWARM_BYTES, limits[most])
 
     def allowed(self, name: Environment, more: int) -> bool:
         wanted = self.held(name) + more
@@ -487,9 +620,39 @@ class IgnoresMaxima(Ledger):
             return ()
 
 
+class ForgetsTheBuffer(Ledger):
+    """Gives a base more and takes it from nobody."""
+
+    def admit(self, environment: str, base_bytes: int, max_bytes: int) -> HostPlan:
+        plan = super().admit(environment, base_bytes, max_bytes)
+        return msgspec.structs.replace(plan, buffer_bytes=self.plan.buffer_bytes)
+
+
+class LowersTheMaximumBelowWhatIsHeld(Ledger):
+    def _allocated(self, name: Environment) -> int:
+        asked = sys._getframe(1).f_code.co_name
+        return 0 if asked == "admit" else super()._allocated(name)
+
+
+class ForgetsFloors(Ledger):
+    """Lets a base shrink below what its swarms must keep."""
+
+    def admit(self, environment: str, base_bytes: int, max_bytes: int) -> HostPlan:
+        name = Environment(environment)
+        budget = msgspec.structs.replace(
+            self.plan.environments[name], base_bytes=base_bytes, max_bytes=max_bytes
+        )
+        if max_bytes < self._allocated(name):
+            raise OverBudget("less than is held")
+        return plan_with(self.plan, {name: budget})
+
+
 @pytest.mark.parametrize(
     "broken",
     [
+        ForgetsTheBuffer,
+        LowersTheMaximumBelowWhatIsHeld,
+        ForgetsFloors,
         ForgetsToShrink,
         ForgetsReleases,
         LendsTheBufferTwice,
