@@ -15,6 +15,14 @@ from typing import Any, Final
 import msgspec
 
 DEFAULT: Final = "swarmdeck-dark"
+TERMINAL_COLOURS: Final = (
+    "default",
+    *("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white"),
+    *(f"bright_{name}" for name in ("black", "red", "green", "yellow", "blue", "magenta", "cyan")),
+    "bright_white",
+)
+"""The terminal's own colours, by name; `default` is its ink as well as its ground."""
+
 _FOLDER: Final = Path(__file__).parent
 _COLOUR: Final = re.compile(r"#[0-9a-f]{6}")
 
@@ -39,7 +47,7 @@ class EnvironmentColours(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 
 
 class Theme(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The colours of one theme, each `#rrggbb`.
+    """The colours of one theme: all of them `#rrggbb`, or all of them the terminal's own.
 
     `cursor` is the ground of the selected row, `selection` the ink of marked rows.
     """
@@ -59,6 +67,11 @@ class Theme(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     border: str
     environments: EnvironmentColours
     name: str = ""
+
+    @property
+    def ansi(self) -> bool:
+        """Whether the colours are the terminal's own."""
+        return self.background in TERMINAL_COLOURS
 
     def tokens(self) -> dict[str, str]:
         """Colour by token: this table's own fields and the five environments."""
@@ -87,7 +100,7 @@ def load(name: str) -> Theme:
 
 def parse(name: str, text: str) -> Theme:
     """A theme from the text of its file. Raises ThemeError: broken TOML, a token that is unknown
-    (with the nearest name) or missing, a value that is not `#rrggbb`."""
+    (with the nearest name) or missing, a value that is not a colour."""
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -121,10 +134,16 @@ def _check_tokens(name: str, table: dict[str, Any], known: tuple[str, ...]) -> N
 
 
 def _check_colours(name: str, table: dict[str, Any]) -> None:
-    for token, value in table.items():
-        if token in {"dark", "environments"}:
-            continue
-        if not (isinstance(value, str) and _COLOUR.fullmatch(value)):
+    """All colours are of one kind: a blend of both would be legible on some terminals only."""
+    colours = {key: value for key, value in table.items() if key not in {"dark", "environments"}}
+    own = colours["background"] in TERMINAL_COLOURS
+    for token, value in colours.items():
+        if own and value not in TERMINAL_COLOURS:
+            raise ThemeError(
+                f"theme {name}: {token} = {value!r} is not a colour of the terminal",
+                f"beside the terminal's own, one of {', '.join(TERMINAL_COLOURS)}",
+            )
+        if not own and not (isinstance(value, str) and _COLOUR.fullmatch(value)):
             raise ThemeError(
                 f"theme {name}: {token} = {value!r} is not a colour",
                 "write it as #rrggbb, lower case",

@@ -7,6 +7,7 @@ about the style of every piece of text anew. Over a slow line that is most of wh
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -61,7 +62,7 @@ class CellUpdate(ChopsUpdate):
 
     def render_segments(self, console: Console) -> str:
         """The bytes for the terminal: for each span a cursor move and its cells."""
-        pen = Pen(COLOR_SYSTEMS.get(console.color_system or ""))
+        pen = pen_for(console)
         for y, left, right in self.spans:
             for end, (x, strip) in zip(self.chop_ends[y], self.chops[y].items(), strict=False):
                 start, stop = max(x, left), min(end, right)
@@ -76,7 +77,7 @@ class FrameUpdate(LayoutUpdate):
 
     def render_segments(self, console: Console) -> str:
         """The bytes for the terminal, line by line."""
-        pen = Pen(COLOR_SYSTEMS.get(console.color_system or ""))
+        pen = pen_for(console)
         for y, strips in enumerate(self.strips, self.region.y):
             pen.move(self.region.x, y)
             for strip in strips:
@@ -95,8 +96,17 @@ class _Codes(NamedTuple):
 _PLAIN: Final = _Codes("", "39", "49")
 
 
+def pen_for(console: Console) -> Pen:
+    """A pen for a terminal: without colours where it has none, or where NO_COLOR forbids them."""
+    forbidden = bool(os.environ.get("NO_COLOR"))
+    return Pen(None if forbidden else COLOR_SYSTEMS.get(console.color_system or ""))
+
+
 class Pen:
-    """Writes strips one after another and says of each style only what differs from the last."""
+    """Writes strips one after another and says of each style only what differs from the last.
+
+    Without `colours` it still sends bold, reverse and the like.
+    """
 
     def __init__(self, colours: ColorSystem | None) -> None:
         self._colours = colours
@@ -148,10 +158,10 @@ class Pen:
 
 @lru_cache(maxsize=1024)
 def _codes(style: Style, colours: ColorSystem | None) -> _Codes:
-    if colours is None:
-        return _PLAIN
-    sequence = style.without_color.render(" ", color_system=colours)
+    sequence = style.without_color.render(" ", color_system=ColorSystem.STANDARD)
     attributes = sequence.partition("m")[0].removeprefix("\x1b[") if sequence != " " else ""
+    if colours is None:
+        return _Codes(attributes, _PLAIN.ink, _PLAIN.ground)
     return _Codes(
         attributes,
         _colour(style.color, colours, ink=True) or "39",

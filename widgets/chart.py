@@ -6,7 +6,7 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from itertools import islice
-from typing import Final
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -21,9 +21,14 @@ _AXIS: Final = 7
 # The view moves on by this many cells at once. Moving by one sample would shift, and so resend,
 # the whole chart every time; so seven of eight samples touch one column.
 _STRIDE_CELLS: Final = 4
+# In a sweep this many dot columns are free between the newest sample and the oldest one left.
+_SWEEP_GAP: Final = 8
 # A series is known by its stroke, not only by its colour: (dots drawn, dots left out).
 _STROKES: Final = ((1, 0), (3, 2), (1, 2))
 _STROKE_MARKS: Final = ("━━", "╍╍", "┅┅")
+
+
+Mode: TypeAlias = Literal["scroll", "sweep"]
 
 
 class Series(msgspec.Struct, frozen=True):
@@ -37,6 +42,14 @@ class Threshold(msgspec.Struct, frozen=True):
     value: float
     label: str
     style: str = "warning"
+
+
+class Stretch(NamedTuple):
+    """Samples to draw side by side: the dot column of the first, its number, and their values."""
+
+    column: int
+    number: int
+    values: list[float]
 
 
 class Raster:
@@ -115,13 +128,17 @@ class Raster:
 
 
 class BrailleChart(LineWidget):
-    """A chart that grows to the right and moves left by strides. The first series is drawn solid,
-    the second dashed, the third dotted; the first wins a cell that several cross.
+    """A chart of samples. The first series is drawn solid, the second dashed, the third dotted;
+    the first wins a cell that several cross.
+
+    In mode `scroll` it grows to the right and moves left by strides; in mode `sweep` it stays
+    where it is and the newest sample runs over the oldest from left to right, which repaints one
+    column a sample and so suits a slow line.
 
     `maximum` None takes the next round number above what is shown.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a chart looks like
         self,
         series: Sequence[Series],
         *,
@@ -131,6 +148,7 @@ class BrailleChart(LineWidget):
         capacity: int = 1024,
         maximum: float | None = None,
         thresholds: Sequence[Threshold] = (),
+        mode: Mode = "scroll",
         id: str | None = None,  # noqa: A002 - Textual's own name for it
     ) -> None:
         super().__init__(title=title, frame=frame, id=id)
@@ -140,6 +158,7 @@ class BrailleChart(LineWidget):
         self._unit = unit
         self._maximum = maximum
         self._thresholds = tuple(thresholds)
+        self._mode: Mode = mode
         self._samples: tuple[deque[float], ...] = tuple(deque(maxlen=capacity) for _ in series)
         self._count = 0
 
@@ -163,12 +182,14 @@ class BrailleChart(LineWidget):
         width, height = self.body_width - _AXIS, self.body_height - 1
         if width < 2 or height < 1:
             return [self._legend()]
-        visible = [self._visible(samples, width) for samples in self._samples]
-        top = self._top(visible)
+        stretches = self._stretches
+        shown = [stretches(samples, 2 * width) for samples in self._samples]
+        top = self._top(shown)
         raster = Raster(width, height, top)
-        for series, (skip, values), stroke in self._back_to_front(visible):
-            number = self._count - len(values)
-            raster.trace(values, skip, series.style, stroke, number)
+        drawn = list(zip(self._series, shown, _STROKES, strict=False))
+        for series, parts, stroke in reversed(drawn):
+            for column, number, values in parts:
+                raster.trace(values, column, series.style, stroke, number)
         for level in self._thresholds:
             raster.level(level)
         return [
@@ -176,23 +197,28 @@ class BrailleChart(LineWidget):
             self._legend(),
         ]
 
-    def _back_to_front(
-        self, visible: list[tuple[int, list[float]]]
-    ) -> list[tuple[Series, tuple[int, list[float]], tuple[int, int]]]:
-        return list(zip(self._series, visible, _STROKES, strict=False))[::-1]
-
-    def _visible(self, samples: deque[float], width: int) -> tuple[int, list[float]]:
-        """The samples in view, and how many dots to leave free before the first."""
-        stride, dots = 2 * _STRIDE_CELLS, 2 * width
-        start = max(0, math.ceil((self._count - dots) / stride) * stride)
+    def _stretches(self, samples: deque[float], dots: int) -> list[Stretch]:
+        """The samples in view, each at its dot column."""
         oldest = self._count - len(samples)
-        return max(0, oldest - start), list(islice(samples, max(0, start - oldest), None))
+        if self._mode == "scroll":
+            stride = 2 * _STRIDE_CELLS
+            start = max(0, math.ceil((self._count - dots) / stride) * stride)
+            values = list(islice(samples, max(0, start - oldest), None))
+            return [Stretch(max(0, oldest - start), self._count - len(values), values)]
+        start = max(oldest, self._count - max(1, dots - _SWEEP_GAP))
+        values = list(islice(samples, start - oldest, None))
+        column = start % dots
+        turn = dots - column
+        return [Stretch(column, start, values[:turn]), Stretch(0, start + turn, values[turn:])]
 
-    def _top(self, visible: list[tuple[int, list[float]]]) -> float:
+    def _top(self, shown: list[list[Stretch]]) -> float:
         if self._maximum is not None:
             return self._maximum
-        shown = [value for _, values in visible for value in values if math.isfinite(value)]
-        return round_up(max([*shown, *(level.value for level in self._thresholds)], default=1.0))
+        values = [
+            value for parts in shown for part in parts for value in part.values
+            if math.isfinite(value)
+        ]  # fmt: skip
+        return round_up(max([*values, *(level.value for level in self._thresholds)], default=1.0))
 
     def _axis(self, y: int, height: int, top: float) -> Line:
         """Figures at the top, the middle and the bottom; the axis is one thin line."""

@@ -1,4 +1,5 @@
-"""Every widget with sample figures: `python -m swarmdeck.widgets.gallery [THEME]`.
+"""Every widget with sample figures: `python -m swarmdeck.widgets.gallery [THEME]`; `n` turns the
+page.
 
 The figures are fixed, so that the same screen is drawn every time; the tests compare it.
 """
@@ -15,13 +16,23 @@ from textual.containers import Horizontal, Vertical
 
 from .. import themes
 from ..engine.model import GIB, MIB
-from ..engine.views import EngineView, SwarmView
-from .app import DeckApp
+from ..engine.views import (
+    CellView,
+    EngineView,
+    LaneView,
+    MatrixRow,
+    MatrixView,
+    SubjectView,
+    SwarmView,
+)
+from .app import CellScreen, DeckApp
 from .chart import BrailleChart, Series, Threshold
 from .command import CommandBar
 from .format import count, duration, size
 from .heat import HeatRow, HeatStrip
+from .lanes import QueueLanes
 from .log import LogTail
+from .matrix import AclMatrix
 from .meter import Meter, MeterBar
 from .states import mark_of, state_text
 from .status import StatusLine
@@ -174,8 +185,78 @@ def sample_engine() -> EngineView:
     )
 
 
+def sample_lanes() -> tuple[LaneView, ...]:
+    """What waits at each priority of two environments."""
+    return tuple(
+        LaneView(
+            environment=environment,
+            priority=priority,
+            ready=(priority * 37 + more) % 61,
+            delayed=priority % 3,
+            leased=priority % 5,
+            dead=2 if priority == 4 else 0,
+            oldest_at_us=_NOW_US - (11 - priority) * 47_000_000,
+        )
+        for environment, more in (("development", 0), ("research", 12))
+        for priority in (9, 8, 5, 4, 2)
+    )
+
+
+def sample_matrix() -> MatrixView:
+    """What twelve agents may do to ten records."""
+    names = ("lead", "api", "web", "tests", "docs", "ops")
+    subjects = tuple(
+        SubjectView(
+            id=f"dev_agent_{n:02}", name=f"{names[n % 6]}-{n // 6}", swarm=None, teams=(),
+            role="agent",
+        )
+        for n in range(12)
+    )  # fmt: skip
+    levels = ("private", "team", "swarm", "public", "system")
+    rights = ("rwd", "r--", "rw-", "---")
+    rows = tuple(
+        MatrixRow(
+            key=f"plan:{n:02}",
+            namespace="default",
+            level=levels[n % 5],
+            owner=subjects[n].id,
+            team=None,
+            cells=tuple(
+                CellView(rights="rwd" if x == n else rights[(x * n + n) % 4], rule="level")
+                for x in range(12)
+            ),
+        )
+        for n in range(10)
+    )
+    return MatrixView(environment="development", subjects=subjects, rows=rows, more=True)
+
+
+class SecondPage(CellScreen[None]):
+    """The widgets there was no room for."""
+
+    CSS = """
+    SecondPage #lanes { height: 13; }
+    SecondPage #sweep { height: 10; }
+    SecondPage #matrix { height: 1fr; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("n", "app.pop_screen", "First page")]
+
+    def compose(self) -> ComposeResult:
+        yield QueueLanes(title="Lanes", id="lanes")
+        yield BrailleChart([Series("gets")], title="Sweep", unit="/s", mode="sweep", id="sweep")
+        yield AclMatrix(title="Rights", id="matrix")
+
+    def on_mount(self) -> None:
+        """Fill in the samples."""
+        self.query_one(QueueLanes).show(sample_lanes(), _NOW_US)
+        self.query_one(BrailleChart).show([[2500 + 900 * math.sin(x / 9) for x in range(300)]])
+        matrix = self.query_one(AclMatrix)
+        matrix.show(sample_matrix())
+        matrix.focus()
+
+
 class Gallery(DeckApp):
-    """All widgets on one screen. `t` changes the theme, tab the focus."""
+    """All widgets. `t` changes the theme, `n` the page, tab the focus."""
 
     CSS = """
     #bottom { dock: bottom; height: 3; }
@@ -187,6 +268,7 @@ class Gallery(DeckApp):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("t", "next_theme", "Theme"),
+        Binding("n", "next_page", "Second page"),
         Binding("colon", "command", "Command"),
         Binding("q", "quit", "Quit"),
     ]
@@ -245,6 +327,10 @@ class Gallery(DeckApp):
         """The next bundled theme."""
         names = themes.names()
         self.theme = names[(names.index(self.theme) + 1) % len(names)]
+
+    def action_next_page(self) -> None:
+        """The widgets there was no room for."""
+        self.push_screen(SecondPage())
 
     def action_command(self) -> None:
         """To the command bar."""

@@ -112,7 +112,8 @@ class QueueLanes(LineWidget):
         if lane.oldest_at_us is None:
             return (fit(UNKNOWN, _OLDEST + 2, "right"), "muted")
         waited_s = max(0.0, (self._now_us - lane.oldest_at_us) / 1e6)
-        words = "< 1 m" if waited_s < 60 else age(waited_s // 60 * 60)
+        minutes = int(waited_s // 60)
+        words = "< 1 m" if not minutes else f"{minutes} m" if minutes < 60 else age(waited_s)
         if waited_s >= OLD_S:
             return (fit(f"▲ {words}", _OLDEST + 2, "right"), "warning")
         return (fit(words, _OLDEST + 2, "right"), "text")

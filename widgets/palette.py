@@ -56,32 +56,42 @@ class Palette:
     def textual_theme(self) -> TextualTheme:
         """The same colours for Textual's own widgets (inputs, lists, scroll bars)."""
         theme = self.theme
+        colour = {token: self._textual(value) for token, value in self._colours.items()}
         return TextualTheme(
             name=theme.name,
-            primary=theme.accent,
-            secondary=theme.muted,
-            accent=theme.accent,
-            foreground=theme.text,
-            background=theme.background,
-            surface=theme.surface,
-            panel=theme.surface,
-            success=theme.good,
-            warning=theme.warning,
-            error=theme.bad,
+            ansi=theme.ansi,
+            primary=colour["accent"],
+            secondary=colour["muted"],
+            accent=colour["accent"],
+            foreground=colour["text"],
+            background=colour["background"],
+            surface=colour["surface"],
+            panel=colour["surface"],
+            success=colour["good"],
+            warning=colour["warning"],
+            error=colour["bad"],
             dark=theme.dark,
             variables={
-                "border": theme.border,
-                "border-blurred": theme.border,
-                "block-cursor-background": theme.cursor,
-                "block-cursor-foreground": theme.background,
+                "border": colour["border"],
+                "border-blurred": colour["border"],
+                "block-cursor-background": colour["cursor"],
+                "block-cursor-foreground": colour["background"],
                 "block-cursor-text-style": "none",
-                "input-cursor-background": theme.cursor,
-                "input-cursor-foreground": theme.background,
-                "scrollbar": theme.border,
-                "scrollbar-background": theme.background,
-                "muted": theme.muted,
+                "input-cursor-background": colour["cursor"],
+                "input-cursor-foreground": colour["background"],
+                # What has no colour of its own to stand out with is turned around.
+                "input-cursor-text-style": "reverse" if theme.ansi else "none",
+                "scrollbar": colour["border"],
+                "scrollbar-background": colour["background"],
+                "muted": colour["muted"],
+                "ansi-background": "ansi_default",
+                "ansi-foreground": "ansi_default",
             },
         )
+
+    def _textual(self, colour: str) -> str:
+        """A colour as Textual's style sheets name it."""
+        return f"ansi_{colour}" if self.theme.ansi else colour
 
 
 @lru_cache(maxsize=32)

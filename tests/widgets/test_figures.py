@@ -228,3 +228,30 @@ async def test_a_log_follows_its_end_until_somebody_scrolls_back() -> None:
         assert "more 20" in text_of(log)[1]
         log.clear()
         assert text_of(log)[1].strip("│ ") == ""
+
+
+async def test_a_sweep_runs_over_the_oldest_samples_and_moves_nothing_else() -> None:
+    chart = BrailleChart([Series("gets")], maximum=100.0, mode="sweep")
+    async with One(chart).run_test(size=(40, 8)):
+        dots = 2 * (40 - 7)
+        chart.show([[50.0] * dots])
+        full = text_of(chart)
+        assert "⠤" in full[3] or "⠒" in full[3]
+        chart.push(50.0)
+        before = [list(row) for row in chart._cells[:-1]]
+        chart.push(50.0)
+        after = [list(row) for row in chart._cells[:-1]]
+        changed = {x for one, two in zip(before, after, strict=True)
+                   for x, (a, b) in enumerate(zip(one, two, strict=True)) if a != b}  # fmt: skip
+        assert len(changed) <= 2, "the newest sample and the gap before it"
+
+
+async def test_a_sweep_keeps_what_it_has_not_run_over() -> None:
+    chart = BrailleChart([Series("gets")], maximum=100.0, mode="sweep")
+    async with One(chart).run_test(size=(40, 8)):
+        dots = 2 * (40 - 7)
+        chart.show([[0.0] * dots + [100.0] * (dots // 2)])
+        top, bottom = text_of(chart)[0], text_of(chart)[6]
+        assert set(top[7:20]) <= set("⠉⠈⠁"), "new samples on the left"
+        assert set(bottom[30:40].strip()) <= set("⣀⢀⡀"), "old ones still on the right"
+        assert bottom[24:27].strip() == "", "a gap between them"

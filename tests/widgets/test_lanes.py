@@ -49,7 +49,7 @@ async def test_environments_are_summed_and_the_oldest_counts() -> None:
         lane(5, 4, environment="research", dead=2, oldest_at_us=NOW_US - 9 * MINUTE_US),
     )
     numbers = next(row for row in rows if row.lstrip().startswith("5")).split()[2:]
-    assert numbers == ["7", "·", "·", "2", "▲", "9m00s"]
+    assert numbers == ["7", "·", "·", "2", "▲", "9", "m"]
 
 
 async def test_where_lines_are_few_the_empty_lanes_go_first() -> None:

@@ -28,8 +28,11 @@ def contrast(one: str, other: str) -> float:
 @pytest.mark.parametrize("name", themes.names())
 def test_every_ink_is_legible_on_every_ground(name: str) -> None:
     theme = themes.load(name)
+    if theme.ansi:
+        return  # what its colours are, the terminal alone knows
+    enough = 7.0 if "contrast" in name else 4.5
     for token, ink in theme.tokens().items():
-        least = {"background": 0, "surface": 0, "border": 2.0, "text": 9.0}.get(token, 4.5)
+        least = {"background": 0, "surface": 0, "border": 2.0, "text": 9.0}.get(token, enough)
         for ground in (theme.background, theme.surface):
             assert contrast(ink, ground) >= least, (token, ground)
 
@@ -37,6 +40,23 @@ def test_every_ink_is_legible_on_every_ground(name: str) -> None:
 @pytest.mark.parametrize("name", themes.names())
 def test_every_environment_has_a_colour(name: str) -> None:
     assert set(Environment) <= set(themes.load(name).tokens())
+
+
+def test_the_terminal_theme_relies_on_no_ground() -> None:
+    theme = themes.load("swarmdeck-terminal")
+    assert theme.background == theme.surface == "default"
+    assert not {"black", "white", "bright_black", "bright_white"} & set(theme.tokens().values())
+
+
+def test_colours_of_both_kinds_are_refused() -> None:
+    text = (themes._FOLDER / "swarmdeck-terminal.toml").read_text(encoding="utf-8")
+    with pytest.raises(themes.ThemeError, match="not a colour of the terminal") as caught:
+        themes.parse("mixed", text.replace('"cyan"', '"#00ffff"', 1))
+    assert "bright_white" in caught.value.hint
+
+
+def test_there_are_four() -> None:
+    assert len(themes.names()) == 4
 
 
 def test_the_default_comes_first() -> None:
