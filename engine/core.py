@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Awaitable, Generator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from types import CoroutineType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from . import __version__, overview, views
 from .actions import Action
@@ -36,8 +36,6 @@ from .events import Subscription as EventSubscription
 from .handlers import Handlers
 from .hostmem import HostMemory
 from .ledger import Ledger, scale_plan
-from .link.protocol import VERSION, Greeting
-from .link.server import LinkServer
 from .lock import RETRY_S, OwnerLock, find_socket
 from .model import OPERATOR, OPERATOR_PRINCIPAL, Environment, Principal, check_name, environment_of
 from .port import Subscription
@@ -45,6 +43,10 @@ from .settings import Settings, load_settings
 from .store.database import open_database
 from .swarms.crew import Surroundings
 from .swarms.service import Swarms
+
+if TYPE_CHECKING:
+    from .link.protocol import Greeting
+    from .link.server import LinkServer
 
 TICK_S: Final = 1.0
 SWEEP_EVERY_TICKS: Final = 5
@@ -171,6 +173,8 @@ class Core:
         )
 
     def _server(self, socket: Path) -> LinkServer:
+        from .link.server import LinkServer  # noqa: PLC0415 - one command has no socket
+
         return LinkServer(
             socket,
             self,
@@ -191,6 +195,8 @@ class Core:
     # --- as the socket's backend ------------------------------------------------------------
 
     def greeting(self) -> Greeting:
+        from .link.protocol import VERSION, Greeting  # noqa: PLC0415 - as the server that asks
+
         return Greeting(VERSION, __version__, os.getpid(), str(self.data))
 
     def authenticate(self, agent: str, token: str) -> Principal:

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 from ..actions import Action, Demo, Stop, spec_of
 from ..engine import connect, open_engine
 from ..errors import EngineBusy, Unavailable
+from ..lock import find_socket
 from ..text import safe_text
 from . import where
 from .options import Options
@@ -56,10 +57,9 @@ class _NoOwner(Exception):
 
 
 def _once(action: Action, data: Path, options: Options) -> Any:  # noqa: ANN401 - the result
-    try:
-        return run_loop(_attached(action, data))
-    except _NoOwner:
-        pass
+    if find_socket(data) is not None:  # else there is nobody to attach to
+        with contextlib.suppress(_NoOwner):
+            return run_loop(_attached(action, data))
     if isinstance(action, Stop) or spec_of(action).lasting:
         raise _no_owner(action, data)
     return run_loop(_embedded(action, data, options), fast=_full(action))

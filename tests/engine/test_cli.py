@@ -29,7 +29,44 @@ LOADED = """
 import sys
 from swarmdeck.console.main import main
 code = main()
-print(*(name for name in sys.modules if "." not in name), file=sys.stderr)
+print(*sys.modules, file=sys.stderr)
+raise SystemExit(code)
+"""
+
+BEGUN = """
+import sys
+files = 0
+def hook(event, arguments):
+    global files
+    if event == "open" and str(arguments[0]).endswith(".db"):
+        files += 1
+    if event in ("_thread.start_new_thread", "socket.bind"):
+        print(event, arguments[0], file=sys.stderr)
+sys.addaudithook(hook)
+import pysqlite3.dbapi2 as library
+class Counted(library.Connection):
+    pass
+connect = library.connect
+def counting(*arguments, **named):
+    global files
+    files += 1
+    return connect(*arguments, **named)
+library.connect = counting
+from swarmdeck.console.main import main
+code = main()
+print("database", files, file=sys.stderr)
+raise SystemExit(code)
+"""
+GARBAGE = """
+import atexit, gc, sys
+from swarmdeck.console.main import main
+def searches():
+    return sum(each["collections"] for each in gc.get_stats())
+before = searches()
+code = main()
+print(searches() - before, file=sys.stderr)
+atexit._run_exitfuncs()
+print(len(gc.get_objects()), file=sys.stderr)
 raise SystemExit(code)
 """
 
@@ -429,3 +466,35 @@ def test_an_attached_command_loads_no_storage(shell: Shell) -> None:
     with shell.serving():
         found = loaded(shell, "status", "--json")
     assert not found & {"aiosqlite", "pysqlite3", "psutil", "uvloop", "tomllib", "textual", "rich"}
+
+
+# Each of these costs a command more than the answer does: threads and the library around them,
+# the other loop, the host's library, the way to a socket, package data, what only benchmarks need.
+DEAR = {
+    "aiosqlite", "importlib.resources", "psutil", "redis", "sqlite3", "textual", "uvloop",
+    "swarmdeck.engine.link.client", "swarmdeck.engine.link.protocol",
+}  # fmt: skip
+
+
+def test_a_command_that_only_looks_loads_nothing_dear(shell: Shell) -> None:
+    shell.answer("init")
+    for words in (["status", "--json"], ["memory", "plan", "--json"], ["swarm", "list", "--json"]):
+        assert loaded(shell, *words) & DEAR == set(), words
+
+
+def test_a_command_that_only_looks_begins_no_thread_and_opens_no_socket(shell: Shell) -> None:
+    shell.answer("init")
+    done = shell.run("status", "--json", code=BEGUN)
+    assert done.returncode == 0, done
+    begun = dict(line.split(" ", 1) for line in done.stderr.decode().splitlines())
+    assert "_thread.start_new_thread" not in begun
+    assert "socket.bind" not in begun
+    assert begun["database"] == "6"
+
+
+def test_a_command_hardly_looks_for_garbage(shell: Shell) -> None:
+    done = shell.run("status", "--json", code=GARBAGE)
+    assert done.returncode == 0, done
+    searches, left_to_search_at_the_end = map(int, done.stderr.split())
+    assert searches < 10
+    assert left_to_search_at_the_end < 1000

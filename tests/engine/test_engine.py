@@ -32,6 +32,7 @@ from swarmdeck.engine.errors import (
 )
 from swarmdeck.engine.events import Changed, Finished
 from swarmdeck.engine.handlers import _TABLE
+from swarmdeck.engine.link import server
 
 SMALL = 16 << 20
 
@@ -321,7 +322,7 @@ async def test_a_failure_at_any_step_of_opening_leaves_nothing_behind(
         raise StorageError(f"{step} does not open")
 
     with monkeypatch.context() as patch:
-        patch.setattr(core, step, fail)
+        patch.setattr(server if step == "LinkServer" else core, step, fail)
         with pytest.raises(StorageError, match=step):
             async with open_engine(data):
                 pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -51,12 +52,15 @@ def count(reader: Reader) -> int:
     return int(row[0])
 
 
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
+@pytest.fixture(params=["lasting", "brief", "brief, loaded"])
+async def database(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Database]:
     path = tmp_path / "development.db"
+    brief = request.param != "lasting"
     async with open_database(
-        path, "development", options=StoreOptions(), clock=FakeClock()
+        path, "development", options=StoreOptions(), clock=FakeClock(), brief=brief
     ) as opened:
+        if request.param == "brief, loaded":
+            opened.loaded()
         yield opened
 
 
@@ -178,6 +182,54 @@ async def test_readers_cannot_write(database: Database) -> None:
         await database.read(lambda r: r.execute("DELETE FROM team"))
 
 
+async def test_after_a_refused_write_of_a_reader_writers_go_on(database: Database) -> None:
+    with pytest.raises(StorageError):
+        await database.read(lambda r: r.execute("DELETE FROM team"))
+    await database.submit(AddTeam("dev_team_1", "t"))
+    assert await database.read(count) == 1
+
+
+async def test_reads_and_writes_that_begin_together_do_not_meet(database: Database) -> None:
+    """A brief opening has one connection for all, whose thread begins with the first of them."""
+
+    async def add(number: int) -> None:
+        await database.submit(AddTeam(f"dev_team_{number}", "t"))
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(20):
+            group.create_task(database.read(count))
+            group.create_task(database.pragmas())
+            group.create_task(add(number))
+    assert await database.read(count) == 20
+
+
+async def test_a_brief_opening_that_only_loads_begins_no_thread(tmp_path: Path) -> None:
+    threads = set(threading.enumerate())
+    path, options = tmp_path / "development.db", StoreOptions()
+    async with open_database(
+        path, "development", options=options, clock=FakeClock(), brief=True
+    ) as database:
+        assert await database.read(count) == 0
+        assert set(threading.enumerate()) == threads
+        database.loaded()
+        await database.submit(AddTeam("dev_team_1", "t"))
+        begun = set(threading.enumerate()) - threads
+        assert await database.read(count) == 1
+        assert set(threading.enumerate()) - threads == begun
+    assert len(begun) == 1
+    async with open_database(path, "development", options=options, clock=FakeClock()) as again:
+        assert await again.read(count) == 1
+
+
+async def test_a_connection_is_never_used_beside_its_own_thread(tmp_path: Path) -> None:
+    connection = driver.connect_here(tmp_path / "d.db")
+    assert connection.here(lambda raw: raw.in_transaction) is False
+    assert await connection.run(lambda raw: raw.in_transaction) is False
+    with pytest.raises(Defect):
+        connection.here(lambda raw: raw.in_transaction)
+    await connection.close()
+
+
 async def test_close_finishes_what_was_submitted(tmp_path: Path) -> None:
     path = tmp_path / "development.db"
     options = StoreOptions()
@@ -213,27 +265,33 @@ async def test_pragmas_are_granted_as_requested(tmp_path: Path, durability: Dura
     assert wrong == []
 
 
-async def test_a_newer_file_is_refused_and_not_changed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("brief", [False, True])
+async def test_a_newer_file_is_refused_and_not_changed(tmp_path: Path, *, brief: bool) -> None:
     path = tmp_path / "development.db"
     async with open_database(path, "development", options=StoreOptions(), clock=FakeClock()) as d:
         await d._writer.run(lambda raw: raw.execute("PRAGMA user_version = 99").fetchall())
     before = path.read_bytes()
     with pytest.raises(Corrupt, match="schema 99"):
-        async with open_database(path, "development", options=StoreOptions(), clock=FakeClock()):
+        async with open_database(
+            path, "development", options=StoreOptions(), clock=FakeClock(), brief=brief
+        ):
             pass
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize("brief", [False, True])
 @pytest.mark.parametrize(
     "content", [b"hello, this is text\n" * 500, b"SQLite format 3\0" + b"x" * 9000]
 )
 async def test_a_file_that_is_not_ours_is_refused_and_not_changed(
-    tmp_path: Path, content: bytes
+    tmp_path: Path, content: bytes, *, brief: bool
 ) -> None:
     path = tmp_path / "development.db"
     path.write_bytes(content)
     with pytest.raises(Corrupt):
-        async with open_database(path, "development", options=StoreOptions(), clock=FakeClock()):
+        async with open_database(
+            path, "development", options=StoreOptions(), clock=FakeClock(), brief=brief
+        ):
             pass
     assert path.read_bytes() == content
 
