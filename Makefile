@@ -26,6 +26,7 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tests/lint/painted_text.py console widgets
 
 # The state machines with a hundred times the examples.
 stress: setup

@@ -216,7 +216,9 @@ class SwarmDeck(DeckApp, inherit_bindings=False):
 
     def _toast(self, title: str, text: str, severity: Any) -> None:  # noqa: ANN401 - Textual's own
         clean = "\n".join(safe_text(part, 200) for part in text.split("\n"))
-        self.notify(clean, title=safe_text(title), severity=severity, markup=False)
+        self.notify(
+            clean, title=safe_text(title), severity=severity, markup=False
+        )  # painted: clean
 
     # --- going somewhere
 
@@ -373,6 +375,10 @@ class SwarmDeck(DeckApp, inherit_bindings=False):
             sure = True
         if sure:
             self.exit(return_code=0)
+
+    def hides(self, key: Key, environment: str) -> bool:
+        """Whether a key is of no use here, because this console may only look."""
+        return False
 
     def complete_line(self, text: str) -> Sequence[Completion]:
         """Ways to go on with a command that is being typed."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import ClassVar
 
@@ -14,7 +14,7 @@ from .linewidget import Frame, LineWidget
 
 
 class LogTail(LineWidget, can_focus=True):
-    """At most `capacity` lines; older ones fall out."""
+    """At most `capacity` lines; older ones fall out. A filter hides lines and forgets none."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("k,up", "scroll_back(1)", "Up", show=False, id="log.up"),
@@ -34,6 +34,8 @@ class LogTail(LineWidget, can_focus=True):
     ) -> None:
         super().__init__(title=title, frame=frame, id=id)
         self._lines: deque[Line] = deque(maxlen=capacity)
+        self._shown: deque[Line] = self._lines
+        self._wanted: Callable[[str], bool] | None = None
         self._back = 0
 
     @property
@@ -44,23 +46,50 @@ class LogTail(LineWidget, can_focus=True):
     def write(self, text: str, style: str = "text") -> None:
         """Add text, a line for each of its lines. The view stays where it is when scrolled back."""
         for part in text.splitlines() or [""]:
-            self._lines.append(((part, style),))
-            if self._back:
-                self._back += 1
+            self._add(((part, style),))
+        self.rebuild()
+
+    def _add(self, row: Line) -> None:
+        wanted = self._wanted is None or self._wanted(row[0][0])
+        if self._shown is not self._lines:
+            if len(self._lines) == self._lines.maxlen and self._leads():
+                self._shown.popleft()
+            if wanted:
+                self._shown.append(row)
+        self._lines.append(row)
+        if self._back and wanted:
+            self._back += 1
+
+    def _leads(self) -> bool:
+        """Whether the line that falls out next is a shown one."""
+        return bool(self._shown) and self._shown[0] is self._lines[0]
+
+    def filter(self, wanted: Callable[[str], bool] | None) -> None:
+        """Show only the lines whose text is wanted, those to come as well; None shows all."""
+        self._wanted = wanted
+        self._shown = self._lines
+        if wanted is not None:
+            kept = (row for row in self._lines if wanted(row[0][0]))
+            self._shown = deque(kept, maxlen=self._lines.maxlen)
+        self._back = 0
         self.rebuild()
 
     def clear(self) -> None:
         """Forget all lines."""
         self._lines.clear()
+        self._shown.clear()
         self._back = 0
         self.rebuild()
 
     def layout_lines(self) -> Sequence[Line]:
         """As many lines as fit, the newest last."""
-        self._back = max(0, min(self._back, len(self._lines) - self.body_height))
+        shown = self._shown
+        self._back = max(0, min(self._back, len(shown) - self.body_height))
         self._note = f"{self._back:,} below, G follows" if self._back else "following"
-        end = len(self._lines) - self._back
-        return list(islice(self._lines, max(0, end - self.body_height), end))
+        if self._wanted is not None:
+            self._note = f"{len(shown):,} of {len(self._lines):,} lines · {self._note}"
+        end = len(shown) - self._back
+        return list(islice(shown, max(0, end - self.body_height), end))
 
     def action_scroll_back(self, lines: int) -> None:
         """Towards older lines, or newer ones when negative."""

@@ -255,3 +255,22 @@ async def test_a_sweep_keeps_what_it_has_not_run_over() -> None:
         assert set(top[7:20]) <= set("⠉⠈⠁"), "new samples on the left"
         assert set(bottom[30:40].strip()) <= set("⣀⢀⡀"), "old ones still on the right"
         assert bottom[24:27].strip() == "", "a gap between them"
+
+
+async def test_a_filtered_log_shows_what_is_wanted_and_forgets_nothing() -> None:
+    log = LogTail(capacity=6, title="Output")
+    async with One(log).run_test(size=(60, 6)):
+        log.write("one\nbad two\nthree\nbad four")
+        log.filter(lambda text: "bad" in text)
+        assert [row.strip("│ ") for row in text_of(log)[1:3]] == ["bad two", "bad four"]
+        assert "2 of 4 lines" in text_of(log)[0]
+        log.write("five\nsix\nseven\nbad eight")
+        assert [row.strip("│ ") for row in text_of(log)[1:3]] == ["bad four", "bad eight"]
+        assert "2 of 6 lines" in text_of(log)[0], "what fell out of the ring is gone here too"
+        log.filter(None)
+        assert [row.strip("│ ") for row in text_of(log)[1:5]] == [
+            "five",
+            "six",
+            "seven",
+            "bad eight",
+        ]
