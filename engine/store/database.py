@@ -474,7 +474,8 @@ def _blame(error: Exception, env: str, *, committing: bool) -> SwarmDeckError:
 def _run_queries(
     raw: driver.Raw, env: str, queries: Sequence[Callable[[Reader], Any]]
 ) -> list[Any]:
-    """Answer all queries from one snapshot. A query that fails answers for itself."""
+    """Answer all queries from one snapshot. A query that fails answers for itself; a snapshot
+    that cannot even be given up, as of a damaged file, fails them all."""
     reader = Reader(raw, env)
     raw.execute("BEGIN")
     outcomes: list[Any] = []
@@ -485,7 +486,11 @@ def _run_queries(
             outcomes.append(error)
         except driver.Error as error:
             outcomes.append(_blame(error, env, committing=False))
-    raw.execute("COMMIT")
+    try:
+        raw.execute("COMMIT")
+    except driver.Error as error:
+        raw.rollback()
+        return [_blame(error, env, committing=False) for _ in queries]
     return outcomes
 
 

@@ -296,6 +296,23 @@ async def test_a_file_that_is_not_ours_is_refused_and_not_changed(
     assert path.read_bytes() == content
 
 
+@pytest.mark.parametrize("brief", [False, True])
+async def test_a_read_of_a_damaged_file_says_so(tmp_path: Path, *, brief: bool) -> None:
+    path = tmp_path / "development.db"
+    async with open_database(path, "development", options=StoreOptions(), clock=FakeClock()) as d:
+        pages = await d.read(lambda r: r.execute("SELECT rootpage FROM sqlite_schema").fetchall())
+    with path.open("r+b") as file:
+        for (page,) in pages:
+            if page:
+                file.seek((page - 1) * 4096)
+                file.write(b"\xa5" * 4096)
+    async with open_database(
+        path, "development", options=StoreOptions(), clock=FakeClock(), brief=brief
+    ) as database:
+        with pytest.raises(Corrupt, match="development database is damaged"):
+            await database.read(count)
+
+
 @pytest.mark.parametrize(
     ("version", "sound"),
     [("3.51.2", False), ("3.51.3", True), ("3.50.7", True), ("3.44.6", True), ("3.40.1", False)],
