@@ -60,7 +60,9 @@ class Owner:
         self._socket = data / "run" / "engine.sock"
 
     def __enter__(self) -> None:
-        self._child = subprocess.Popen(self._command, stderr=subprocess.DEVNULL)
+        self._child = subprocess.Popen(
+            self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=_environment()
+        )
         end = time.monotonic() + PATIENCE_S
         while not self._socket.exists():
             if time.monotonic() > end or self._child.poll() is not None:
