@@ -3,10 +3,10 @@
     python tests/probes/key_latency.py [--callers 100] [--keys 100] [--idle]
 
 Starts the console on a pty over a fresh data directory, lets another process keep `--callers`
-writes in flight through its socket, types into the command bar and measures from the write of a
-key to the read that made its letter stand on the emulated screen: while the engine works there is
-always output, so that the first byte after a key may be another's. Prints one JSON document.
-Bounded: it ends by itself, and so does everything it starts.
+writes of 1 KB in flight through its socket, types into the command bar and measures from the write
+of a key to the read that made its letter stand on the emulated screen: while the engine works
+there is always output, so that the first byte after a key may be another's. Prints one JSON
+document. Bounded: it ends by itself, and so does everything it starts.
 """
 
 from __future__ import annotations
@@ -25,16 +25,21 @@ from typing import Final
 from terminal import PATIENCE_S, Terminal, die_with_parent, plain_environment
 
 LOAD: Final = """
-import asyncio, sys
+import asyncio, random, sys, time
 from swarmdeck.engine import connect
-from swarmdeck.engine.bench.measure import drive, key, values
 async def main():
-    async with connect(sys.argv[1]) as engine:
-        memory, kept = engine.memory("development"), values()
-        async def write(chance):
-            await memory.set(key(chance), kept[chance.randrange(len(kept))], level="team")
-        run = await drive(write, int(sys.argv[2]), float(sys.argv[3]))
-        print(run.rate)
+    data, callers, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+    value = {"text": "agent swarm memory queue task result plan error " * 20, "score": 0.5}
+    counts = [0] * callers
+    async with connect(data) as engine:
+        memory, end = engine.memory("development"), time.perf_counter() + seconds
+        async def write(number):
+            chance = random.Random(number)
+            while time.perf_counter() < end:
+                await memory.set(f"k{chance.randrange(20_000):08}", value, level="team")
+                counts[number] += 1
+        await asyncio.gather(*map(write, range(callers)))
+    print(sum(counts) / seconds)
 asyncio.run(main())
 """
 WARM_S: Final = 3.0

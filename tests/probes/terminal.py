@@ -20,7 +20,8 @@ import struct
 import subprocess
 import termios
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -285,6 +286,34 @@ def _own_the_terminal() -> None:
     """In the child: the pty is its controlling terminal, so that a resize is told to it."""
     die_with_parent()
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+def run(command: Sequence[str]) -> None:
+    """Run to the end. Raises CalledProcessError, TimeoutExpired."""
+    subprocess.run(
+        command, check=True, timeout=PATIENCE_S, env=plain_environment(), stdout=subprocess.DEVNULL
+    )
+
+
+@contextmanager
+def beside(command: Sequence[str], ready: str = "") -> Iterator[None]:
+    """A process that runs meanwhile, from when it says that it is ready."""
+    child = subprocess.Popen(
+        command, env=plain_environment(), text=True,
+        stdout=subprocess.PIPE if ready else subprocess.DEVNULL,
+        preexec_fn=die_with_parent,  # noqa: PLW1509 - no threads here
+    )  # fmt: skip
+    try:
+        if child.stdout is not None and not child.stdout.readline().startswith(ready):
+            raise RuntimeError(f"{command} did not get ready")
+        yield
+    finally:
+        child.terminate()
+        try:
+            child.wait(PATIENCE_S)
+        finally:
+            child.kill()
+            child.communicate()
 
 
 def command_cpu_ms(command: Sequence[str], environment: Mapping[str, str] | None = None) -> float:
