@@ -11,7 +11,7 @@ sequences and markup included. So these are refused outside the modules that are
 - toasts, tooltips, borders and titles, which Textual paints itself,
 - writing to the terminal past Textual.
 
-A line that ends in `# painted: WHY` is accepted.
+A statement with a comment `# painted: WHY` on one of its lines is accepted.
 """
 
 from __future__ import annotations
@@ -47,12 +47,17 @@ def check(path: str, source: str) -> list[Finding]:
     if path.endswith(GATES):
         return []
     lines = source.splitlines()
-    found = [
-        Finding(path, node.lineno, what)
+    return [
+        Finding(path, getattr(node, "lineno", 1), what)
         for node in ast.walk(ast.parse(source, path))
         for what in _wrong(node)
+        if not _excused(node, lines)
     ]
-    return [each for each in found if EXCUSE not in lines[each.line - 1]]
+
+
+def _excused(node: ast.AST, lines: Sequence[str]) -> bool:
+    first, last = getattr(node, "lineno", 1), getattr(node, "end_lineno", 1)
+    return any(EXCUSE in text for text in lines[first - 1 : last])
 
 
 def _wrong(node: ast.AST) -> Iterator[str]:
