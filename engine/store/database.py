@@ -17,15 +17,15 @@ from typing import Any, Final, Generic, Self, TypeVar, cast
 import msgspec
 
 from ..clock import Clock
-from ..errors import Corrupt, Defect, OutcomeUnknown, SwarmDeckError, Unavailable
+from ..errors import Defect, OutcomeUnknown, SwarmDeckError, Unavailable
 from ..model import Durability
 from . import driver
-from .migrate import Series, migrate, schema_version
+from .migrate import Series, schema_version
+from .prepare import granted, prepare_reader, prepare_writer
 
 T = TypeVar("T")
 
 CLOSE_WAIT_S: Final = 30.0
-QUICK_CHECK_BYTES: Final = 64 << 20  # a larger file is checked by `db check`, not while opening
 _INSERT_AUDIT: Final = """
 INSERT INTO audit (env, at, actor, action, object, allowed, detail) VALUES (?, ?, ?, ?, ?, ?, ?)"""
 
@@ -332,7 +332,7 @@ class Database:
 
     async def _open_reader(self) -> driver.Connection:
         self._reader = await driver.connect(self.path)
-        await self._reader.run(_prepare_reader, self.options)
+        await self._reader.run(prepare_reader, self.options)
         return self._reader
 
     # --- upkeep -----------------------------------------------------------------------------
@@ -348,7 +348,7 @@ class Database:
 
     async def pragmas(self) -> list[tuple[str, str, str]]:
         """Name, requested and granted value of each setting of the writer."""
-        return await self._writer.run(_granted, self.options)
+        return await self._writer.run(granted, self.options)
 
     async def schema_version(self) -> int:
         return await self._writer.run(schema_version)
@@ -390,9 +390,9 @@ async def open_database(
         writer = driver.connect_here(path) if brief else await driver.connect(path)
         stack.push_async_callback(writer.close)
         if brief:
-            writer.here(_prepare_writer, options, series, path)
+            writer.here(prepare_writer, options, series, path)
         else:
-            await writer.run(_prepare_writer, options, series, path)
+            await writer.run(prepare_writer, options, series, path)
         database = Database(path, env, options, clock, writer, on_commit, brief=brief)
         stack.pop_all()
     try:
@@ -507,62 +507,3 @@ def _run_queries_beside_writes(
 
 def _checkpoint(raw: driver.Raw) -> None:
     raw.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-
-
-def _requested(options: StoreOptions) -> dict[str, str]:
-    """Settings of the writer, page size first: once the log exists it is ignored."""
-    return {
-        "page_size": str(options.page_size),
-        "journal_mode": "wal",
-        "synchronous": options.durability.value,
-        "busy_timeout": str(options.busy_timeout_ms),
-        "cache_size": str(-(options.cache_bytes // 1024)),
-        "mmap_size": str(options.mmap_bytes),
-        "wal_autocheckpoint": str(options.autocheckpoint_pages),
-        "foreign_keys": "1",
-        "temp_store": "memory",
-        "trusted_schema": "0",
-    }
-
-
-_SPOKEN: Final = {
-    "synchronous": {"0": "off", "1": "normal", "2": "full", "3": "extra"},
-    "temp_store": {"0": "default", "1": "file", "2": "memory"},
-}
-
-
-def _granted(raw: driver.Raw, options: StoreOptions) -> list[tuple[str, str, str]]:
-    answers = []
-    for name, wanted in _requested(options).items():
-        row = raw.execute(f"PRAGMA {name}").fetchone()
-        value = str(row[0]) if row else "unknown"
-        answers.append((name, wanted, _SPOKEN.get(name, {}).get(value, value)))
-    return answers
-
-
-def _prepare_writer(raw: driver.Raw, options: StoreOptions, series: Series, path: Path) -> None:
-    wal = path.with_name(path.name + "-wal")
-    unclean = wal.exists() and wal.stat().st_size > 0
-    try:
-        for name, value in _requested(options).items():
-            raw.execute(f"PRAGMA {name} = {value}").fetchall()
-        if unclean and path.stat().st_size < QUICK_CHECK_BYTES:
-            _quick_check(raw, path)
-        migrate(raw, series, path.name)
-    except driver.Error as error:
-        raise driver.translate(error, path.name) from error
-
-
-def _quick_check(raw: driver.Raw, path: Path) -> None:
-    found = raw.execute("PRAGMA quick_check(1)").fetchone()
-    if found != ("ok",):
-        detail = found[0] if found else "no answer"
-        raise Corrupt(f"{path.name} is damaged: {detail}", hint="restore it from a backup")
-
-
-def _prepare_reader(raw: driver.Raw, options: StoreOptions) -> None:
-    raw.execute("PRAGMA query_only = 1")
-    raw.execute("PRAGMA wal_autocheckpoint = 0").fetchall()
-    raw.execute("PRAGMA trusted_schema = 0")
-    raw.execute(f"PRAGMA busy_timeout = {options.busy_timeout_ms}").fetchall()
-    raw.execute(f"PRAGMA cache_size = {-(options.cache_bytes // 1024)}")
