@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import string
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from importlib import resources
 from typing import Any, Final
@@ -77,10 +77,15 @@ class Keymap(msgspec.Struct, frozen=True):
                     found.append(key)
         return tuple(found)
 
-    def footer(self, groups: Iterable[str], width: int) -> tuple[Key, ...]:
+    def footer(
+        self,
+        groups: Iterable[str],
+        width: int,
+        hides: Callable[[Key], bool] = lambda _key: False,
+    ) -> tuple[Key, ...]:
         """The keys to name in a footer of `width` cells: the most wanted that fit, in the order
-        of the table."""
-        candidates = [key for key in self.of(groups) if key.footer]
+        of the table, without those that `hides`."""
+        candidates = [key for key in self.of(groups) if key.footer and not hides(key)]
         chosen: list[Key] = []
         for key in sorted(candidates, key=lambda key: key.footer):
             if sum(each.footer_width for each in (*chosen, key)) <= width:

@@ -5,22 +5,35 @@ A screen shows pulls and posts what the person asks for; the app decides what fo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import ClassVar, Final, Protocol, cast
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar, Final, Protocol, cast
 
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingsMap
 from textual.containers import Vertical
 from textual.message import Message
-from textual.screen import Screen
 from textual.widget import Widget
 
 from ...engine.actions import Action
-from ...widgets import Candidate, CommandBar, Line, LineWidget, Span, StatusLine, VirtualTable
-from ..bridge import Pull
+from ...engine.errors import ErrorReport, SwarmDeckError
+from ...widgets import (
+    AclMatrix,
+    Candidate,
+    CellScreen,
+    CommandBar,
+    Line,
+    LineWidget,
+    Span,
+    StatusLine,
+    VirtualTable,
+)
+from ..bar import Bar
+from ..bridge import Host, Pull
 from ..columns import Moment
-from ..keymap import MOTION, Key, keymap
+from ..export import Export
+from ..filters import Filter
+from ..keymap import Key, keymap
 from ..places import Place
 
 LEAST_WHERE: Final = 24
@@ -28,12 +41,15 @@ FRESH_S: Final = 3.0
 """Data younger than this is called fresh; its age is not counted on the screen."""
 
 
-BINDINGS_OF_TABLES: Final = tuple(
-    binding for binding in VirtualTable.BINDINGS if isinstance(binding, Binding)
-)
+_MOVABLE: Final = (VirtualTable, AclMatrix)
+"""What the motions of the key table move, where it has the focus."""
+
 BINDINGS_OF_BARS: Final = tuple(
     binding for binding in CommandBar.BINDINGS if isinstance(binding, Binding)
 )
+
+_MOTIONS: Final = "table."
+"""How a key's run begins that moves a cursor."""
 
 INNER: Final = "inner"
 """The group of the keys that lead back out; every screen but the first has them."""
@@ -54,6 +70,20 @@ class Worker(Protocol):
         """How a command that is being typed may go on."""
         ...
 
+    def hides(self, key: Key, environment: str) -> bool:
+        """Whether a key is of no use on a screen of that environment, such as one that changes
+        something in a console that may only look."""
+        ...
+
+    def refresh_soon(self) -> None:
+        """Pull again, as soon as the last pull allows."""
+        ...
+
+    @property
+    def host(self) -> Host:
+        """Whom a screen's further queries are put to."""
+        ...
+
 
 class HeadLine(LineWidget):
     """The first line: the program, the way to this screen, and whose engine is shown."""
@@ -64,19 +94,31 @@ class HeadLine(LineWidget):
         super().__init__(id="head")
         self._crumbs: Sequence[str] = ()
         self._where = ""
+        self._warning = ""
+        self._banner = ""
 
-    def show(self, crumbs: Sequence[str], where: str) -> None:
-        """The way here, and in a few words which engine this is."""
-        self._crumbs, self._where = crumbs, where
+    def warn(self, banner: str) -> None:
+        """Words that must not be overlooked on this screen, in the middle of the line."""
+        self._banner = banner
+        self.rebuild()
+
+    def show(self, crumbs: Sequence[str], where: str, warning: str = "") -> None:
+        """The way here, in a few words which engine this is, and what is special about this
+        console, such as that it may only look."""
+        self._crumbs, self._where, self._warning = crumbs, where, warning
         self.rebuild()
 
     def layout_lines(self) -> Sequence[Line]:
         left: list[Span] = [(" SwarmDeck ", "title bold reverse"), (" ", "text")]
+        if self._warning:
+            left += [(f" {self._warning} ", "warning bold reverse"), (" ", "text")]
         for place, crumb in enumerate(self._crumbs):
             last = place == len(self._crumbs) - 1
             left.append((f" {crumb}", "title bold" if last else "muted"))
             if not last:
                 left.append((" ▸", "muted"))
+        if self._banner:
+            left += [("  ", "text"), (f" {self._banner} ", "warning bold reverse")]
         room = self.body_width - sum(len(text) for text, _ in left) - 2
         where = self._where
         if len(where) > room:  # the end of it says whose engine it is
@@ -98,16 +140,17 @@ class KeyLine(LineWidget):
             super().__init__()
             self.key = key
 
-    def __init__(self, groups: Sequence[str]) -> None:
+    def __init__(self, groups: Sequence[str], hides: Callable[[Key], bool]) -> None:
         super().__init__(id="keys")
         self._groups = groups
+        self._hides = hides
         self._ends: list[tuple[int, Key]] = []
 
     def layout_lines(self) -> Sequence[Line]:
         spans: list[Span] = []
         column = 0
         self._ends = []
-        for key in keymap().footer(self._groups, self.body_width):
+        for key in keymap().footer(self._groups, self.body_width, self._hides):
             spans += [(f" {key.shown} ", "accent bold"), (f"{key.label} ", "text")]
             column += key.footer_width
             self._ends.append((column, key))
@@ -120,7 +163,7 @@ class KeyLine(LineWidget):
                 return
 
 
-class DeckScreen(Screen[None]):
+class DeckScreen(CellScreen[None]):
     """Base of the screens.
 
     `groups` are the groups of the key table that work here, `crumb` the name of this place.
@@ -132,6 +175,8 @@ class DeckScreen(Screen[None]):
     DeckScreen #foot > LineWidget { dock: none; }
     """
     AUTO_FOCUS: ClassVar[str | None] = "VirtualTable, TextPane"
+    parts: Sequence[Widget] = ()
+    """What tab goes round, in that order."""
 
     class Opened(Message):
         """The person wants to see a place."""
@@ -147,11 +192,18 @@ class DeckScreen(Screen[None]):
         self.moment = moment
         self.head = HeadLine()
         self.status = StatusLine(id="status")
-        self._key_line = KeyLine(groups)
-        self._bar = CommandBar(self._complete, id="bar")
+        self.came_from = Place(crumb)
+        self._key_line = KeyLine(groups, self._hides)
+        self._bar = Bar(self._complete, id="bar")
         self._bar.display = False
         self._prompt = ":"
-        self._keys = keymap().of(groups)
+        self._no_keys = self._bindings
+        self._keys: tuple[Key, ...] = ()
+        self.rekey()
+
+    def rekey(self) -> None:
+        """Take the keys as the key table has them now."""
+        self._keys = keymap().of(self.groups)
         # With priority, so that the app runs them one after the other as they come: a key that was
         # typed ahead must not act on a row, or in a place, that a key before it has left.
         bindings = [
@@ -159,7 +211,11 @@ class DeckScreen(Screen[None]):
             for place, key in enumerate(self._keys)
             for name in key.names
         ]
-        self._bindings = BindingsMap.merge([self._bindings, BindingsMap(bindings)])
+        self._bindings = BindingsMap.merge([self._no_keys, BindingsMap(bindings)])
+        self._key_line.rebuild()
+
+    def _hides(self, key: Key) -> bool:
+        return self._worker.hides(key, self.place.environment)
 
     def compose(self) -> ComposeResult:
         yield self.head
@@ -191,6 +247,27 @@ class DeckScreen(Screen[None]):
         """The id this screen is about, if it is about one thing."""
         return ""
 
+    @property
+    def place(self) -> Place:
+        """Where one is, narrowed as it is now: to come back to."""
+        return self.came_from
+
+    @property
+    def filter_spec(self) -> Filter:
+        """The filter in force; an empty one on a screen without rows."""
+        return Filter()
+
+    def marked(self) -> list[object]:
+        """The rows an action is for: those marked, else the one under the cursor."""
+        return [] if self.row is None else [self.row]
+
+    def unmark(self, rows: Sequence[object]) -> None:
+        """Take the marks off these rows; screens without marks have nothing to do."""
+
+    def export(self) -> Export | None:
+        """What this screen shows, as text; None for one that has nothing to write out."""
+        return None
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """While a command is typed the keys are letters."""
         return not (action == "press" and self.asking)
@@ -198,18 +275,48 @@ class DeckScreen(Screen[None]):
     async def action_press(self, place: int) -> None:
         """Do what the key at that place of this screen's keys asks for."""
         key = self._keys[place]
-        if key in keymap().groups[MOTION]:
+        if key.run.startswith(_MOTIONS):
             await self._move(key.run)
         else:
             self._worker.press(key, self.row, self.subject)
 
     async def _move(self, motion: str) -> None:
-        """Run a binding of the table that has the focus, by its id."""
-        tables = list(self.query(VirtualTable))
-        focused = [table for table in tables if table.has_focus]
-        binding = next(each for each in BINDINGS_OF_TABLES if each.id == motion)
-        for table in (focused or tables)[:1]:
-            await self.app.run_action(binding.action, table)
+        """Run a binding of what has the focus, by the end of its id: every widget that moves
+        names its motions alike. Without one the first table moves."""
+        moved = self.focused if isinstance(self.focused, _MOVABLE) else None
+        moved = moved or next(iter(self.query(VirtualTable)), None)
+        if moved is None:
+            return
+        name = motion.partition(".")[2]
+        for binding in type(moved).BINDINGS:
+            if isinstance(binding, Binding) and (binding.id or "").endswith(f".{name}"):
+                await self.app.run_action(binding.action, moved)
+                return
+
+    def open(self) -> None:
+        """Open what has the focus: the row under its cursor."""
+        if isinstance(self.focused, _MOVABLE):
+            self.focused.action_select()
+
+    def next_part(self, step: int = 1) -> None:
+        """Move the focus on to the next of `parts` that is shown."""
+        shown = [part for part in self.parts if part.display and part.size.height]
+        if shown:
+            at = shown.index(self.focused) if self.focused in shown else -1
+            self.set_focus(shown[(at + step) % len(shown)])
+
+    def put(self, action: Action, take: Callable[[Any, ErrorReport | None], None]) -> None:
+        """Ask the engine something besides the pull. The answer, or why there is none, is given
+        to `take` while this screen is still there; nothing waits for it."""
+        self.run_worker(self._put(action, take), exit_on_error=False)
+
+    async def _put(self, action: Action, take: Callable[[Any, ErrorReport | None], None]) -> None:
+        try:
+            answer = await self._worker.host.run(action)
+        except SwarmDeckError as error:
+            take(None, error.report())
+        else:
+            take(answer, None)
 
     def on_key_line_pressed(self, message: KeyLine.Pressed) -> None:
         self._worker.press(message.key, self.row, self.subject)
@@ -231,7 +338,9 @@ class DeckScreen(Screen[None]):
 
     def ask_filter(self, history: list[str], text: str) -> None:
         """Open the command bar for a filter."""
-        self._open_bar(history, text, "/", "a text the rows contain; empty shows all")
+        self._open_bar(
+            history, text, "/", "text  !not  -f letters  key=value  key>5; empty shows all"
+        )
 
     def _open_bar(self, history: list[str], text: str, prompt: str, placeholder: str) -> None:
         self._prompt = prompt
@@ -243,6 +352,11 @@ class DeckScreen(Screen[None]):
 
     def _complete(self, text: str) -> Sequence[Candidate]:
         return self._worker.complete_line(text) if self._prompt == ":" else ()
+
+    @property
+    def filter_error(self) -> str:
+        """What is wrong with the filter in force."""
+        return ""
 
     async def type_key(self, event: events.Key) -> None:
         """Take a key for the open bar. The app hands them over one after the other and does what
@@ -271,6 +385,7 @@ class DeckScreen(Screen[None]):
     def on_command_bar_edited(self, message: CommandBar.Edited) -> None:
         if self._prompt == "/" and self.asking:
             self.filter_rows(message.text)
+            self._bar.complain(self.filter_error)
 
     def filter_rows(self, text: str) -> None:
         """Show only rows that contain `text`; screens without rows ignore it."""

@@ -237,7 +237,7 @@ async def test_a_filter_follows_the_typing_and_esc_clears_it(fakes: Any) -> None
         await deck.until(lambda: " of 23" in deck.text)
         assert "dev_agent_00000006" in deck.text
         await deck.press("slash", *"nothing like it", "enter")
-        await deck.until(lambda: "No row of 23 contains" in deck.text)
+        await deck.until(lambda: "No row of 23 fits the filter" in deck.text)
 
 
 @pytest.mark.parametrize(
