@@ -20,9 +20,11 @@ from pathlib import Path
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from . import __version__, overview, views
 from .actions import Action
-from .bench import launch
+from .bench.results import Results
 from .bus import Channels, open_channels
 from .clock import Clock, SystemClock
 from .dataplane import DataPlane
@@ -31,7 +33,7 @@ from .dispatch import LaneSettings as LaneSize
 from .engine import Engine
 from .environment import Place, database_path, open_place, store_options
 from .errors import Denied, EngineBusy, StorageError, SwarmDeckError
-from .events import Callback, Changed, EngineStopping, EventBus
+from .events import Callback, Changed, EngineStopping, EventBus, Sampled
 from .events import Subscription as EventSubscription
 from .handlers import Handlers
 from .hostmem import HostMemory
@@ -45,6 +47,7 @@ from .swarms.crew import Surroundings
 from .swarms.service import Swarms
 
 if TYPE_CHECKING:
+    from .bench.meter import Sample
     from .link.protocol import Greeting
     from .link.server import LinkServer
 
@@ -83,7 +86,7 @@ class Core:
         self.host = HostMemory()
         scaled = scale_plan(settings.host, self.host.latest.total_bytes)
         self.ledger = Ledger(scaled.plan)
-        self.benchmarks = tuple(launch.kept(data))
+        self._results = Results(data)
         self.engine = Engine(LocalPort(self), data=data, attached=False)
         self._scale = scaled.scale
         self._socket = socket
@@ -256,7 +259,7 @@ class Core:
             swarms=tuple(self.swarms.list()),
             agents=tuple(self.swarms.agents()),
             access=overview.access_summary(self.places),
-            benchmarks=self.benchmarks,
+            benchmarks=self._results.shown,
         )
 
     def _engine_view(self) -> views.EngineView:
@@ -274,11 +277,26 @@ class Core:
         """Tell everyone, the owner of this engine first of all, that it should end now."""
         self.bus.publish(EngineStopping(reason))
 
-    def measured(self, found: list[views.BenchView]) -> None:
-        """Keep and show what a benchmark has found."""
-        launch.keep(self.data, found)
-        self.benchmarks = tuple(launch.kept(self.data))
+    def sampled(self, operation: str, sample: Sample) -> None:
+        """Show how a benchmark goes while it runs."""
+        self.bus.publish(Sampled(operation, *msgspec.structs.astuple(sample)))
+
+    def measured(self, found: list[views.BenchView]) -> list[views.BenchView]:
+        """Keep and show what a benchmark has found; the same beside the chosen baseline. Raises
+        StorageError."""
+        kept = self._results.add(found)
         self.bus.publish(Changed("engine", "", self._sequence))
+        return kept
+
+    def benchmarks_beside(self, baseline: str | None) -> list[views.BenchView]:
+        """The last results beside a baseline, or the chosen one. Raises NotFound."""
+        return self._results.beside(baseline)
+
+    def keep_baseline(self, name: str, *, remove: bool) -> views.Done:
+        """Keep the last results under a name, or forget it. Raises NotFound, StorageError."""
+        done = self._results.keep(name, remove=remove)
+        self.bus.publish(Changed("engine", "", self._sequence))
+        return done
 
     # --- what happens by itself -------------------------------------------------------------
 

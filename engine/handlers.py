@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from . import actions, codec, upkeep, views
@@ -39,6 +40,7 @@ from .swarms.service import Swarms
 
 if TYPE_CHECKING:
     from .alerts import Alerts
+    from .bench.meter import Sample
     from .budgets import Budgets
     from .journal import Journal
 
@@ -49,7 +51,6 @@ class Services(Protocol):
     engine: Engine
     settings: Settings
     swarms: Swarms
-    benchmarks: tuple[views.BenchView, ...]
     alerts: Alerts
     journal: Journal
     budgets: Budgets
@@ -60,7 +61,8 @@ class Services(Protocol):
     def resolve(self, actor: str) -> Principal: ...
     def overview(self) -> views.Overview: ...
     def request_stop(self, reason: str) -> None: ...
-    def measured(self, found: list[views.BenchView]) -> None: ...
+    def sampled(self, operation: str, sample: Sample) -> None: ...
+    def measured(self, found: list[views.BenchView]) -> list[views.BenchView]: ...
     def benchmarks_beside(self, baseline: str | None) -> list[views.BenchView]: ...
     def keep_baseline(self, name: str, *, remove: bool) -> views.Done: ...
 
@@ -468,9 +470,9 @@ class Handlers:
 
     async def bench_run(self, context: Context, action: actions.BenchRun) -> list[views.BenchView]:
         chosen(action.names)
-        found = await launch.measure(action, views.BenchView, context.progress)
-        self._services.measured(found)
-        return found
+        sampled = partial(self._services.sampled, context.operation)
+        found = await launch.measure(action, views.BenchView, context.progress, sampled)
+        return self._services.measured(found)
 
     async def bench_compare(
         self, context: Context, action: actions.BenchCompare

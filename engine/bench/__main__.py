@@ -1,29 +1,35 @@
 """The measuring process: `python -m swarmdeck.engine.bench`, a job as JSON on standard input.
 
-Writes one JSON line a step: {"fraction", "text"}, then {"result"} or {"error"}.
+Writes one JSON line a step: {"fraction", "text"} or {"sample"}, then {"result"} or {"error"}.
+SIGTERM ends it and what it started, and removes its scratch directory.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 
 from .. import process
 from ..actions import BenchCompare, BenchRun
 from ..errors import ErrorReport, SwarmDeckError
+from .meter import Sample
 
 
 def main() -> int:
     process.tune()
+    signal.signal(signal.SIGTERM, _end)
     job = msgspec.json.decode(sys.stdin.buffer.read(), type=BenchRun | BenchCompare)
     with tempfile.TemporaryDirectory(prefix="swarmdeck-bench-") as scratch:
         try:
-            result = _runner().run(_measure(job, Path(scratch)))
+            with _runner() as runner:
+                result = runner.run(_measure(job, Path(scratch)))
         except SwarmDeckError as error:
             _tell({"error": error.report()})
             return 1
@@ -31,16 +37,16 @@ def main() -> int:
     return 0
 
 
+def _end(number: int, _: object) -> NoReturn:
+    """Not left to the loop: a workload may keep it busy for as long as it is measured."""
+    raise SystemExit(128 + number)
+
+
 async def _measure(job: BenchRun | BenchCompare, scratch: Path) -> list[Any]:
     if isinstance(job, BenchRun):
-        from .workloads import run  # noqa: PLC0415 - only what the job needs
+        from .rounds import run  # noqa: PLC0415 - only what the job needs
 
-        return list(
-            await run(
-                job.names, scratch=scratch, concurrency=job.concurrency, seconds=job.seconds,
-                progress=_progress,
-            )
-        )  # fmt: skip
+        return list(await run(job, scratch=scratch, progress=_progress, sampled=_sampled))
     from .compare import compare  # noqa: PLC0415 - only what the job needs
 
     return list(
@@ -55,7 +61,14 @@ def _progress(fraction: float, text: str) -> None:
     _tell({"fraction": fraction, "text": text})
 
 
-def _tell(line: dict[str, float | str | ErrorReport | list[Any]]) -> None:
+def _sampled(sample: Sample) -> None:
+    try:
+        _tell({"sample": sample})
+    except BrokenPipeError:
+        os.kill(os.getpid(), signal.SIGTERM)  # whoever asked is gone
+
+
+def _tell(line: dict[str, float | str | Sample | ErrorReport | list[Any]]) -> None:
     sys.stdout.buffer.write(msgspec.json.encode(line) + b"\n")
     sys.stdout.buffer.flush()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import sys
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -12,15 +11,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from ..engine import Engine, connect
-from ..errors import Unavailable
+from ..engine import Engine
 from ..views import ComparisonView
 from . import baselines
-from .measure import RECORDS, drive, key, median, percentile, values
+from .measure import RECORDS, Limit, drive, key, median, percentile, values
+from .served import serve
 from .workloads import ENVIRONMENT, Bench, open_bench
 
 CALLERS: Final = 100
-SERVE_S: Final = 20.0
 CLAIMS: Final = 1000
 SETTLE_S: Final = 3.0  # what was sent is copied out of the log before claims are timed
 
@@ -84,18 +82,20 @@ class Arena:
     async def round(self, pairs: Ratios, scratch: Path, seconds: float) -> None:
         await self._in_process(pairs, scratch, seconds)
         if self._redis is not None and self._memory is not None:
-            ours = await drive(self._set, CALLERS, seconds)
-            theirs = await drive(self._redis.set, CALLERS, seconds)
+            ours = await drive(self._set, CALLERS, Limit(seconds))
+            theirs = await drive(self._redis.set, CALLERS, Limit(seconds))
             pairs["socket set", "redis"].append((ours.rate, theirs.rate))
-            ours = await drive(self._get, CALLERS, seconds)
-            theirs = await drive(self._redis.get, CALLERS, seconds)
+            ours = await drive(self._get, CALLERS, Limit(seconds))
+            theirs = await drive(self._redis.get, CALLERS, Limit(seconds))
             pairs["socket get", "redis"].append((ours.rate, theirs.rate))
 
     async def _in_process(self, pairs: Ratios, scratch: Path, seconds: float) -> None:
         scratch.mkdir(parents=True)
         async with open_bench(scratch) as bench:
-            await drive(bench.set, CALLERS, seconds / 2)  # the first inserts are not the work
-            ours = await drive(bench.set, CALLERS, seconds)
+            await drive(
+                bench.records.set, CALLERS, Limit(seconds / 2)
+            )  # the first inserts are not the work
+            ours = await drive(bench.records.set, CALLERS, Limit(seconds))
         for peer in ("raw", "tuned"):
             if peer in self._peers:
                 file = scratch / f"{peer}.db"
@@ -103,7 +103,7 @@ class Arena:
                 pairs["set", peer].append((ours.rate, theirs.rate))
         if "naive" in self._peers:
             async with baselines.open_naive(scratch / "naive.db", self._values) as naive:
-                theirs = await drive(naive.set, CALLERS, seconds)
+                theirs = await drive(naive.set, CALLERS, Limit(seconds))
             pairs["set", "naive"].append((ours.rate, theirs.rate))
 
     async def _set(self, chance: random.Random) -> None:
@@ -121,32 +121,13 @@ async def _open_arena(scratch: Path, peers: Sequence[str]) -> AsyncIterator[Aren
     async with AsyncExitStack() as stack:
         remote = redis = None
         if "redis" in peers:
-            remote = await stack.enter_async_context(_served(scratch / "served"))
+            remote = await stack.enter_async_context(serve(scratch / "served"))
             redis = await stack.enter_async_context(
                 baselines.open_redis(scratch / "redis", values())
             )
         arena = Arena(peers, remote, redis)
         await arena.fill()
         yield arena
-
-
-@asynccontextmanager
-async def _served(data: Path) -> AsyncIterator[Engine]:
-    """An engine in a process of its own, attached to over its socket."""
-    server = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "swarmdeck.engine.cli", "--data", str(data), "serve",
-        stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        assert server.stdout is not None
-        async with asyncio.timeout(SERVE_S):
-            if not await server.stdout.readline():
-                raise Unavailable("the engine to measure did not start")
-        async with connect(data) as engine:
-            yield engine
-    finally:
-        server.terminate()
-        await server.wait()
 
 
 async def _growth(scratch: Path, most: int) -> list[ComparisonView]:

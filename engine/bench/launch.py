@@ -1,21 +1,23 @@
-"""Starting a measuring process from an engine, and keeping what it found."""
+"""Starting a measuring process from an engine, and following it to its end."""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import sys
 from collections.abc import Callable
-from pathlib import Path
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 import msgspec
 
 from ..actions import BenchCompare, BenchRun
 from ..errors import Defect, ErrorReport
-from ..views import BenchView
+from .meter import Sample
 
 MAX_LINE_BYTES: Final = 1 << 20
-KEPT: Final = "results.json"
+END_S: Final = 5.0
 
 T = TypeVar("T")
 
@@ -23,32 +25,52 @@ T = TypeVar("T")
 class _Line(msgspec.Struct):
     fraction: float = 0.0
     text: str = ""
+    sample: Sample | None = None
     result: msgspec.Raw = msgspec.Raw()
     error: ErrorReport | None = None
 
 
 async def measure(
-    job: BenchRun | BenchCompare, kind: type[T], progress: Callable[[float, str], Any]
+    job: BenchRun | BenchCompare,
+    kind: type[T],
+    progress: Callable[[float, str], Any],
+    sampled: Callable[[Sample], Any] = lambda _: None,
 ) -> list[T]:
     """Run a job in a process of its own, so that it measures itself and not whoever asked.
-    Raises what the job raised. Cancelling ends the process."""
+    `sampled` hears ten times a second how a workload goes. Raises what the job raised. Cancelling
+    ends the process and all that it started."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "swarmdeck.engine.bench",
+        sys.executable, "-m", "swarmdeck.engine.bench", start_new_session=True,
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=MAX_LINE_BYTES,
     )  # fmt: skip
     try:
         assert process.stdin is not None
         process.stdin.write(msgspec.json.encode(job))
         process.stdin.close()
-        return await _follow(process, kind, progress)
+        return await _follow(process, kind, progress, sampled)
     finally:
-        if process.returncode is None:
-            process.terminate()
+        await _end(process)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Wait for the end of the process, which removes its scratch data; END_S after it was told
+    to, its whole session is killed."""
+    if process.returncode is None:
+        process.terminate()
+    try:
+        async with asyncio.timeout(END_S):
+            await process.wait()
+    except TimeoutError:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
 
 
 async def _follow(
-    process: asyncio.subprocess.Process, kind: type[T], progress: Callable[[float, str], Any]
+    process: asyncio.subprocess.Process,
+    kind: type[T],
+    progress: Callable[[float, str], Any],
+    sampled: Callable[[Sample], Any],
 ) -> list[T]:
     assert process.stdout is not None
     async for text in process.stdout:
@@ -57,24 +79,8 @@ async def _follow(
             raise line.error.error()
         if bytes(line.result):
             return msgspec.json.decode(line.result, type=list[kind])  # type: ignore[valid-type]
-        progress(line.fraction, line.text)
+        if line.sample is not None:
+            sampled(line.sample)
+        else:
+            progress(line.fraction, line.text)
     raise Defect("the measuring process ended without a result", hint="run it again with --debug")
-
-
-def keep(data: Path, found: list[BenchView]) -> None:
-    """Remember the last result of each workload."""
-    known = {view.name: view for view in kept(data)} | {view.name: view for view in found}
-    folder = data / "bench"
-    folder.mkdir(exist_ok=True)
-    fresh = folder / f".{KEPT}"
-    fresh.write_bytes(msgspec.json.encode(list(known.values())))
-    fresh.replace(folder / KEPT)
-
-
-def kept(data: Path) -> list[BenchView]:
-    """The last result of each workload; none where nothing was measured or kept."""
-    path = data / "bench" / KEPT
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=list[BenchView])
-    except (FileNotFoundError, msgspec.DecodeError):
-        return []

@@ -6,15 +6,22 @@ import asyncio
 import random
 import statistics
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from array import array
+from bisect import bisect_right
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import nullcontext
+from itertools import repeat
 from typing import Any, Final
 
 import msgspec
 
-from ..views import BenchView
+from ..views import BucketView
+from .meter import Meter
 
 RECORDS: Final = 20_000
 VARIANTS: Final = 200
+MOST_LATENCIES: Final = 50_000
+_SERIES: Final = (1, 2, 5)
 _TEXT: Final = (
     "agent swarm memory queue task result plan error retry vote latency vector schema worker "
     "leader token budget index commit state event trace policy shard"
@@ -23,49 +30,67 @@ _WORDS: Final = _TEXT.split()
 
 Call = Callable[[random.Random], Awaitable[object]]
 
+DRY: Final = object()
+"""What a call answers that finds nothing left to do: its caller ends, and that call is not
+counted."""
+
+
+class Limit(msgspec.Struct, frozen=True):
+    """How long to measure: for `seconds`, or `calls` of them however long they take."""
+
+    seconds: float
+    calls: int | None = None
+
 
 class Run(msgspec.Struct, frozen=True):
-    """What one measurement found. Latencies are microseconds."""
+    """What one measurement found. Latencies are microseconds, in order; where there were very
+    many `calls`, there are fewer of them."""
 
     operations: int
     elapsed_s: float
-    latencies_us: list[float]
+    latencies_us: Sequence[float]
+    calls: int = 0
 
     @property
     def rate(self) -> float:
         """Operations a second."""
         return self.operations / self.elapsed_s if self.elapsed_s else 0.0
 
-    def view(self, name: str, workload: str, concurrency: int, at_us: int) -> BenchView:
-        return BenchView(
-            name=name,
-            workload=workload,
-            ops_s=round(self.rate, 1),
-            p50_us=round(percentile(self.latencies_us, 0.50), 1),
-            p99_us=round(percentile(self.latencies_us, 0.99), 1),
-            concurrency=concurrency,
-            operations=self.operations,
-            at_us=at_us,
+
+async def drive(
+    call: Call, concurrency: int, limit: Limit, *, weight: int = 1, meter: Meter | None = None
+) -> Run:
+    """Call from `concurrency` callers at once. A call stands for `weight` operations: its latency
+    is the mean of theirs. `meter` watches while it runs."""
+    latencies = array("d")  # eight bytes a call, however long it runs
+    turns = repeat(None) if limit.calls is None else repeat(None, limit.calls)
+    with nullcontext() if meter is None else meter.watch(latencies, weight):
+        started = time.perf_counter()
+        deadline = started + limit.seconds if limit.calls is None else float("inf")
+        await asyncio.gather(
+            *(_caller(call, seed, turns, deadline, latencies) for seed in range(concurrency))
         )
+        elapsed_s = time.perf_counter() - started
+    return Run(len(latencies) * weight, elapsed_s, thinned(latencies, weight), len(latencies))
 
 
-async def drive(call: Call, concurrency: int, seconds: float, *, weight: int = 1) -> Run:
-    """Call from `concurrency` callers at once for `seconds`; `weight` operations a call."""
-    latencies: list[float] = []
-    started = time.perf_counter()
-    deadline = started + seconds
+async def _caller(
+    call: Call, seed: int, turns: Iterator[None], deadline: float, latencies: array[float]
+) -> None:
+    chance = random.Random(seed)  # noqa: S311 - the same work in every run
+    now = time.perf_counter()
+    for _ in turns:
+        if now >= deadline or await call(chance) is DRY:
+            return
+        after = time.perf_counter()
+        latencies.append((after - now) * 1_000_000)
+        now = after
 
-    async def caller(seed: int) -> None:
-        chance = random.Random(seed)  # noqa: S311 - the same work in every run
-        now = time.perf_counter()
-        while now < deadline:
-            await call(chance)
-            after = time.perf_counter()
-            latencies.append((after - now) * 1_000_000)
-            now = after
 
-    await asyncio.gather(*(caller(seed) for seed in range(concurrency)))
-    return Run(len(latencies) * weight, time.perf_counter() - started, latencies)
+def thinned(latencies: Sequence[float], weight: int = 1) -> list[float]:
+    """Every so manieth latency of an operation, sorted, so that few stand for very many."""
+    stride = 1 + len(latencies) // MOST_LATENCIES
+    return sorted(latency / weight for latency in latencies[::stride])
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -75,6 +100,36 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 def median(values: Sequence[float]) -> float:
     return statistics.median(values)
+
+
+def buckets(runs: Sequence[Run]) -> tuple[BucketView, ...]:
+    """How many calls of all runs took how long, in a 1-2-5 series of microseconds from the
+    fastest to the slowest. A run that was thinned counts for what it stood for."""
+    highest = max((run.latencies_us[-1] for run in runs if run.latencies_us), default=0.0)
+    bounds = _bounds(highest)
+    counts = [0] * len(bounds)
+    for run in runs:
+        stands_for = run.calls / max(1, len(run.latencies_us))
+        below = 0
+        for place, bound in enumerate(bounds):
+            upto = round(bisect_right(run.latencies_us, bound) * stands_for)
+            counts[place] += upto - below
+            below = upto
+    first = next((place for place, count in enumerate(counts) if count), len(counts))
+    pairs = zip(bounds[first:], counts[first:], strict=True)
+    return tuple(BucketView(upto_us=bound, count=count) for bound, count in pairs)
+
+
+def _bounds(highest: float) -> list[float]:
+    """0.1, 0.2, 0.5, 1, 2, 5 … until `highest` is within."""
+    bounds: list[float] = []
+    power = -1
+    while not bounds or bounds[-1] < highest:
+        bounds += [float(f"{digit}e{power}") for digit in _SERIES]
+        power += 1
+    return [bound for bound in bounds if bound < highest] + [
+        next((bound for bound in bounds if bound >= highest), bounds[0])
+    ]
 
 
 def values() -> list[dict[str, Any]]:

@@ -13,7 +13,10 @@ NAMES: Final = {
     "memory.get": "1 KB JSON, 20,000 keys, decoded",
     "queue.send": "small body, NORMAL",
     "queue.claim": f"claim {CLAIM_BATCH}, ack each, NORMAL",
-    "access.decide": "uncached decision, no entry in force",
+    "queue.end_to_end": "from send to ack, a message in flight a caller, NORMAL",
+    "access.decide": "uncached decision, no entry in force, mean of 1,000",
+    "socket.set": "memory.set from another process over the socket",
+    "socket.get": "memory.get from another process over the socket",
 }
 
 
@@ -22,4 +25,4 @@ def chosen(names: tuple[str, ...]) -> tuple[str, ...]:
     unknown = [name for name in names if name not in NAMES]
     if unknown:
         raise InvalidInput(f"no benchmark {', '.join(unknown)}", hint=f"one of {', '.join(NAMES)}")
-    return names or tuple(NAMES)
+    return tuple(dict.fromkeys(names)) or tuple(NAMES)

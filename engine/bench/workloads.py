@@ -1,101 +1,229 @@
-"""The workloads of `bench run`, on an engine of their own in a scratch directory."""
+"""The workloads of `bench run`, on an engine of their own in a scratch directory.
+
+Those on the queue have an environment each, so that none meets another's messages; those on
+memory share 20,000 records.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from ..acl import Standing
 from ..core import Core, open_core
+from ..handles import DEFAULT_NAMESPACE, Memory, Message, Queue
 from ..model import Level, Principal, Right, Role
-from ..views import AgentView, BenchView
-from .measure import RECORDS, Run, drive, key, values
-from .names import CLAIM_BATCH, NAMES, chosen
+from ..views import AgentView
+from .measure import DRY, RECORDS, Limit, Run, drive, key, values
+from .meter import Meter
+from .names import CLAIM_BATCH
+from .protection import Protection, place
+from .served import serve
 
 ENVIRONMENT: Final = "development"
+ENVIRONMENTS: Final = (ENVIRONMENT, "testing", "research")  # alike: isolation apart, all NORMAL
+KIND: Final = "bench"
 DECISIONS_A_CALL: Final = 1000
+MESSAGES_A_SECOND: Final = 40_000  # more than are claimed in one
+MOST_AHEAD: Final = 100_000  # a repeat that has claimed so many ends early
+WAIT_S: Final = 5.0
 
-Workload = Callable[["Bench", int, float], Awaitable[Run]]
+
+class Turn(msgspec.Struct, frozen=True):
+    """One repeat of a workload: how many callers, how long, and who watches."""
+
+    concurrency: int
+    limit: Limit
+    meter: Meter | None = None
+
+
+Workload = Callable[["Bench", Turn], Awaitable[Run]]
+
+
+class Records:
+    """Memory as the workloads use it: values of 1 KB below 20,000 keys, protected or not."""
+
+    def __init__(self, memory: Memory, protection: Protection | None) -> None:
+        self._memory = memory
+        self._protection = protection
+        self._values = values()
+        self._filled = False
+
+    async def fill(self) -> None:
+        """Store every key, once."""
+        if self._filled:
+            return
+        self._filled = True
+        keys = [f"k{number:08d}" for number in range(RECORDS)]
+        for start in range(0, RECORDS, 500):
+            part = enumerate(keys[start : start + 500])
+            await asyncio.gather(*(self._store(name, number) for number, name in part))
+
+    async def set(self, chance: random.Random) -> None:
+        await self._store(key(chance), chance.randrange(len(self._values)))
+
+    async def get(self, chance: random.Random) -> None:
+        name = key(chance)
+        found = await self._memory.get(name)
+        if self._protection is not None:
+            self._protection.open(found, _place(name))
+
+    async def _store(self, name: str, number: int) -> None:
+        value: Any = self._values[number % len(self._values)]
+        if self._protection is not None:
+            value = self._protection.seal(value, _place(name))
+        await self._memory.set(name, value, level="team")
+
+
+class Messages:
+    """A queue as the workloads use it: small bodies, protected or not."""
+
+    def __init__(self, queue: Queue, environment: str, protection: Protection | None) -> None:
+        self._queue = queue
+        self._protection = protection
+        self._where = place(environment, "queue", KIND)
+        self._waiting: dict[int, asyncio.Future[None]] = {}
+        self._numbers = 0
+        self.queued = 0
+        self.acked = 0
+
+    async def send(self, chance: random.Random) -> None:
+        await self._send(chance.randrange(1000))
+        self.queued += 1
+
+    async def stock(self, count: int) -> None:
+        """Send until so many are queued."""
+        chance = random.Random(1)  # noqa: S311 - the same work in every run
+        while (missing := count - self.queued) > 0:
+            await asyncio.gather(*(self.send(chance) for _ in range(min(500, missing))))
+
+    async def claim(self, _: random.Random) -> object:
+        messages = await self._queue.claim(CLAIM_BATCH, lease_s=60)
+        for message in messages:
+            self._body(message)
+            await self._queue.ack(message)
+            self.queued -= 1
+            self.acked += 1
+        return None if messages else DRY
+
+    async def pass_through(self, _: random.Random) -> None:
+        """Send one message and wait until a consumer has acked it."""
+        self._numbers += 1
+        number = self._numbers
+        done = self._waiting[number] = asyncio.get_running_loop().create_future()
+        await self._send(number)
+        await done
+
+    async def consume(self) -> None:
+        """Claim and ack for ever what `pass_through` sends."""
+        while True:
+            for message in await self._queue.claim(CLAIM_BATCH, lease_s=60, wait_s=WAIT_S):
+                body = self._body(message)
+                await self._queue.ack(message)
+                self._waiting.pop(body["n"]).set_result(None)
+
+    async def _send(self, number: int) -> None:
+        body: Any = {"n": number}
+        if self._protection is not None:
+            body = self._protection.seal_text(body, self._where)
+        await self._queue.send(KIND, body, priority=5)
+
+    def _body(self, message: Message) -> Any:  # noqa: ANN401 - any JSON value
+        if self._protection is None:
+            return message.body
+        return self._protection.open_text(message.body, self._where)
 
 
 class Bench:
-    """An engine to measure, with the agent that all workloads act as."""
+    """An engine to measure, with the agent that acts, and another engine behind a socket."""
 
-    def __init__(self, core: Core, agent: AgentView) -> None:
+    def __init__(
+        self, core: Core, agents: Mapping[str, AgentView], protection: Protection | None
+    ) -> None:
+        engine = core.engine
         self.core = core
-        self.agent = agent
-        self.memory = core.engine.memory(agent)
-        self.queue = core.engine.queue(ENVIRONMENT, as_=agent)
-        self.values = values()
-
-    async def fill(self) -> None:
-        """Store every key that the workloads read."""
-        keys = [f"k{number:08d}" for number in range(RECORDS)]
-        for start in range(0, RECORDS, 500):
-            part = keys[start : start + 500]
-            await asyncio.gather(*(self.set_key(name) for name in part))
-
-    async def set_key(self, name: str) -> None:
-        await self.memory.set(name, self.values[hash(name) % len(self.values)], level="team")
-
-    async def set(self, chance: random.Random) -> None:
-        value = self.values[chance.randrange(len(self.values))]
-        await self.memory.set(key(chance), value, level="team")
-
-    async def get(self, chance: random.Random) -> None:
-        await self.memory.get(key(chance))
-
-    async def send(self, chance: random.Random) -> None:
-        await self.queue.send("bench", {"n": chance.randrange(1000)}, priority=5)
-
-    async def claim(self, _: random.Random) -> None:
-        for message in await self.queue.claim(CLAIM_BATCH, lease_s=60):
-            await self.queue.ack(message)
+        self.agent = agents[ENVIRONMENT]
+        self.queue = engine.queue(ENVIRONMENT, as_=self.agent)
+        self.records = Records(engine.memory(self.agent), protection)
+        self.messages = {
+            name: Messages(engine.queue(name, as_=agent), name, protection)
+            for name, agent in agents.items()
+        }
+        self.remote: Records | None = None
 
 
 @asynccontextmanager
-async def open_bench(scratch: Path) -> AsyncIterator[Bench]:
-    """A bench on a fresh engine below `scratch`."""
-    async with open_core(
-        scratch / "engine", settings=None, transient=True, headless=True, clock=None
-    ) as core:
-        agents = core.engine.agents
-        team = await agents.create_team(ENVIRONMENT, name="bench")
-        agent = await agents.register(ENVIRONMENT, name="bench", team=team.id)
-        yield Bench(core, agent)
+async def open_bench(
+    scratch: Path, protection: Protection | None = None, *, remote: bool = False
+) -> AsyncIterator[Bench]:
+    """A bench on a fresh engine below `scratch`; `remote` starts the one behind a socket too."""
+    async with AsyncExitStack() as stack:
+        opening = open_core(
+            scratch / "engine", settings=None, transient=True, headless=True, clock=None
+        )
+        core = await stack.enter_async_context(opening)
+        agents = {name: await _agent(core, name) for name in ENVIRONMENTS}
+        bench = Bench(core, agents, protection)
+        if remote:
+            engine = await stack.enter_async_context(serve(scratch / "served"))
+            bench.remote = Records(engine.memory(ENVIRONMENT), protection)
+        yield bench
 
 
-async def _set(bench: Bench, concurrency: int, seconds: float) -> Run:
-    return await drive(bench.set, concurrency, seconds)
+async def _agent(core: Core, environment: str) -> AgentView:
+    team = await core.engine.agents.create_team(environment, name="bench")
+    return await core.engine.agents.register(environment, name="bench", team=team.id)
 
 
-async def _get(bench: Bench, concurrency: int, seconds: float) -> Run:
-    await bench.fill()
-    return await drive(bench.get, concurrency, seconds)
+async def _records(verb: str, bench: Bench, turn: Turn, *, remote: bool = False) -> Run:
+    records = bench.remote if remote else bench.records
+    assert records is not None
+    await records.fill()
+    return await drive(getattr(records, verb), turn.concurrency, turn.limit, meter=turn.meter)
 
 
-async def _send(bench: Bench, concurrency: int, seconds: float) -> Run:
-    return await drive(bench.send, concurrency, seconds)
+async def _send(bench: Bench, turn: Turn) -> Run:
+    messages = bench.messages["testing"]
+    return await drive(messages.send, turn.concurrency, turn.limit, meter=turn.meter)
 
 
-async def _claim(bench: Bench, concurrency: int, seconds: float) -> Run:
-    done_before = bench.core.places[ENVIRONMENT].queue.counts().done
-    ahead = int(20_000 * seconds) + CLAIM_BATCH * concurrency
-    chance = random.Random(1)  # noqa: S311 - the same work in every run
-    for start in range(0, ahead, 500):
-        await asyncio.gather(*(bench.send(chance) for _ in range(min(500, ahead - start))))
-    consumers = max(1, concurrency // CLAIM_BATCH)
-    run = await drive(bench.claim, consumers, seconds)
-    done = bench.core.places[ENVIRONMENT].queue.counts().done - done_before
-    return Run(done, run.elapsed_s, run.latencies_us)
+async def _claim(bench: Bench, turn: Turn) -> Run:
+    messages = bench.messages[ENVIRONMENT]
+    consumers = max(1, turn.concurrency // CLAIM_BATCH)
+    calls = turn.limit.calls
+    per_second = min(MOST_AHEAD, MESSAGES_A_SECOND * turn.limit.seconds)
+    ahead = per_second if calls is None else CLAIM_BATCH * calls
+    await messages.stock(int(ahead) + CLAIM_BATCH * consumers)
+    before = messages.acked
+    run = await drive(messages.claim, consumers, turn.limit, meter=turn.meter)
+    return msgspec.structs.replace(run, operations=messages.acked - before)
 
 
-async def _decide(bench: Bench, concurrency: int, seconds: float) -> Run:
-    del concurrency  # a decision waits for nothing
+async def _end_to_end(bench: Bench, turn: Turn) -> Run:
+    messages = bench.messages["research"]
+    callers = drive(messages.pass_through, turn.concurrency, turn.limit, meter=turn.meter)
+    driving = asyncio.create_task(callers)
+    consumers = max(1, turn.concurrency // CLAIM_BATCH)
+    tasks = {driving, *(asyncio.create_task(messages.consume()) for _ in range(consumers))}
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for failed in done - {driving}:
+            failed.result()  # a consumer only ends by an error
+        return driving.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+async def _decide(bench: Bench, turn: Turn) -> Run:
     access = bench.core.places[ENVIRONMENT].access
     principal = Principal(bench.agent.id, Role.AGENT, ENVIRONMENT, None, bench.agent.teams)
     record = Standing(Level.SWARM, "dev_agent_other", "dev_team_other", "dev_swarm_other")
@@ -104,32 +232,21 @@ async def _decide(bench: Bench, concurrency: int, seconds: float) -> Run:
         for _number in range(DECISIONS_A_CALL):
             access.verdict(principal, Right.READ, record, "default", "k")
 
-    return await drive(decide, 1, seconds, weight=DECISIONS_A_CALL)
+    # One caller: a decision waits for nothing.
+    return await drive(decide, 1, turn.limit, weight=DECISIONS_A_CALL, meter=turn.meter)
 
 
-_WORKLOADS: Final[dict[str, Workload]] = {
-    "memory.set": _set,
-    "memory.get": _get,
+WORKLOADS: Final[dict[str, Workload]] = {
+    "memory.set": partial(_records, "set"),
+    "memory.get": partial(_records, "get"),
     "queue.send": _send,
     "queue.claim": _claim,
+    "queue.end_to_end": _end_to_end,
     "access.decide": _decide,
+    "socket.set": partial(_records, "set", remote=True),
+    "socket.get": partial(_records, "get", remote=True),
 }
 
 
-async def run(
-    names: tuple[str, ...],
-    *,
-    scratch: Path,
-    concurrency: int,
-    seconds: float,
-    progress: Callable[[float, str], Any],
-) -> list[BenchView]:
-    """Measure each workload on a fresh engine."""
-    found: list[BenchView] = []
-    wanted = chosen(names)
-    for number, name in enumerate(wanted):
-        progress(number / len(wanted), name)
-        async with open_bench(scratch / str(number)) as bench:
-            measured = await _WORKLOADS[name](bench, concurrency, seconds)
-            found.append(measured.view(name, NAMES[name], concurrency, bench.core.clock.wall_us()))
-    return found
+def _place(key_: str) -> bytes:
+    return place(ENVIRONMENT, DEFAULT_NAMESPACE, key_)
