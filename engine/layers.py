@@ -25,7 +25,12 @@ from .model import format_size, parse_size, printable
 PREFIX: Final = "SWARMDECK_"
 COMMAND_LINE: Final = "command line"
 _UNITS: Final = {"_s": " of seconds", "_ms": " of milliseconds", "_pages": " of pages"}
-_NOUNS: Final[dict[Any, str]] = {int: "a whole number", float: "a number", str: "text"}
+_NOUNS: Final[dict[Any, str]] = {
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    bool: "true or false",
+}
 S = TypeVar("S", bound=msgspec.Struct)
 
 
@@ -69,6 +74,11 @@ class Field(msgspec.Struct, frozen=True):
     @property
     def secret(self) -> bool:
         return self.plain is Secret
+
+    @property
+    def several(self) -> bool:
+        """Whether the value is a list of words."""
+        return typing.get_origin(self.plain) is tuple
 
 
 class Given(msgspec.Struct, frozen=True):
@@ -162,6 +172,8 @@ def _split(kind: Any) -> tuple[Any, msgspec.Meta]:  # noqa: ANN401 - a type expr
 def expected(field: Field) -> str:
     """What a value of this setting must be, in words."""
     kind = field.plain
+    if field.several:
+        return "a list of " + ", ".join(typing.get_args(typing.get_args(kind)[0]))
     if typing.get_origin(kind) is typing.Literal:
         return "one of " + ", ".join(str(choice) for choice in typing.get_args(kind))
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
@@ -197,6 +209,8 @@ def checked(field: Field, value: object, source: str, *, as_text: bool = False) 
             return Given(_secret(value), source)
         if field.size and isinstance(value, str):
             value = parse_size(value)
+        if as_text and field.several and isinstance(value, str):
+            value = value.replace(",", " ").split()
         return Given(msgspec.convert(value, field.type, strict=not as_text), source)
     except (InvalidInput, ValueError, OverflowError) as error:
         got = "" if field.secret else f", not {printable(str(value))}"

@@ -298,6 +298,24 @@ class IdentitySettings(Section, frozen=True):
     ) = None
 
 
+class ConsoleSettings(Section, frozen=True):
+    """How the console looks and what it may do."""
+
+    theme: Annotated[str, setting("Colours of the console.", pattern=r"^[a-z0-9][a-z0-9-]*$")]
+    read_only: Annotated[
+        tuple[Literal["all", "production", "development", "testing", "research", "staging"], ...],
+        setting("Environments the console only looks at; all: it changes nothing at all."),
+    ]
+    low_bandwidth: Annotated[
+        bool, setting("Send as little to the terminal as can be: slow lines, metered links.")
+    ]
+    interval_s: Annotated[
+        float,
+        setting("How often the console looks when nothing is said to change.", ge=0.1, le=60),
+    ]
+    mouse: Annotated[bool, setting("Whether the console takes the mouse from the terminal.")]
+
+
 class LoggingSettings(Section, frozen=True):
     level: Annotated[
         Literal["debug", "info", "warning", "error"],
@@ -319,6 +337,7 @@ class Sections(Section, frozen=True):
     lanes: Lanes
     redis: RedisSettings
     identity: IdentitySettings
+    console: ConsoleSettings
     logging: LoggingSettings
 
 

@@ -83,8 +83,7 @@ def _run(argv: Sequence[str], console: Console | None) -> int:
         return _write(_help(words))
     if not words and console is not None:
         return console(options)
-    if options.theme is not None:
-        raise InvalidInput("--theme is for the console", hint="leave the command out to open it")
+    options.refuse_for_command()
     if words and words[0] in _PROCESS_COMMANDS:
         return _process_command(words, options)
     if words and words[0] not in nouns():

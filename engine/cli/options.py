@@ -20,9 +20,16 @@ options, before the command:
                             also after the verb
   --debug                   a traceback for a defect
   --log-level LEVEL         debug, info, warning or error
-  --theme NAME              colours of the console
   --version                 print the version
   --help                    this help; behind a command, help for it
+
+for the console, without a command:
+  --view VIEW               begin there: queue, or "queue dead /digest @development"
+  --filter FILTER           show only rows that fit, such as kind=digest or age>10m
+  --read-only               look, change nothing
+  --low-bandwidth           send little: 16 colours, a look every 5 s
+  --interval SECONDS        how often to look when nothing is said to change
+  --theme NAME              its colours
 """
 
 _VALUED: Final = {
@@ -30,14 +37,22 @@ _VALUED: Final = {
     "--config": "config",
     "--log-level": "log_level",
     "--theme": "theme",
+    "--view": "view",
+    "--filter": "filter",
+    "--interval": "interval",
 }
 _SWITCHES: Final = {
     "--json": "json",
     "--debug": "debug",
     "--version": "version",
+    "--read-only": "read_only",
+    "--low-bandwidth": "low_bandwidth",
     "--help": "help",
     "-h": "help",
 }
+_CONSOLE: Final = (
+    "--view", "--filter", "--read-only", "--low-bandwidth", "--interval", "--theme",
+)  # fmt: skip
 _ANYWHERE: Final = frozenset({"--json", "--help", "-h"})
 
 
@@ -48,6 +63,11 @@ class Options(msgspec.Struct, frozen=True):
     config: str | None = None
     log_level: str | None = None
     theme: str | None = None
+    view: str | None = None
+    filter: str | None = None
+    interval: str | None = None
+    read_only: bool = False
+    low_bandwidth: bool = False
     json: bool = False
     debug: bool = False
     version: bool = False
@@ -59,8 +79,23 @@ class Options(msgspec.Struct, frozen=True):
 
     def overrides(self) -> dict[str, str]:
         """The options that stand for a setting, by the setting's name."""
-        given = {"engine.data_dir": self.data, "logging.level": self.log_level}
+        given = {
+            "engine.data_dir": self.data,
+            "logging.level": self.log_level,
+            "console.theme": self.theme,
+            "console.interval_s": self.interval,
+            "console.read_only": "all" if self.read_only else None,
+            "console.low_bandwidth": "true" if self.low_bandwidth else None,
+        }
         return {name: value for name, value in given.items() if value is not None}
+
+    def refuse_for_command(self) -> None:
+        """Raises InvalidInput when one of them is for the console only."""
+        names = _VALUED | _SWITCHES
+        for name in _CONSOLE:
+            if getattr(self, names[name]):
+                hint = "leave the command out to open it"
+                raise InvalidInput(f"{name} is for the console", hint=hint)
 
 
 def read_options(argv: Sequence[str]) -> tuple[Options, list[str]]:
