@@ -16,6 +16,7 @@ import stat
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Generator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import cached_property, partial
 from pathlib import Path
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final
@@ -25,6 +26,7 @@ import msgspec
 from . import __version__, overview, views
 from .actions import Action
 from .bench.results import Results
+from .budgets import Budgets, describe
 from .bus import Channels, open_channels
 from .clock import Clock, SystemClock
 from .dataplane import DataPlane
@@ -33,23 +35,26 @@ from .dispatch import LaneSettings as LaneSize
 from .engine import Engine
 from .environment import Place, database_path, open_place, store_options
 from .errors import Denied, EngineBusy, StorageError, SwarmDeckError
-from .events import Callback, Changed, EngineStopping, EventBus, Sampled
+from .events import Callback, Changed, EngineStopping, Event, EventBus, Sampled
 from .events import Subscription as EventSubscription
 from .handlers import Handlers
 from .hostmem import HostMemory
+from .journal import Journal
 from .ledger import Ledger, scale_plan
 from .lock import RETRY_S, OwnerLock, find_socket
 from .model import OPERATOR, OPERATOR_PRINCIPAL, Environment, Principal, check_name, environment_of
 from .port import Subscription
 from .settings import Settings, load_settings
-from .store.database import open_database
+from .store.database import Database, open_database
 from .swarms.crew import Surroundings
 from .swarms.service import Swarms
 
 if TYPE_CHECKING:
+    from .alerts import Alerts
     from .bench.meter import Sample
     from .link.protocol import Greeting
     from .link.server import LinkServer
+    from .watch import Watch
 
 TICK_S: Final = 1.0
 SWEEP_EVERY_TICKS: Final = 5
@@ -62,6 +67,7 @@ log = logging.getLogger(__name__)
 class Core:
     """An engine in this process, and what its socket serves. Made by `open_core`."""
 
+    budgets: Budgets
     channels: Channels
     swarms: Swarms
 
@@ -79,6 +85,7 @@ class Core:
         self.settings = settings
         self.clock = clock
         self.bus = EventBus()
+        self.journal = Journal(clock)
         self.places: dict[str, Place] = {}
         data_plane = DataPlane(self.places)
         self.verbs = data_plane.verbs
@@ -120,6 +127,7 @@ class Core:
         await stack.enter_async_context(self.swarms)
         for place in self.places.values():
             await self.swarms.restore(place, lasting=self._socket is not None)
+        self.journal.note("engine", "engine", f"opened as process {os.getpid()}")
         ticker = asyncio.create_task(self._tick(), name="ticker")
         stack.push_async_callback(_cancelled, ticker)
 
@@ -135,6 +143,15 @@ class Core:
                 raise outcome
             if isinstance(outcome, Place):
                 self.places[outcome.environment.value] = outcome
+            if isinstance(outcome, Database):
+                await self._open_budgets(outcome)
+
+    async def _open_budgets(self, coordination: Database) -> None:
+        self.budgets = Budgets(
+            self.ledger, coordination, scale=self._scale, changed=self._budget_changed
+        )
+        await self.budgets.open()
+        coordination.loaded()
 
     def _coordination(self) -> Any:  # noqa: ANN401 - a context manager
         return open_database(
@@ -152,7 +169,7 @@ class Core:
             environment,
             self.settings,
             self.clock,
-            publish=self.bus.publish,
+            publish=self._publish,
             on_commit=self._committed,
             may_claim=self._may_claim,
             brief=self._brief,
@@ -170,7 +187,7 @@ class Core:
             ledger=self.ledger,
             clock=self.clock,
             settings=self.settings.agents,
-            publish=self.bus.publish,
+            publish=self._publish,
             notify=self._notify,
             measure=self.host.measure,
         )
@@ -217,7 +234,17 @@ class Core:
         return self.places[environment_of(actor)].registry.principal(actor)
 
     def dispatch(self, action: Action, principal: Principal) -> Receipt:
-        return self._dispatcher.dispatch(action, principal)
+        try:
+            receipt = self._dispatcher.dispatch(action, principal)
+        except SwarmDeckError as error:
+            self.journal.refused(action, principal, error)
+            raise
+        receipt.listen(partial(self._note_failure, action, principal))
+        return receipt
+
+    def _note_failure(self, action: Action, principal: Principal, receipt: Receipt) -> None:
+        if receipt.error is not None:
+            self.journal.refused(action, principal, receipt.error)
 
     async def publish(self, channel: str, body: Any, principal: Principal) -> int:  # noqa: ANN401
         self.check_channel(channel, principal)
@@ -240,6 +267,7 @@ class Core:
     def overview(self) -> views.Overview:
         """Everything the first screen shows, of this moment, copied without a wait."""
         used = self.swarms.vitals.used_bytes
+        full_in_s = self.watch.forecast.full_in_s if "watch" in self.__dict__ else _unknown
         by_environment: Counter[str] = Counter()
         for agent, size_bytes in used.items():
             by_environment[environment_of(agent)] += size_bytes
@@ -252,7 +280,11 @@ class Core:
             ),
             environments=tuple(
                 overview.environment_view(
-                    self.places[use.name], use, self.settings, by_environment[use.name]
+                    self.places[use.name],
+                    use,
+                    self.settings,
+                    used_bytes=by_environment[use.name],
+                    full_in_s=full_in_s(use.name, use.allocated_bytes),
                 )
                 for use in self.ledger.use()
             ),
@@ -275,7 +307,7 @@ class Core:
 
     def request_stop(self, reason: str) -> None:
         """Tell everyone, the owner of this engine first of all, that it should end now."""
-        self.bus.publish(EngineStopping(reason))
+        self._publish(EngineStopping(reason))
 
     def sampled(self, operation: str, sample: Sample) -> None:
         """Show how a benchmark goes while it runs."""
@@ -285,7 +317,7 @@ class Core:
         """Keep and show what a benchmark has found; the same beside the chosen baseline. Raises
         StorageError."""
         kept = self._results.add(found)
-        self.bus.publish(Changed("engine", "", self._sequence))
+        self._engine_changed()
         return kept
 
     def benchmarks_beside(self, baseline: str | None) -> list[views.BenchView]:
@@ -295,10 +327,34 @@ class Core:
     def keep_baseline(self, name: str, *, remove: bool) -> views.Done:
         """Keep the last results under a name, or forget it. Raises NotFound, StorageError."""
         done = self._results.keep(name, remove=remove)
-        self.bus.publish(Changed("engine", "", self._sequence))
+        self._engine_changed()
         return done
 
+    @cached_property
+    def watch(self) -> Watch:
+        """Loaded with the first second of an engine, or when somebody asks for its alerts."""
+        from .watch import Watch  # noqa: PLC0415 - a command that is over in a moment needs none
+
+        return Watch(self, self._engine_changed)
+
+    @cached_property
+    def alerts(self) -> Alerts:
+        return self.watch.alerts
+
+    def _engine_changed(self) -> None:
+        self.bus.publish(Changed("engine", "", self._sequence))
+
+    def _budget_changed(self, view: views.AdmissionView, actor: str) -> None:
+        self._sequence += 1
+        text = f"{describe(view)}, by {actor}"
+        self.journal.note("budget", view.environment, text, environment=view.environment)
+        self._engine_changed()
+
     # --- what happens by itself -------------------------------------------------------------
+
+    def _publish(self, event: Event) -> int:
+        self.journal.heed(event)
+        return self.bus.publish(event)
 
     def _committed(self, environment: str, topics: frozenset[str], _: int) -> None:
         self._sequence += 1
@@ -320,6 +376,7 @@ class Core:
             try:
                 self.host.sample()
                 await self.swarms.sample()
+                await self.watch.tick()
                 if ticks % SWEEP_EVERY_TICKS == 0:
                     for place in self.places.values():
                         await place.memory.sweep()
@@ -421,6 +478,10 @@ def make_directory(data: Path) -> None:
             f"cannot make the data directory {data}: {error.strerror}",
             hint="give another one with --data",
         ) from error
+
+
+def _unknown(_: str, __: int) -> None:
+    """How long memory lasts before anything was measured."""
 
 
 def _lanes(settings: Settings) -> dict[Any, LaneSize]:

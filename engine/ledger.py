@@ -388,7 +388,7 @@ def plan_with(plan: HostPlan, budgets: Mapping[Environment, EnvironmentPlan]) ->
     """The plan with other budgets for some environments; the buffer takes the difference of the
     bases. Raises OverBudget when they do not fit."""
     for name, budget in budgets.items():
-        _check_budget(plan, name, budget)
+        check_budget(plan, name, budget)
     current = {str(name): row for name, row in plan.environments.items()}
     more_bytes = sum(
         budget.base_bytes - current[name].base_bytes for name, budget in budgets.items()
@@ -407,7 +407,8 @@ def plan_with(plan: HostPlan, budgets: Mapping[Environment, EnvironmentPlan]) ->
     )
 
 
-def _check_budget(plan: HostPlan, name: Environment, budget: EnvironmentPlan) -> None:
+def check_budget(plan: HostPlan, name: Environment, budget: EnvironmentPlan) -> None:
+    """Raise OverBudget for a budget that no plan of this size could hold."""
     base_bytes, max_bytes = budget.base_bytes, budget.max_bytes
     if max_bytes < base_bytes:
         raise OverBudget(

@@ -7,6 +7,7 @@ it never disagree.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
@@ -15,7 +16,7 @@ from .hostmem import HostReading
 from .ledger import EnvironmentUse, Ledger
 from .model import Durability
 from .settings import Settings
-from .views import AccessSummary, EngineView, EnvironmentView, HostView
+from .views import AccessSummary, EngineView, EnvironmentView, HostView, LoanView
 
 LOSS_WINDOWS: Final = {
     Durability.FULL: "none",
@@ -24,7 +25,12 @@ LOSS_WINDOWS: Final = {
 
 
 def environment_view(
-    place: Place, use: EnvironmentUse, settings: Settings, used_bytes: int
+    place: Place,
+    use: EnvironmentUse,
+    settings: Settings,
+    *,
+    used_bytes: int,
+    full_in_s: float | None,
 ) -> EnvironmentView:
     """One environment: plan, allocated and used, its agents, records and messages."""
     name = place.environment.value
@@ -48,7 +54,19 @@ def environment_view(
         swarms=len(alive),
         records=place.memory.records,
         queue=place.queue.counts(),
+        lenders=_lenders(use),
+        available_bytes=use.available_bytes,
+        full_in_s=full_in_s,
     )
+
+
+def _lenders(use: EnvironmentUse) -> tuple[LoanView, ...]:
+    """From whom an environment has what it borrowed, the largest loan first."""
+    lent: Counter[str] = Counter()
+    for holding in use.holders:
+        for loan in holding.lenders:
+            lent[loan.lender] += loan.bytes
+    return tuple(LoanView(lender=lender, bytes=held) for lender, held in lent.most_common())
 
 
 def access_summary(places: Mapping[str, Place]) -> AccessSummary:

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from typing import Literal
 
 from ..errors import NotFound
-from ..ledger import Ledger
+from ..ledger import Holding, Ledger
 from ..model import AgentState, SwarmState, format_size
-from ..views import AgentView, HealthView, SwarmView
+from ..views import AgentView, HealthView, LoanView, SwarmView
 from .crew import Site
 from .roster import Agent, Swarm
 
@@ -54,7 +54,8 @@ class Vitals:
         )
 
     def _swarm(self, swarm: Swarm, agents: list[AgentView]) -> SwarmView:
-        memory_bytes, borrowed_bytes = self._held(swarm)
+        holding = self._held(swarm)
+        memory_bytes = swarm.memory_bytes if holding is None else holding.bytes
         return SwarmView(
             id=swarm.id,
             name=swarm.name,
@@ -64,21 +65,26 @@ class Vitals:
             agents_live=sum(agent.pid is not None for agent in agents),
             agents_ready=sum(agent.state == AgentState.READY for agent in agents),
             memory_bytes=memory_bytes,
-            borrowed_bytes=borrowed_bytes,
+            borrowed_bytes=0 if holding is None else holding.borrowed_bytes,
             used_bytes=sum(agent.used_bytes for agent in agents),
             restarts=sum(agent.restarts for agent in agents),
             created_at_us=swarm.created_at_us,
             command=swarm.command,
             reason=swarm.reason,
+            lenders=_lenders(holding),
         )
 
-    def _held(self, swarm: Swarm) -> tuple[int, int]:
-        """Allocated and borrowed bytes; what a terminated swarm had is only a record."""
+    def _held(self, swarm: Swarm) -> Holding | None:
+        """What a swarm holds; None for a terminated one: what it had is only a record."""
         try:
-            holding = self._ledger.holding(swarm.id)
+            return self._ledger.holding(swarm.id)
         except NotFound:
-            return swarm.memory_bytes, 0
-        return holding.bytes, holding.borrowed_bytes
+            return None
+
+
+def _lenders(holding: Holding | None) -> tuple[LoanView, ...]:
+    loans = () if holding is None else holding.lenders
+    return tuple(LoanView(lender=loan.lender, bytes=loan.bytes) for loan in loans)
 
 
 def _ready(site: Site, swarm: Swarm, agents: Iterable[AgentView]) -> int:

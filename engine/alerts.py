@@ -1,0 +1,377 @@
+"""What needs a person, found once a second in what the overview shows.
+
+A rule looks at one moment and says what is wrong with whom. An alert is such a finding that lasts:
+it fires when it held in FIRES_AFTER looks in a row (and as long as its rule asks), and is resolved
+when it was not found in RESOLVES_AFTER looks in a row, so that nothing flickers.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final, NamedTuple
+
+import msgspec
+
+from .clock import Clock
+from .events import Reclaimed
+from .model import AgentState, SwarmState, format_size
+from .views import AgentView, AlertView, EnvironmentView, Overview, SwarmView
+
+FIRES_AFTER: Final = 2  # looks
+RESOLVES_AFTER: Final = 5
+RESOLVED_KEPT: Final = 200
+
+OLDEST_READY_S: Final = 300.0
+SWARM_ILL_S: Final = 30.0
+RESTARTS_IN_A_ROW: Final = 2
+RESTARTS_WINDOW_S: Final = 600.0
+USED_OF_ALLOCATED: Final = 0.90
+ALLOCATED_OF_PLAN: Final = 0.90
+RECLAIM_SHOWN_S: Final = 60.0
+HOST_AVAILABLE: Final = 0.10
+WAL_BYTES: Final = 256 << 20
+LOOP_LAG_MS: Final = 250.0
+LOOP_LAG_S: Final = 5.0
+WRITER_QUEUE: Final = 10_000
+DENIED_CALLS: Final = 10
+DENIED_WINDOW_S: Final = 60.0
+BUS_LOST_S: Final = 5.0
+
+_ILL: Final = frozenset({AgentState.STALE, AgentState.EXITED, AgentState.FAILED})
+
+
+class Sight(msgspec.Struct, frozen=True, kw_only=True):
+    """What is looked at. `oldest_ready` is when the oldest ready message of an environment was
+    sent, `reclaims` what was taken back and when, `ignored` the stored budgets that do not fit."""
+
+    overview: Overview
+    oldest_ready: Mapping[str, int] = {}
+    reclaims: Iterable[tuple[int, Reclaimed]] = ()
+    ignored: Mapping[str, str] = {}
+
+
+class Finding(NamedTuple):
+    """One thing that is wrong now. It fires once it has lasted `after_s`."""
+
+    rule: str
+    subject: str
+    detail: str
+    hint: str = ""
+    environment: str = ""
+    severity: str = "warning"
+    after_s: float = 0.0
+
+
+class _Watched:
+    """A finding over time."""
+
+    __slots__ = ("alert", "looks", "quiet", "since_s", "since_us")
+
+    def __init__(self, now_s: float, now_us: int) -> None:
+        self.since_s = now_s
+        self.since_us = now_us
+        self.looks = 0
+        self.quiet = 0
+        self.alert: AlertView | None = None
+
+
+class Alerts:
+    """The alerts of an engine. `look` gives what there is to see at this moment."""
+
+    def __init__(self, look: Callable[[], Sight], clock: Clock) -> None:
+        self._look = look
+        self._clock = clock
+        self._watched: dict[str, _Watched] = {}
+        self._resolved: dict[str, AlertView] = {}
+        self._restarts = _Restarts()
+        self._denied = _Rise()
+        self._looked = False
+
+    def list(self, environment: str | None, *, firing: bool) -> list[AlertView]:
+        """Firing alerts, critical ones first, then unless `firing` the resolved, newest first."""
+        if not self._looked:
+            # Just opened, for one command perhaps: what is there need not last to be believed.
+            for _ in range(FIRES_AFTER):
+                self.evaluate()
+        now = [watched.alert for watched in self._watched.values() if watched.alert is not None]
+        now.sort(key=lambda alert: (alert.severity != "critical", -alert.since_us, alert.id))
+        if not firing:
+            now += reversed(self._resolved.values())
+        return [alert for alert in now if environment in {None, alert.environment}]
+
+    def evaluate(self) -> tuple[AlertView, ...]:
+        """Look once. Returns the alerts that fired or were resolved by it."""
+        self._looked = True
+        sight = self._look()
+        now_s, now_us = self._clock.monotonic_s(), self._clock.wall_us()
+        overview = sight.overview
+        seen = {
+            f"{finding.rule}.{finding.subject}": finding
+            for finding in (
+                *findings(sight),
+                *self._restarts.findings(overview.agents, now_s),
+                *self._denied.findings(overview.access.denied_calls, now_s),
+            )
+        }
+        changed = [
+            alert
+            for ident, finding in seen.items()
+            if (alert := self._found(ident, finding, now_s, now_us)) is not None
+        ]
+        changed += [
+            alert
+            for ident in self._watched.keys() - seen.keys()
+            if (alert := self._missed(ident, now_us)) is not None
+        ]
+        return tuple(changed)
+
+    def _found(self, ident: str, finding: Finding, now_s: float, now_us: int) -> AlertView | None:
+        """The alert if it fires by this look."""
+        watched = self._watched.get(ident)
+        if watched is None:
+            watched = self._watched[ident] = _Watched(now_s, now_us)
+        watched.looks += 1
+        watched.quiet = 0
+        lasts = watched.looks >= FIRES_AFTER and now_s - watched.since_s >= finding.after_s
+        if watched.alert is None and not lasts:
+            return None
+        fires = watched.alert is None
+        watched.alert = _firing(ident, finding, watched.since_us)
+        self._resolved.pop(ident, None)
+        return watched.alert if fires else None
+
+    def _missed(self, ident: str, now_us: int) -> AlertView | None:
+        """The alert if it is resolved by this look."""
+        watched = self._watched[ident]
+        watched.quiet += 1
+        if watched.alert is None:
+            del self._watched[ident]  # it has to hold in looks in a row
+            return None
+        if watched.quiet < RESOLVES_AFTER:
+            return None
+        del self._watched[ident]
+        over = msgspec.structs.replace(watched.alert, state="resolved", resolved_at_us=now_us)
+        self._resolved[ident] = over
+        if len(self._resolved) > RESOLVED_KEPT:
+            del self._resolved[next(iter(self._resolved))]
+        return over
+
+
+def _firing(ident: str, finding: Finding, since_us: int) -> AlertView:
+    return AlertView(
+        id=ident,
+        rule=finding.rule,
+        severity=finding.severity,
+        state="firing",
+        environment=finding.environment,
+        subject=finding.subject,
+        since_us=since_us,
+        resolved_at_us=None,
+        detail=finding.detail,
+        hint=finding.hint,
+    )
+
+
+# --- rules about one moment -------------------------------------------------------------------
+
+
+def findings(sight: Sight) -> Iterator[Finding]:
+    """All that one look can tell."""
+    overview = sight.overview
+    for environment in overview.environments:
+        yield from _of_environment(environment)
+        yield from _of_oldest(environment, sight)
+    yield from _of_swarms(overview)
+    yield from _of_host(overview)
+    yield from _of_engine(overview)
+    yield from _of_reclaims(sight)
+    for name, why in sight.ignored.items():
+        yield Finding(
+            "budget-ignored",
+            name,
+            f"the stored budget does not fit and is not in force: {why}",
+            f"swarmdeck explain {name}",
+            name,
+        )
+
+
+def _of_environment(environment: EnvironmentView) -> Iterator[Finding]:
+    name = environment.name
+    if environment.queue.dead:
+        yield Finding(
+            "dead-letters",
+            name,
+            f"{environment.queue.dead:,} messages have used up their attempts",
+            f"swarmdeck queue dead {name}",
+            name,
+        )
+    used, allocated = environment.used_bytes, environment.allocated_bytes
+    if allocated and used > allocated * USED_OF_ALLOCATED:
+        yield Finding(
+            "memory-used",
+            name,
+            f"uses {format_size(used)} of the {format_size(allocated)} its swarms were granted",
+            f"swarmdeck explain {name}",
+            name,
+            "critical" if used > allocated else "warning",
+        )
+
+
+def _of_oldest(environment: EnvironmentView, sight: Sight) -> Iterator[Finding]:
+    name = environment.name
+    sent_us = sight.oldest_ready.get(name)
+    if sent_us is None or not environment.queue.ready:
+        return
+    age_s = (sight.overview.at_us - sent_us) / 1_000_000
+    if age_s > OLDEST_READY_S:
+        who = f"{environment.agents} agents run" if environment.agents else "no agent runs"
+        yield Finding(
+            "oldest-ready",
+            name,
+            f"a message has been ready for {age_s / 60:.0f} min, and {who}",
+            f"swarmdeck queue list {name} --state ready --order age",
+            name,
+        )
+
+
+def _of_swarms(overview: Overview) -> Iterator[Finding]:
+    ill: dict[str, int] = {}
+    for agent in overview.agents:
+        if agent.swarm is not None and agent.state in _ILL:
+            ill[agent.swarm] = ill.get(agent.swarm, 0) + 1
+    for swarm in overview.swarms:
+        if swarm.state == SwarmState.RUNNING:
+            yield from _of_swarm(swarm, ill.get(swarm.id, 0))
+
+
+def _of_swarm(swarm: SwarmView, ill: int) -> Iterator[Finding]:
+    issues = []
+    if swarm.agents_live < swarm.agents_wanted:
+        issues.append(f"{swarm.agents_live} of {swarm.agents_wanted} agents run")
+    if ill:
+        issues.append(f"{ill} agents are stale or have ended")
+    if swarm.used_bytes > swarm.memory_bytes:
+        used, granted = format_size(swarm.used_bytes), format_size(swarm.memory_bytes)
+        issues.append(f"uses {used} of its {granted}")
+    if issues:
+        dead = swarm.agents_wanted > 0 and swarm.agents_live == 0
+        yield Finding(
+            "swarm-ill",
+            swarm.id,
+            "; ".join(issues),
+            f"swarmdeck explain {swarm.id}",
+            swarm.environment,
+            "critical" if dead else "warning",
+            SWARM_ILL_S,
+        )
+
+
+def _of_host(overview: Overview) -> Iterator[Finding]:
+    host = overview.host
+    capacity = host.buffer_bytes + sum(each.base_bytes for each in overview.environments)
+    if host.allocated_bytes > capacity * ALLOCATED_OF_PLAN:
+        yield Finding(
+            "plan-allocated",
+            "host",
+            f"{format_size(host.allocated_bytes)} of the {format_size(capacity)} for swarms are "
+            "allocated",
+            "swarmdeck memory plan",
+        )
+    if host.available_bytes < host.total_bytes * HOST_AVAILABLE:
+        yield Finding(
+            "host-memory",
+            "host",
+            f"{format_size(host.available_bytes)} of {format_size(host.total_bytes)} are available",
+            "swarmdeck memory plan",
+            severity="critical",
+        )
+
+
+def _of_engine(overview: Overview) -> Iterator[Finding]:
+    engine = overview.engine
+    if engine.wal_bytes > WAL_BYTES:
+        text = f"the write-ahead logs hold {format_size(engine.wal_bytes)}"
+        yield Finding("wal", "engine", text, "swarmdeck db stats")
+    if engine.loop_lag_ms > LOOP_LAG_MS:
+        text = f"the engine's loop is {engine.loop_lag_ms:.0f} ms late"
+        yield Finding("loop-lag", "engine", text, after_s=LOOP_LAG_S)
+    if engine.writer_queue > WRITER_QUEUE:
+        text = f"{engine.writer_queue:,} changes wait for the disk"
+        yield Finding("writer-queue", "engine", text, "swarmdeck db stats", severity="critical")
+    if engine.bus == "redis lost":
+        text = "Redis is configured and does not answer; channels stay within this engine"
+        yield Finding("bus", "engine", text, "swarmdeck doctor", after_s=BUS_LOST_S)
+
+
+def _of_reclaims(sight: Sight) -> Iterator[Finding]:
+    since_us = sight.overview.at_us - int(RECLAIM_SHOWN_S * 1_000_000)
+    places = {swarm.id: swarm.environment for swarm in sight.overview.swarms}
+    for at_us, event in sight.reclaims:
+        if at_us >= since_us and event.swarm in places:
+            yield Finding(
+                "memory-taken-back",
+                event.swarm,
+                f"{format_size(event.bytes)} it had borrowed went back for {event.for_environment}",
+                f"swarmdeck explain {event.swarm}",
+                places[event.swarm],
+            )
+
+
+# --- rules about several moments --------------------------------------------------------------
+
+
+class _Restarts:
+    """Agents that were started again more than once within the window."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] | None = None
+        self._times: dict[str, deque[float]] = {}
+
+    def findings(self, agents: Iterable[AgentView], now_s: float) -> Iterator[Finding]:
+        counts = {agent.id: agent.restarts for agent in agents if agent.restarts}
+        for agent in agents:
+            if agent.restarts:
+                yield from self._of_agent(agent, now_s)
+        self._counts = counts
+        for gone in self._times.keys() - counts.keys():
+            del self._times[gone]
+
+    def _of_agent(self, agent: AgentView, now_s: float) -> Iterator[Finding]:
+        times = self._times.setdefault(agent.id, deque(maxlen=100))
+        # What happened before the first look has no time, and is not counted.
+        before = agent.restarts if self._counts is None else self._counts.get(agent.id, 0)
+        more = agent.restarts - before
+        times.extend([now_s] * max(0, more))
+        while times and now_s - times[0] > RESTARTS_WINDOW_S:
+            times.popleft()
+        if len(times) >= RESTARTS_IN_A_ROW:
+            reason = f": {agent.reason}" if agent.reason else ""
+            yield Finding(
+                "agent-restarts",
+                agent.id,
+                f"started again {len(times)} times in {RESTARTS_WINDOW_S / 60:.0f} min{reason}",
+                f"swarmdeck logs {agent.id}",
+                agent.environment,
+                "critical" if agent.state == AgentState.FAILED else "warning",
+            )
+
+
+class _Rise:
+    """Denied calls, and how many of them are of the last minute."""
+
+    def __init__(self) -> None:
+        self._counts: deque[tuple[float, int]] = deque()
+
+    def findings(self, denied_calls: int, now_s: float) -> Iterator[Finding]:
+        self._counts.append((now_s, denied_calls))
+        while now_s - self._counts[0][0] > DENIED_WINDOW_S:
+            self._counts.popleft()
+        more = denied_calls - self._counts[0][1]
+        if more > DENIED_CALLS:
+            yield Finding(
+                "denied-calls",
+                "engine",
+                f"{more:,} calls were denied in the last minute",
+                "swarmdeck audit list --contains denied",
+            )

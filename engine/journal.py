@@ -1,0 +1,167 @@
+"""What happened since the engine opened, for people: a bounded list, newest first.
+
+Kept from the events of the bus and from operations that were refused. It is a memory, not a record:
+what must be proved is in the audit trail.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import islice
+from typing import Final
+
+from .actions import Action, spec_of
+from .clock import Clock
+from .errors import SwarmDeckError
+from .events import AgentChanged, EngineStopping, Event, Reclaimed, SwarmChanged
+from .model import AgentState, Principal, SwarmState, environment_of, format_size
+from .views import EventView
+
+LIMIT: Final = 2000
+RECLAIMS: Final = 200
+
+REFUSAL: Final = "refusal"
+# Not told: input that was wrong and things that are not there, which its caller sees at once.
+_TOLD: Final = {
+    "over_budget": "warning",
+    "denied": "warning",
+    "conflict": "warning",
+    "busy": "warning",
+    "unavailable": "warning",
+    "storage": "critical",
+    "outcome_unknown": "critical",
+    "corrupt": "critical",
+    "defect": "critical",
+}
+# Of a question only these: it changes nothing, and asking about what has moved on is no event.
+_TOLD_OF_QUERIES: Final = frozenset({"denied", "storage", "corrupt", "defect"})
+_CALM_ENDS: Final = frozenset({"", "terminated", "engine stopped", "the engine stopped"})
+_PLACES: Final = ("id", "swarm", "team", "subject", "agent")
+
+
+class Journal:
+    """The last events. Belongs to the engine's loop. `reclaims` are those of borrowed memory with
+    the times they happened, newest last."""
+
+    def __init__(self, clock: Clock, limit: int = LIMIT) -> None:
+        self.reclaims: deque[tuple[int, Reclaimed]] = deque(maxlen=RECLAIMS)
+        self._clock = clock
+        self._events: deque[EventView] = deque(maxlen=limit)
+        self._sequence = 0
+
+    def note(
+        self,
+        kind: str,
+        subject: str,
+        text: str,
+        *,
+        environment: str = "",
+        severity: str = "info",
+    ) -> None:
+        """Add an event. One that repeats the newest takes its place: a caller that insists must
+        not push out all others."""
+        self._sequence += 1
+        if self._events:
+            last = self._events[-1]
+            if (last.kind, last.subject, last.text) == (kind, subject, text):
+                self._events.pop()
+        self._events.append(
+            EventView(
+                sequence=self._sequence,
+                at_us=self._clock.wall_us(),
+                environment=environment,
+                kind=kind,
+                subject=subject,
+                severity=severity,
+                text=text,
+            )
+        )
+
+    def heed(self, event: Event) -> None:
+        """Take what an event of the bus says, if it is of interest."""
+        if isinstance(event, AgentChanged):
+            self._agent(event)
+        elif isinstance(event, SwarmChanged):
+            severity = "info"
+            if event.state == SwarmState.TERMINATED and event.reason not in _CALM_ENDS:
+                severity = "warning"
+            self._told("swarm", event.id, _because(event.state, event.reason), severity)
+        elif isinstance(event, Reclaimed):
+            self.reclaims.append((self._clock.wall_us(), event))
+            text = f"{format_size(event.bytes)} taken back for {event.for_environment}"
+            self._told("reclaim", event.swarm, text, "warning")
+        elif isinstance(event, EngineStopping):
+            self.note("engine", "engine", _because("stopping", event.reason))
+
+    def refused(self, action: Action, principal: Principal, error: SwarmDeckError) -> None:
+        """Take that an operation of `principal` was refused or has failed."""
+        severity = _TOLD.get(error.code)
+        if severity is None:
+            return
+        spec = spec_of(action)
+        if spec.query and error.code not in _TOLD_OF_QUERIES:
+            return
+        environment, subject = _concerned(action)
+        hint = f" ({error.hint})" if error.hint else ""
+        self.note(
+            REFUSAL,
+            subject or environment or "engine",
+            f"{spec.name} by {principal.id}: {error.message}{hint}",
+            environment=environment,
+            severity=severity,
+        )
+
+    def list(self, environment: str | None, contains: str, limit: int) -> list[EventView]:
+        """The newest `limit` events of one or all environments in which the text occurs, in any
+        case."""
+        wanted = contains.lower()
+        found = (
+            event
+            for event in reversed(self._events)
+            if environment in {None, event.environment}
+            and (not wanted or wanted in f"{event.kind} {event.subject} {event.text}".lower())
+        )
+        return list(islice(found, limit))
+
+    def last_refusal(self, environment: str, action: str) -> EventView | None:
+        """The newest refusal of an action, such as `swarm.create`, in an environment."""
+        return next(
+            (
+                event
+                for event in reversed(self._events)
+                if event.kind == REFUSAL
+                and event.environment == environment
+                and event.text.startswith(f"{action} by ")
+            ),
+            None,
+        )
+
+    def _agent(self, event: AgentChanged) -> None:
+        crashed = event.state == AgentState.STARTING and event.pid is None and event.reason
+        severity = "warning" if crashed else "info"
+        if event.state == AgentState.FAILED:
+            severity = "critical"
+        state = event.state if event.pid is None else f"{event.state} as process {event.pid}"
+        self._told("agent", event.id, _because(state, event.reason), severity)
+
+    def _told(self, kind: str, ident: str, text: str, severity: str) -> None:
+        place = environment_of(ident).value
+        self.note(kind, ident, text, environment=place, severity=severity)
+
+
+def _because(what: str, reason: str) -> str:
+    return f"{what}: {reason}" if reason else what
+
+
+def _concerned(action: Action) -> tuple[str, str]:
+    """The environment and the id an action is about, as far as it names them."""
+    place = getattr(action, "environment", None) or ""
+    for field in _PLACES:
+        ident = getattr(action, field, None)
+        if not isinstance(ident, str):
+            continue
+        try:
+            return place or environment_of(ident).value, ident
+        except SwarmDeckError:
+            continue
+    return place, ""

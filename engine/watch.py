@@ -1,0 +1,95 @@
+"""Once a second: how fast memory grows, what needs a person, and saying so.
+
+Begins with an engine's first second, or when somebody asks for its alerts: a command that is over
+in a moment never loads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol
+
+from .alerts import Alerts, Sight
+from .budgets import Budgets
+from .clock import Clock
+from .environment import Place
+from .forecast import Forecast
+from .journal import Journal
+from .model import environment_of
+from .swarms.service import Swarms
+from .views import AlertView, Overview
+
+OLDEST_EVERY_TICKS: Final = 5  # looking for the oldest message asks the files
+
+
+class Watched(Protocol):
+    """What is watched: an engine."""
+
+    clock: Clock
+    swarms: Swarms
+    journal: Journal
+    budgets: Budgets
+
+    @property
+    def places(self) -> Mapping[str, Place]: ...
+
+    def overview(self) -> Overview: ...
+
+
+class Watch:
+    """The watch over one engine; `changed()` is called when an alert fires or is resolved."""
+
+    def __init__(self, engine: Watched, changed: Callable[[], object]) -> None:
+        self.alerts = Alerts(self._sight, engine.clock)
+        self.forecast = Forecast(engine.clock)
+        self._engine = engine
+        self._changed = changed
+        self._oldest: dict[str, int] = {}
+        self._ticks = 0
+
+    async def tick(self) -> None:
+        """Look, once a second."""
+        self._note_use()
+        if self._ticks % OLDEST_EVERY_TICKS == 0:
+            await self._find_oldest()
+        self._ticks += 1
+        if found := self.alerts.evaluate():
+            for alert in found:
+                self._tell(alert)
+            self._changed()
+
+    def _sight(self) -> Sight:
+        engine = self._engine
+        return Sight(
+            overview=engine.overview(),
+            oldest_ready=self._oldest,
+            reclaims=engine.journal.reclaims,
+            ignored=engine.budgets.ignored,
+        )
+
+    def _note_use(self) -> None:
+        held: dict[str, dict[str, int]] = {name: {} for name in self._engine.places}
+        for agent, size_bytes in self._engine.swarms.vitals.used_bytes.items():
+            held[environment_of(agent)][agent] = size_bytes
+        for name, agents in held.items():
+            self.forecast.note(name, sum(agents.values()), frozenset(agents))
+
+    async def _find_oldest(self) -> None:
+        """When the oldest ready message was sent, of each environment that has any."""
+        found: dict[str, int] = {}
+        for name, place in self._engine.places.items():
+            if place.queue.counts().ready:
+                lanes = await place.queue.lane_views()
+                times = [lane.oldest_at_us for lane in lanes if lane.oldest_at_us is not None]
+                found |= {name: min(times)} if times else {}
+        self._oldest = found
+
+    def _tell(self, alert: AlertView) -> None:
+        fires = alert.state == "firing"
+        self._engine.journal.note(
+            "alert",
+            alert.subject,
+            f"{alert.rule} {alert.state}: {alert.detail}",
+            environment=alert.environment,
+            severity=alert.severity if fires else "info",
+        )
