@@ -3,6 +3,7 @@
 from .app import CellScreen, DeckApp
 from .cells import Line, Span, clean, fit, line, width_of
 from .chart import BrailleChart, Series, Threshold
+from .columns import Column
 from .command import Candidate, CommandBar
 from .heat import HeatRow, HeatStrip
 from .lanes import QueueLanes
@@ -11,9 +12,10 @@ from .log import LogTail
 from .matrix import AclMatrix
 from .meter import Meter, MeterBar
 from .palette import Palette, load_palette
+from .rows import LazyRows, PagedRows
 from .states import STATE_MARKS, Mark, mark_of, state_span, state_text
 from .status import StatusLine
-from .table import Column, VirtualTable
+from .table import VirtualTable
 from .tile import FocusTile, Tile
 
 __all__ = [
@@ -28,12 +30,14 @@ __all__ = [
     "FocusTile",
     "HeatRow",
     "HeatStrip",
+    "LazyRows",
     "Line",
     "LineWidget",
     "LogTail",
     "Mark",
     "Meter",
     "MeterBar",
+    "PagedRows",
     "Palette",
     "QueueLanes",
     "Series",

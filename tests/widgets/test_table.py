@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.message import Message
 
 from swarmdeck.widgets import Column, DeckApp, VirtualTable
-from swarmdeck.widgets.table import fit_columns
+from swarmdeck.widgets.columns import fit_columns
 
 EMPTY = "No agents.\nPress : and type  swarm create"
 
