@@ -354,8 +354,9 @@ async def open_engine(
     """Own a data directory and run its engine in the caller's loop.
 
     The directory is made if it is missing. `transient` is for one command: no socket, no
-    supervision, nothing adopted or ended, and the loop waits while files are opened. On leaving, agents this engine has started are ended.
-    Raises EngineBusy when another process owns the directory, Corrupt for a damaged or newer one.
+    supervision, nothing adopted or ended, and the loop waits while files are opened. On
+    leaving, agents this engine has started are ended. Raises EngineBusy when another process owns
+    the directory, Corrupt for a damaged or newer one.
     """
     from .core import open_core  # noqa: PLC0415 - attaching must not load the storage layer
 
