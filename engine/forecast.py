@@ -18,6 +18,7 @@ WINDOW_S: Final = 300.0
 SPAN_S: Final = 30.0  # less than this says nothing
 THIN_S: Final = 5.0  # what is older than the newest sample is kept so far apart
 CERTAIN: Final = 4.0  # standard errors the slope has to be above zero
+FEW: Final = 5.0  # with so many samples beyond two, twice as many are asked
 VISIBLE: Final = 2.0  # standard deviations of the scatter that the rise has to be
 
 Sample = tuple[float, int]  # seconds, bytes
@@ -47,7 +48,7 @@ class Forecast:
             self._crowds[environment] = crowd
             samples.clear()
         now_s = self._clock.monotonic_s()
-        if len(samples) > 1 and now_s - samples[-2][0] < THIN_S:
+        if len(samples) > 1 and now_s - samples[-2][0] <= THIN_S:
             samples.pop()
         samples.append((now_s, used_bytes))
         while now_s - samples[0][0] > WINDOW_S:
@@ -75,7 +76,9 @@ def trend(samples: Iterable[Sample]) -> Trend | None:
     slope = sum((at - middle_s) * (used - mean) for at, used in points) / spread
     off = sum((used - mean - slope * (at - middle_s)) ** 2 for at, used in points)
     scatter = math.sqrt(off / (count - 2))
-    certain = slope * math.sqrt(spread) > CERTAIN * scatter
+    # The line is looked at each second: of few samples some line always looks steep.
+    needed = CERTAIN * (1 + FEW / (count - 2)) * scatter
+    certain = slope * math.sqrt(spread) > needed
     if slope <= 0 or not certain or slope * span_s < VISIBLE * scatter:
         return None
     return Trend(points[-1][1], slope)
