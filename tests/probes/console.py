@@ -13,7 +13,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import os
+import random
 import shutil
 import statistics
 import subprocess
@@ -403,13 +405,17 @@ async def _redraws() -> tuple[float, float]:
         def compose(self) -> ComposeResult:
             yield widget
 
-    samples = [[(step * factor) % 97.0 for step in range(1000)] for factor in (3, 7, 11)]
+    chance = random.Random(7)
+    waves = [
+        [50 + 30 * math.sin(step / length) + chance.uniform(-8, 8) for step in range(1000)]
+        for length in (9, 23, 40)
+    ]
     pushes, paints = [], []
     async with One().run_test(size=USUAL):
-        widget.show(samples)
-        for step in range(REDRAWS):
+        widget.show(waves)
+        for sample in list(zip(*waves, strict=True))[:REDRAWS]:
             begun = time.process_time()
-            widget.push(step % 89, step % 31, step % 13)
+            widget.push(*sample)
             laid_out = time.process_time()
             for y in range(USUAL.height):
                 widget.render_line(y)
