@@ -8,16 +8,32 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ..engine.cli.main import main as run_command
 from ..engine.cli.options import Options
 from ..engine.cli.where import data_directory
 from ..engine.errors import InvalidInput
 
+if TYPE_CHECKING:
+    from ..engine.cli.charts import Canvas
+    from ..engine.views import BenchView
+
 
 def main() -> int:
     """Run what the command line asks for and return the exit code."""
-    return run_command(console=open_console)
+    return run_command(console=open_console, plot=draw)
+
+
+def draw(rows: Sequence[BenchView], canvas: Canvas) -> str:
+    """Charts of benchmark results, for the command line."""
+    from . import plots  # noqa: PLC0415 - subcommands must not load what draws
+
+    lines = plots.draw(rows, canvas.width)
+    if canvas.svg:
+        return plots.as_svg(lines)
+    return plots.as_ansi(lines) if canvas.colour else plots.as_text(lines)
 
 
 def open_console(options: Options) -> int:

@@ -11,12 +11,12 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from .. import __version__, process, views
-from ..actions import ACTIONS, Action, ActionSpec, spec_of
+from ..actions import ACTIONS, Action, ActionSpec, BenchShow, spec_of
 from ..commandline import find, nouns, parse, summary, usage, usage_noun
 from ..errors import Defect, InvalidInput, SwarmDeckError, Unavailable
 from ..model import printable
@@ -28,6 +28,9 @@ from .output import Shown, as_json, as_text
 INTERRUPTED: Final = 128 + signal.SIGINT
 _BROKEN_PIPE: Final = 128 + signal.SIGPIPE
 
+if TYPE_CHECKING:
+    from .charts import Plot
+
 Console = Callable[[Options], int]
 
 _PROCESS_COMMANDS: Final = {
@@ -36,14 +39,20 @@ _PROCESS_COMMANDS: Final = {
 }
 
 
-def main(argv: Sequence[str] | None = None, *, console: Console | None = None) -> int:
+def main(
+    argv: Sequence[str] | None = None,
+    *,
+    console: Console | None = None,
+    plot: Plot | None = None,
+) -> int:
     """Run one command and return its exit code. `argv` is without the program's name; `console`
-    is called when there is no command, and its errors leave here as well."""
+    is called when there is no command, `plot` where charts are asked for, and their errors leave
+    here as well."""
     words = sys.argv[1:] if argv is None else list(argv)
     process.tune()
     process.end_without_search()
     try:
-        return _run(words, console)
+        return _run(words, console, plot)
     except SwarmDeckError as error:
         report(error, as_json=asks_for_json(words))
         return error.exit_code
@@ -75,7 +84,7 @@ def _defect(error: Exception, words: Sequence[str]) -> int:
     return Defect.exit_code
 
 
-def _run(argv: Sequence[str], console: Console | None) -> int:
+def _run(argv: Sequence[str], console: Console | None, plot: Plot | None) -> int:
     options, words = read_options(argv)
     if options.version:
         return _write(f"swarmdeck {__version__}\n")
@@ -92,7 +101,11 @@ def _run(argv: Sequence[str], console: Console | None) -> int:
         raise InvalidInput(f"unknown command {printable(words[0])}", hint=hint)
     action = parse(words)
     spec = spec_of(action)
-    return _answer(spec, _perform(action, spec, options), options)
+    if isinstance(action, BenchShow) and action.plot and options.json:
+        raise InvalidInput("--plot draws text", hint="leave out --json, or use --svg FILE")
+    result = _perform(action, spec, options)
+    drawn = _charts(action, result, plot) if isinstance(action, BenchShow) else ""
+    return _answer(spec, result, options, drawn)
 
 
 def _perform(action: Action, spec: ActionSpec, options: Options) -> Any:  # noqa: ANN401 - any result
@@ -120,9 +133,23 @@ def _process_command(words: Sequence[str], options: Options) -> int:
     return _write(as_json(made) if options.json else as_text(made, _shown()))
 
 
-def _answer(spec: ActionSpec, result: Any, options: Options) -> int:  # noqa: ANN401 - any result
+def _charts(action: BenchShow, rows: Sequence[views.BenchView], plot: Plot | None) -> str:
+    if not action.plot and action.svg is None:
+        return ""
+    from .charts import charts  # noqa: PLC0415 - only for --plot and --svg
+
+    return charts(action, rows, plot)
+
+
+def _answer(
+    spec: ActionSpec,
+    result: Any,  # noqa: ANN401 - any result
+    options: Options,
+    drawn: str = "",
+) -> int:
     """Write the result; checks that failed make the exit code, for scripts that only look at it."""
-    _write(as_json(result) if options.json else _text(spec, result))
+    below = f"\n{drawn}" if drawn else ""
+    _write(as_json(result) if options.json else _text(spec, result) + below)
     failed = isinstance(result, list) and any(
         isinstance(row, views.CheckView) and row.status == "failed" for row in result
     )

@@ -21,6 +21,12 @@ _TIMES: Final = (("d", 86_400), ("h", 3600), ("min", 60))
 _UNITS: Final = ("_at_us", "_us", "_bytes", "_ms", "_s")
 _JSON_FIELDS: Final = frozenset({"value", "body", "result"})
 _NOTHING: Final = "-"
+_BENCH: Final = ("name", "ops_s", "p50_us", "p99_us", "concurrency")
+_BENCH_COMPARED: Final = ("verdict", "ratio", "baseline")
+_BENCH_TITLES: Final = {
+    "p50_us": "median", "p99_us": "99 %", "concurrency": "callers", "baseline": "against",
+    "at_us": "measured",
+}  # fmt: skip
 
 Cell = tuple[str, bool]  # text, and whether it is a number and stands to the right
 
@@ -41,6 +47,8 @@ def as_text(result: Any, shown: Shown) -> str:  # noqa: ANN401 - any result of a
         return _lines([safe_text(result.detail) or "done"])
     if isinstance(result, msgspec.Struct):
         return record(result, shown)
+    if result and isinstance(result[0], views.BenchView):
+        return benchmarks(result, shown)
     if result and isinstance(result[0], msgspec.Struct):
         return struct_table(result, shown)
     return _lines([safe_text(str(line)) for line in result] or ["(none)"])
@@ -56,6 +64,22 @@ def struct_table(rows: Sequence[msgspec.Struct], shown: Shown) -> str:
     names = [name for name in rows[0].__struct_fields__ if _tells(name, rows)]
     cells = [[cell(row, name, shown.now_us) for name in names] for row in rows]
     return table([heading(name) for name in names], cells, shown.width)
+
+
+def benchmarks(rows: Sequence[views.BenchView], shown: Shown) -> str:
+    """A line for each workload; how its values are protected and how it compares only where any
+    row has something to say about it."""
+    names = [*_BENCH, *(name for name in _BENCH_COMPARED if _tells(name, rows)), "at_us"]
+    values = [(_protected(row), False) for row in rows]
+    protected = any(text != _NOTHING for text, _ in values)
+    table_rows: list[list[Cell]] = []
+    for row, value in zip(rows, values, strict=True):
+        found = [cell(row, name, shown.now_us) for name in names]
+        table_rows.append([found[0], *([value] if protected else []), *found[1:]])
+    titles = [_BENCH_TITLES.get(name, heading(name)) for name in names]
+    return table(
+        [titles[0], *(["values"] if protected else []), *titles[1:]], table_rows, shown.width
+    )
 
 
 def record(view: msgspec.Struct, shown: Shown, indent: str = "") -> str:
@@ -167,6 +191,11 @@ def _json_text(value: Any) -> str:  # noqa: ANN401 - any JSON value or bytes
     if isinstance(value, bytes):
         return f"({format_size(len(value))} of bytes)"
     return msgspec.json.encode(value).decode()
+
+
+def _protected(row: views.BenchView) -> str:
+    words = {"LZ4": row.compression, "sealed": row.encryption}
+    return ", ".join(word for word, there in words.items() if there) or _NOTHING
 
 
 def _tells(name: str, rows: Sequence[msgspec.Struct]) -> bool:

@@ -7,7 +7,7 @@ from typing import Final
 from .. import views
 from ..model import format_size
 from ..text import safe_text
-from .output import Cell, Shown, duration, pairs, struct_table, table
+from .output import Cell, Shown, benchmarks, duration, pairs, struct_table, table
 
 _ENVIRONMENTS: Final = (
     "environment", "agents", "allocated", "used", "plan", "records", "ready", "leased", "dead",
@@ -24,7 +24,7 @@ def status_text(overview: views.Overview, shown: Shown) -> str:
     if overview.swarms:
         parts.append(struct_table(overview.swarms, shown))
     if overview.benchmarks:
-        parts.append(struct_table(overview.benchmarks, shown))
+        parts.append(benchmarks(overview.benchmarks, shown))
     return "\n".join(parts)
 
 
