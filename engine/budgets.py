@@ -129,6 +129,24 @@ class Budgets:
 
     # --- showing ----------------------------------------------------------------------------
 
+    def use(self, environment: str) -> EnvironmentUse:
+        """What the swarms of an environment hold, and how much more one could be granted."""
+        return _use(self._ledger, parse_environment(environment))
+
+    def borrowers(self) -> tuple[HolderView, ...]:
+        """The swarms that hold borrowed memory, in the order in which they would give it back."""
+        return tuple(map(holder_view, self._ledger.borrowers()))
+
+    @property
+    def free_bytes(self) -> int:
+        """What of the memory for swarms nobody holds."""
+        return self._ledger.free_bytes
+
+    @property
+    def buffer_bytes(self) -> int:
+        """What of it no environment has as its base."""
+        return self._ledger.plan.buffer_bytes
+
     def _view(
         self,
         name: Environment,
