@@ -1,4 +1,4 @@
-"""`bench show --plot` and `--svg`. What draws is handed in: the engine knows no terminal library."""
+"""`bench show --plot` and `--svg`. What draws is handed in: the engine loads no such library."""
 
 from __future__ import annotations
 

@@ -2,43 +2,143 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
+import time
+from array import array
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+from cryptography.exceptions import InvalidTag
 
+from swarmdeck.engine import Engine, open_engine, views
 from swarmdeck.engine import actions as act
-from swarmdeck.engine import open_engine
-from swarmdeck.engine.bench.measure import percentile
+from swarmdeck.engine.bench import rounds
+from swarmdeck.engine.bench.machine import commit
+from swarmdeck.engine.bench.measure import Limit, Run, buckets, drive, percentile, thinned
+from swarmdeck.engine.bench.meter import Meter, Sample
 from swarmdeck.engine.bench.names import NAMES
-from swarmdeck.engine.errors import InvalidInput
+from swarmdeck.engine.bench.protection import COMPRESS_ABOVE_BYTES, Protection, place
+from swarmdeck.engine.bench.verdict import beside
+from swarmdeck.engine.bench.workloads import KIND, WORKLOADS, Records, Turn, open_bench
+from swarmdeck.engine.errors import Conflict, InvalidInput
+from swarmdeck.engine.events import Sampled
+
+SHORT = {"iterations": 20, "repeats": 2, "concurrency": 4}
+HASH = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture
+async def engine(tmp_path: Path) -> AsyncIterator[Engine]:
+    async with open_engine(tmp_path / "data") as opened:
+        yield opened
+
+
+# --- a run ----------------------------------------------------------------------------------
 
 
 async def test_every_workload_runs_and_is_kept(tmp_path: Path) -> None:
     steps: list[str] = []
     async with open_engine(tmp_path) as engine:
-        found = await engine.run(
-            act.BenchRun(seconds=0.1, concurrency=4), lambda _, text: steps.append(text)
+        found: list[views.BenchView] = await engine.run(
+            act.BenchRun(**SHORT), lambda _, text: steps.append(text)
         )
         assert [view.name for view in found] == list(NAMES)
         assert all(view.operations > 0 and view.ops_s > 0 for view in found)
-        assert steps == list(NAMES)
         assert (await engine.views.overview()).benchmarks == tuple(found)
         assert [env.records for env in (await engine.views.overview()).environments] == [0] * 5
+    assert set(steps) <= {
+        *(f"{name}, getting ready" for name in NAMES),
+        *(f"{name}, repeat {number} of 2" for name in NAMES for number in (1, 2)),
+    }
     async with open_engine(tmp_path) as engine:
         assert await engine.run(act.BenchShow()) == found
 
 
-async def test_an_unknown_workload_is_refused_with_the_known_ones(tmp_path: Path) -> None:
-    async with open_engine(tmp_path) as engine:
-        with pytest.raises(InvalidInput, match="no benchmark nonsense"):
-            await engine.run(act.BenchRun(names=("nonsense",)))
+async def test_a_result_tells_its_repeats_references_latencies_and_machine(engine: Engine) -> None:
+    names = ("queue.end_to_end", "access.decide")
+    found: list[views.BenchView] = await engine.run(act.BenchRun(names=names, **SHORT))
+    for view in found:
+        assert len(view.repeats) == len(view.references) == 2
+        assert all(view.repeats)
+        assert all(view.references)
+        assert sum(bucket.count for bucket in view.latencies) == 40
+        bounds = [bucket.upto_us for bucket in view.latencies]
+        assert bounds == sorted(bounds)
+        assert view.p50_us <= view.p99_us <= bounds[-1]
+        assert "cores" in view.machine
+        assert "sqlite 3." in view.versions
+        assert view.concurrency == 4
+    # A decision's figures are those of one, though a thousand are made in a call.
+    assert found[1].operations == 40_000
+    assert found[1].p50_us < 100
+
+
+async def test_an_unknown_workload_is_refused_with_the_known_ones(engine: Engine) -> None:
+    with pytest.raises(InvalidInput, match="no benchmark nonsense") as refused:
+        await engine.run(act.BenchRun(names=("nonsense",)))
+    assert "queue.end_to_end" in refused.value.hint
+
+
+async def test_rounds_are_interleaved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+
+    def noted(name: str) -> Any:
+        async def workload(_: object, turn: Turn) -> Run:
+            if turn.meter is not None:
+                order.append(name)
+            return Run(1, 0.001, [1.0], 1)
+
+        return workload
+
+    monkeypatch.setattr(rounds, "WORKLOADS", {name: noted(name) for name in NAMES})
+    monkeypatch.setattr(rounds.Yardstick, "measure", lambda _: order.append("reference") or 1.0)
+    job = act.BenchRun(names=("memory.get", "queue.send"), iterations=1, repeats=3)
+    await rounds.run(job, scratch=tmp_path, progress=_ignore, sampled=_ignore)
+    assert order == ["reference", "memory.get", "reference", "queue.send"] * 3
+
+
+async def test_samples_reach_every_attached_console_while_it_runs(engine: Engine) -> None:
+    events = engine.events()
+    receipt = await engine.dispatch(act.BenchRun(names=("memory.get",), seconds=0.8, repeats=2))
+    await receipt
+    seen = [event for event in await events.take() if isinstance(event, Sampled)]
+    assert len(seen) >= 4
+    assert {(event.operation, event.workload) for event in seen} == {
+        (receipt.operation, "memory.get")
+    }
+    assert [event.at_s for event in seen] == sorted(event.at_s for event in seen)
+    assert all(event.ops_s > 0 and event.p50_us <= event.p99_us for event in seen)
+
+
+@pytest.mark.parametrize("name", ["memory.get", "socket.set"])
+async def test_a_cancelled_run_ends_all_it_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setenv("TMPDIR", str(scratch))
+    async with open_engine(tmp_path / "data") as engine:
+        before = set(psutil.Process().children(recursive=True))
+        receipt = await engine.dispatch(act.BenchRun(names=(name,), seconds=60))
+        async for step in receipt:
+            if "repeat" in step.text:
+                receipt.cancel()
+                break
+        with pytest.raises(Conflict):
+            await receipt
+    # What is left of them ends once it was told to.
+    _, alive = psutil.wait_procs(set(psutil.Process().children(recursive=True)) - before, 10)
+    assert alive == []
+    assert list(scratch.iterdir()) == []
 
 
 @pytest.mark.redis
-async def test_ours_is_put_beside_every_peer(tmp_path: Path) -> None:
-    async with open_engine(tmp_path) as engine:
-        found: list[Any] = await engine.run(act.BenchCompare(rounds=1, seconds=0.1, growth=1_000))
+async def test_ours_is_put_beside_every_peer(engine: Engine) -> None:
+    found: list[Any] = await engine.run(act.BenchCompare(rounds=1, seconds=0.1, growth=1_000))
     assert [(view.name, view.peer) for view in found] == [
         ("set", "raw"),
         ("set", "tuned"),
@@ -50,7 +150,208 @@ async def test_ours_is_put_beside_every_peer(tmp_path: Path) -> None:
     assert all(view.ratio > 0 for view in found)
 
 
+# --- workloads ------------------------------------------------------------------------------
+
+
+async def test_end_to_end_leaves_no_message_behind(tmp_path: Path) -> None:
+    async with open_bench(tmp_path) as bench:
+        run = await WORKLOADS["queue.end_to_end"](bench, Turn(20, Limit(0, 100)))
+        counts = bench.core.places["research"].queue.counts()
+    assert run.operations == 100
+    assert (counts.done, counts.ready, counts.leased) == (100, 0, 0)
+
+
+async def test_a_consumer_that_fails_fails_the_measurement(tmp_path: Path) -> None:
+    async with open_bench(tmp_path) as bench:
+        bench.messages["research"]._body = lambda _: {"n": -1}  # type: ignore[method-assign]
+        async with asyncio.timeout(10):
+            with pytest.raises(KeyError):
+                await WORKLOADS["queue.end_to_end"](bench, Turn(4, Limit(0, 10)))
+
+
+async def test_claims_end_where_nothing_is_left(tmp_path: Path) -> None:
+    async with open_bench(tmp_path) as bench:
+        messages = bench.messages["development"]
+        await messages.stock(50)
+        await drive(messages.claim, 2, Limit(60))
+        assert (messages.acked, messages.queued) == (50, 0)
+
+
+async def test_a_planted_slowdown_is_worse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = act.BenchRun(names=("memory.set",), iterations=600, repeats=5, concurrency=20)
+    [before] = await _measured(job, tmp_path / "before")
+    store = Records._store
+
+    async def slow(records: Records, name: str, number: int) -> None:
+        _spend(0.0003)
+        await store(records, name, number)
+
+    monkeypatch.setattr(Records, "fill", _filled)
+    monkeypatch.setattr(Records, "_store", slow)
+    [after] = await _measured(job, tmp_path / "after")
+    compared = beside(after, before, "main")
+    assert (compared.verdict, compared.baseline) == ("worse", "main")
+    assert compared.ratio is not None
+    assert compared.ratio < 0.9
+
+
+async def _measured(job: act.BenchRun, scratch: Path) -> list[views.BenchView]:
+    scratch.mkdir()
+    return await rounds.run(job, scratch=scratch, progress=_ignore, sampled=_ignore)
+
+
+def _spend(seconds: float) -> None:
+    until = time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        pass
+
+
+async def _filled(_: Records) -> None:
+    """Nothing stored in advance: what is slow would take long."""
+
+
+def _ignore(*_: object) -> None:
+    pass
+
+
+# --- values that the client protects --------------------------------------------------------
+
+
+async def test_protected_values_are_sealed_in_the_store(tmp_path: Path) -> None:
+    protection = Protection(encryption=True, compression=True)
+    chance = random.Random(3)
+    async with open_bench(tmp_path, protection) as bench:
+        await bench.records.set(chance)
+        [name], _ = await bench.core.engine.memory(bench.agent).keys()
+        stored = await bench.core.engine.memory(bench.agent).get(name)
+        assert isinstance(stored, bytes)
+        assert b"agent" not in stored
+        assert "agent" in protection.open(stored, place("development", "default", name))
+        await bench.messages["development"].send(chance)
+        [message] = await bench.queue.claim()
+        assert isinstance(message.body, str)
+        opened = protection.open_text(message.body, place("development", "queue", KIND))
+        assert set(opened) == {"n"}
+
+
+async def test_protected_runs_are_kept_beside_the_others(engine: Engine) -> None:
+    names = ("memory.get", "queue.end_to_end", "access.decide")
+    plain = await engine.run(act.BenchRun(names=names, **SHORT))
+    sealed: list[views.BenchView] = await engine.run(
+        act.BenchRun(names=names, encryption=True, compression=True, **SHORT)
+    )
+    assert [(view.encryption, view.compression) for view in sealed] == [
+        (True, True), (True, True), (False, False),
+    ]  # fmt: skip
+    assert "AES-256-GCM by the client" in sealed[0].workload
+    assert "LZ4 above 1,024 bytes by the client (to" in sealed[0].workload
+    kept = await engine.run(act.BenchShow())
+    assert kept == [plain[0], sealed[0], plain[1], sealed[1], sealed[2]]
+
+
+def test_a_sealed_value_opens_only_where_it_belongs() -> None:
+    protection = Protection(encryption=True, compression=False)
+    here = place("development", "default", "k")
+    sealed = protection.seal({"secret": 1}, here)
+    assert protection.open(sealed, here) == {"secret": 1}
+    for elsewhere in (("staging", "default", "k"), ("development", "other", "k"),
+                      ("development", "default", "j")):  # fmt: skip
+        with pytest.raises(InvalidTag):
+            protection.open(sealed, place(*elsewhere))
+    with pytest.raises(InvalidTag):
+        protection.open(sealed[:-1] + bytes([sealed[-1] ^ 1]), here)
+    assert protection.seal({"secret": 1}, here) != sealed  # a nonce of its own each time
+
+
+@pytest.mark.parametrize("encryption", [False, True])
+def test_only_long_values_are_compressed(encryption: bool) -> None:
+    protection = Protection(encryption=encryption, compression=True)
+    bare = Protection(encryption=encryption, compression=False)
+    short, long = {"a": "x" * 100}, {"a": "x" * COMPRESS_ABOVE_BYTES}
+    assert len(protection.seal(short, b"")) == len(bare.seal(short, b""))
+    assert len(protection.seal(long, b"")) < len(bare.seal(long, b"")) / 4
+    assert protection.open(protection.seal(long, b""), b"") == long
+
+
+# --- measuring ------------------------------------------------------------------------------
+
+
 def test_percentiles_of_few_and_none() -> None:
     assert percentile([], 0.5) == 0
     assert percentile([3, 1, 2], 0.5) == 2
     assert percentile([3, 1, 2], 0.99) == 3
+
+
+def test_latencies_fall_in_a_1_2_5_series() -> None:
+    seen = buckets([Run(6, 1.0, [3.0, 4.0, 30.0], 3), Run(1, 1.0, [5.0], 1)])
+    assert [(bucket.upto_us, bucket.count) for bucket in seen] == [
+        (5.0, 3), (10.0, 0), (20.0, 0), (50.0, 1),
+    ]  # fmt: skip
+    assert buckets([]) == ()
+
+
+def test_very_many_latencies_are_thinned_and_still_counted() -> None:
+    many = array("d", (float(number % 100) for number in range(1_000_000)))
+    few = thinned(many, 10)
+    assert len(few) < 60_000
+    assert percentile(few, 0.5) == pytest.approx(5, abs=0.2)
+    seen = buckets([Run(10_000_000, 1.0, few, 1_000_000)])
+    assert sum(bucket.count for bucket in seen) == 1_000_000
+
+
+async def test_exactly_so_many_calls_are_made_by_all_callers_together() -> None:
+    called = 0
+
+    async def call(_: random.Random) -> None:
+        nonlocal called
+        called += 1
+        await asyncio.sleep(0)
+
+    run = await drive(call, 7, Limit(0, 50), weight=3)
+    assert (called, run.calls, run.operations) == (50, 50, 150)
+
+
+async def test_a_workload_that_never_waits_is_sampled_too() -> None:
+    samples: list[Sample] = []
+    meter = Meter("busy", samples.append)
+
+    async def call(_: random.Random) -> None:
+        pass
+
+    for _ in range(2):
+        await drive(call, 3, Limit(0.35), meter=meter)
+    assert len(samples) >= 4
+    assert samples[-1].at_s > 0.35  # the second repeat goes on where the first ended
+    assert all(sample.ops_s > 0 for sample in samples)
+
+
+# --- which commit ---------------------------------------------------------------------------
+
+
+def test_the_commit_is_read_from_the_checkout(tmp_path: Path) -> None:
+    git = tmp_path / ".git"
+    (git / "refs" / "heads").mkdir(parents=True)
+    assert commit(tmp_path) == ""
+    (git / "HEAD").write_text(f"{HASH}\n")
+    assert commit(tmp_path) == HASH
+    (git / "HEAD").write_text("ref: refs/heads/main\n")
+    (git / "packed-refs").write_text(f"# pack-refs with: peeled\n{HASH} refs/heads/main\n")
+    assert commit(tmp_path) == HASH
+    loose = HASH[::-1]
+    (git / "refs" / "heads" / "main").write_text(f"{loose}\n")
+    assert commit(tmp_path) == loose
+
+
+def test_a_second_working_tree_has_its_commit_elsewhere(tmp_path: Path) -> None:
+    own = tmp_path / "main" / ".git" / "worktrees" / "other"
+    own.mkdir(parents=True)
+    (own / "HEAD").write_text("ref: refs/heads/side\n")
+    (own / "commondir").write_text("../..\n")
+    heads = tmp_path / "main" / ".git" / "refs" / "heads"
+    heads.mkdir(parents=True)
+    (heads / "side").write_text(f"{HASH}\n")
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / ".git").write_text(f"gitdir: {own}\n")
+    assert commit(tree) == HASH
+    assert commit(tmp_path / "nowhere") == ""
