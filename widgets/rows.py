@@ -16,8 +16,9 @@ from typing import Any, Final, Generic, Protocol, TypeVar, runtime_checkable
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
-# How far around its old place a row is looked for before all rows are, how many may fail to turn
-# up there before the rest is not looked for one by one, and from how many on it never is.
+# How far around its old place a row is looked for before all rows are, in two steps; how many may
+# fail to turn up there before the rest is not looked for one by one; from how many on it never is.
+_NEXT: Final = 8
 _NEAR: Final = 1_000
 _MOST_MISSED: Final = 8
 _MOST_SINGLE: Final = 2_000
@@ -110,20 +111,23 @@ class PlainRows(Generic[R]):
         return found | self._scan(missed) if missed else found
 
     def _near(self, key: str, place: int) -> int | None:
-        """Where the key is within `_NEAR` rows of `place`, the closest first."""
-        size = len(self)
-        for distance in range(_NEAR):
-            for at in {place - distance, place + distance}:
-                if 0 <= at < size and self._key(self._at(at)) == key:
-                    return at
+        """Where the key is within `_NEAR` rows of `place`."""
+        for reach in (0, _NEXT, _NEAR):
+            window = range(max(0, place - reach), min(place + reach + 1, len(self)))
+            keys = list(map(self._key, self._rows(window)))
+            if key in keys:
+                return window.start + keys.index(key)
         return None
 
     def _scan(self, wanted: set[str]) -> dict[str, int]:
-        """Where these keys are first, in one pass that ends with the last of them."""
-        indexes = range(len(self))
-        keys = map(self._key, self._rows(indexes))
+        """Where these keys are first, in a pass that ends with the last of them."""
+        everywhere = range(len(self))
+        # Most rows that are not near are nowhere: that alone is found out in half the time.
+        if wanted.isdisjoint(map(self._key, self._rows(everywhere))):
+            return {}
+        keys = map(self._key, self._rows(everywhere))
         found: dict[str, int] = {}
-        for at in compress(indexes, map(wanted.__contains__, keys)):
+        for at in compress(everywhere, map(wanted.__contains__, keys)):
             found.setdefault(self._key(self._at(at)), at)
             if len(found) == len(wanted):
                 break
@@ -135,6 +139,8 @@ class PlainRows(Generic[R]):
     def _rows(self, indexes: range) -> Iterator[R]:
         if self._order is not None:
             return map(self.source.__getitem__, self._order[indexes.start : indexes.stop])
+        if len(indexes) == len(self.source):
+            return iter(self.source)
         return map(self.source.__getitem__, indexes)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from textual import events
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.message import Message
 from textual.timer import Timer
 
@@ -16,12 +16,13 @@ from .linewidget import Frame, LineWidget
 from .marks import Marks
 from .rowlines import GUTTER, RowLines
 from .rows import LazyRows, PlainRows, follow
+from .tablekeys import TABLE_KEYS
 
 R = TypeVar("R")
 
 _WHEEL_ROWS: Final = 3
-# Rows that change one by one are painted together after this time.
-_TOGETHER_S: Final = 0.1
+# How long rows that change one by one wait to be painted together. A whole screen takes 8 ms.
+_TOGETHER_S: Final = 0.5
 
 
 class VirtualTable(LineWidget, Generic[R], can_focus=True):
@@ -37,35 +38,7 @@ class VirtualTable(LineWidget, Generic[R], can_focus=True):
     `empty` is shown in place of rows and should say what to do next.
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("j,down", "move(1)", "Down", show=False, id="table.down"),
-        Binding("k,up", "move(-1)", "Up", show=False, id="table.up"),
-        Binding("g,home", "first", "First", show=False, id="table.first"),
-        Binding("G,end", "last", "Last", show=False, id="table.last"),
-        Binding("ctrl+d", "page(1, 2)", "Half a page down", show=False, id="table.half_down"),
-        Binding("ctrl+u", "page(-1, 2)", "Half a page up", show=False, id="table.half_up"),
-        Binding("pagedown", "page(1)", "Page down", show=False, id="table.page_down"),
-        Binding("pageup", "page(-1)", "Page up", show=False, id="table.page_up"),
-        Binding("enter", "select", "Open", show=False, id="table.open"),
-        Binding("space", "mark", "Mark", show=False, id="table.mark"),
-        # Terminals send ctrl+space as the character zero, which is ctrl+@.
-        Binding(
-            "v,ctrl+@,ctrl+space",
-            "mark_range",
-            "Mark from the last mark to here",
-            show=False,
-            id="table.mark_range",
-        ),
-        Binding("M", "mark_all", "Mark all", show=False, id="table.mark_all"),
-        Binding("U", "clear_marks", "Unmark all", show=False, id="table.clear_marks"),
-        Binding("o", "sort_next", "Sort by the next column", show=False, id="table.sort"),
-        Binding("O", "sort_flip", "Turn the sort around", show=False, id="table.flip"),
-        Binding("w", "wide", "Scroll the columns that do not fit", show=False, id="table.wide"),
-        Binding("<,shift+left", "scroll_columns(-1)", "Columns left", show=False, id="table.left"),
-        Binding(
-            ">,shift+right", "scroll_columns(1)", "Columns right", show=False, id="table.right"
-        ),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*TABLE_KEYS]
 
     class _Told(Message):
         def __init__(self, table: VirtualTable[Any]) -> None:
@@ -152,7 +125,8 @@ class VirtualTable(LineWidget, Generic[R], can_focus=True):
         self._descending = False
         self._viewed: tuple[int, int] | None = None
         self._on_screen: dict[str, int] = {}
-        self._repaint_soon: Timer | None = None
+        self._resting: Timer | None = None
+        self._outdated = False
 
     @property
     def empty(self) -> str:
@@ -230,13 +204,15 @@ class VirtualTable(LineWidget, Generic[R], can_focus=True):
 
     def changed(self, *keys: str) -> None:
         """The rows of these keys have other contents, at the places they had: paint those on the
-        screen anew, a tenth of a second later, all together. The others cost a look-up each. Rows
-        that came, went or changed places need `show`; a sort is not done again before it."""
+        screen anew, at once after a rest and else together, twice a second. The others cost a
+        look-up each. Rows that came, went or changed places need `show`; a sort waits for it."""
         seen = self._on_screen.keys() & keys
         for key in seen:
             self._lines.forget(self._on_screen[key])
-        if seen and self._repaint_soon is None:
-            self._repaint_soon = self.set_timer(_TOGETHER_S, self._repaint_changed)
+        self._outdated = self._outdated or bool(seen)
+        if self._outdated and self._resting is None:
+            self._resting = self.set_timer(_TOGETHER_S, self._end_rest)
+            self.call_later(self._paint_changed)
 
     def select(self, key: str) -> bool:
         """Put the cursor on the row of that key; False when there is none here."""
@@ -249,6 +225,14 @@ class VirtualTable(LineWidget, Generic[R], can_focus=True):
         """Unmark all rows."""
         self._marks.clear()
         self._show_marks()
+
+    def unmark(self, keys: Iterable[str]) -> None:
+        """Unmark the rows of these keys; the others stay marked."""
+        marked = [key for key in keys if key in self._marks]
+        for key in marked:
+            self._marks.toggle(key, 0)
+        if marked:
+            self._show_marks()
 
     def sort_by(self, name: str | None, descending: bool = False) -> None:
         """Sort by the column of that name; None gives back the order of `show`. Of lazy rows only
@@ -359,9 +343,15 @@ class VirtualTable(LineWidget, Generic[R], can_focus=True):
         self._marks.add(here)
         self._show_marks(last - first + 1 - len(here))
 
-    def _repaint_changed(self) -> None:
-        self._repaint_soon = None
+    def _paint_changed(self) -> None:
+        self._outdated = False
         self.rebuild()
+
+    def _end_rest(self) -> None:
+        self._resting = None
+        if self._outdated:
+            self._resting = self.set_timer(_TOGETHER_S, self._end_rest)
+            self._paint_changed()
 
     def layout_lines(self) -> Sequence[Line]:
         """The heading and the rows on the screen."""
