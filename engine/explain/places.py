@@ -34,7 +34,7 @@ def explain_environment(services: Services, principal: Principal, place: Place) 
 
 def _room(draft: Draft, services: Services, shown: EnvironmentView, use: EnvironmentUse) -> str:
     """How much one more swarm could get, and what keeps it from more."""
-    name, more = shown.name, use.available_bytes
+    more = use.available_bytes
     floors = use.base_bytes // MIN_SWARM_BYTES
     slots = max(0, shown.agent_limit - shown.agents)
     if len(use.holders) >= floors:
