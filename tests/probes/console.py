@@ -5,7 +5,8 @@
 Runs the console, our widgets, a hello-world of the terminal library, its stock table and btop
 (where installed) one after the other on pseudo-terminals of 120x30, `--rounds` times in turn, so
 that a busy machine is busy for all of them; a figure is the median of the rounds. `--answer`
-replies to the terminal queries. Ends with 1 when a bar is not met. Two to six minutes.
+replies to the terminal queries. Ends with 1 when a bar is not met. Three minutes a round; the
+probes of tables and commands follow with lines of their own, not in `--json`.
 """
 
 from __future__ import annotations
@@ -13,15 +14,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import math
 import os
-import random
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -310,20 +308,32 @@ def keys(bench: Bench) -> list[Finding]:
             with bench.terminal(["btop"]) as terminal:
                 terminal.until_text("menu")
                 _press(terminal, btop, 20, ("\x1b[B", "\x1b[A"))
-    times = _times(ours)
-    anchors = [("stock table", theirs), *([("btop", btop)] if btop else [])]
-    beside_p50 = ", ".join(f"{name} {share(_times(them), 0.5):.1f}" for name, them in anchors)
-    beside_p95 = ", ".join(f"{name} {share(_times(them), 0.95):.1f}" for name, them in anchors)
-    bytes_of = ", ".join(f"{name} {median([s.bytes for s in them]):.0f}" for name, them in anchors)
-    cpu_of = ", ".join(f"{name} {median([s.cpu_ms for s in them]):.1f}" for name, them in anchors)
+    found = _Keys("ours", ours)
+    others = [_Keys("stock table", theirs), *([_Keys("btop", btop)] if btop else [])]
     workload = f"queue of {MESSAGES} messages, {len(ours)} keys j and k, engine idle"
+
+    def line(name: str, value: Callable[[_Keys], float], unit: str, bar: float) -> Finding:
+        anchors = ", ".join(f"{each.name} {value(each):.1f}" for each in others)
+        return Finding(name, value(found), unit, bar, anchors, workload)
+
     return [
-        Finding("key to first byte, median", share(times, 0.5), "ms", 6, beside_p50, workload),
-        Finding("key to first byte, p95", share(times, 0.95), "ms", 15, beside_p95, workload),
-        Finding("cursor key, bytes", median([s.bytes for s in ours]), "", 300, bytes_of, workload),
-        Finding("cursor key, CPU", median([s.cpu_ms for s in ours]), "ms", 20, cpu_of, workload),
+        line("key to first byte, median", lambda keys: keys.ms(0.5), "ms", 6),
+        line("key to first byte, p95", lambda keys: keys.ms(0.95), "ms", 15),
+        line("cursor key, bytes", lambda keys: median([s.bytes for s in keys.spells]), "", 300),
+        line("cursor key, CPU", lambda keys: median([s.cpu_ms for s in keys.spells]), "ms", 20),
         Finding("keys without an answer", lost, "", 0, "", workload),
     ]
+
+
+@dataclass(frozen=True)
+class _Keys:
+    """The keys pressed in one program."""
+
+    name: str
+    spells: list[Spell]
+
+    def ms(self, part: float) -> float:
+        return share(sorted(each.seconds * 1000 for each in self.spells), part)
 
 
 def _press(terminal: Terminal, found: list[Spell], count: int, pattern: Sequence[str]) -> int:
@@ -335,10 +345,6 @@ def _press(terminal: Terminal, found: list[Spell], count: int, pattern: Sequence
         lost += spell is None
         found += [spell] if spell is not None else []
     return lost
-
-
-def _times(spells: Sequence[Spell]) -> list[float]:
-    return sorted(each.seconds * 1000 for each in spells)
 
 
 def saturation(bench: Bench) -> list[Finding]:
@@ -385,44 +391,14 @@ def resize(bench: Bench) -> list[Finding]:
 
 def chart(_bench: Bench) -> list[Finding]:
     """One more sample of three series over a whole screen, in this process."""
-    push, paint = asyncio.run(_redraws())
+    from dashboard_app import chart_redraws
+
+    push, paint = (median(times) for times in asyncio.run(chart_redraws(USUAL, REDRAWS)))
     workload = f"{USUAL.width}x{USUAL.height}, 3 series, full; in-process, median of {REDRAWS}"
     return [
         Finding("chart redraw, CPU", push + paint, "ms", 2.0, "",
                 f"{workload}: {push:.2f} to lay out and compare, {paint:.2f} for all its strips"),
     ]  # fmt: skip
-
-
-async def _redraws() -> tuple[float, float]:
-    """Median CPU ms to take a sample and find what changed, and to make every line anew."""
-    from textual.app import ComposeResult
-
-    from swarmdeck.widgets import BrailleChart, DeckApp, Series
-
-    widget = BrailleChart([Series("a"), Series("b", "good"), Series("c", "warning")])
-
-    class One(DeckApp):
-        def compose(self) -> ComposeResult:
-            yield widget
-
-    chance = random.Random(7)
-    waves = [
-        [50 + 30 * math.sin(step / length) + chance.uniform(-8, 8) for step in range(1000)]
-        for length in (9, 23, 40)
-    ]
-    pushes, paints = [], []
-    async with One().run_test(size=USUAL):
-        widget.show(waves)
-        for sample in list(zip(*waves, strict=True))[:REDRAWS]:
-            begun = time.process_time()
-            widget.push(*sample)
-            laid_out = time.process_time()
-            for y in range(USUAL.height):
-                widget.render_line(y)
-            paints.append((time.process_time() - laid_out) * 1000)
-            pushes.append((laid_out - begun) * 1000)
-            await asyncio.sleep(0)
-    return median(pushes), median(paints)
 
 
 MEASURES: Final[dict[str, Callable[[Bench], list[Finding]]]] = {

@@ -10,8 +10,10 @@ has changed since; `--still` changes nothing. `q` leaves.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import math
 import random
+import time
 from dataclasses import dataclass, replace
 from typing import ClassVar, Final
 
@@ -31,7 +33,7 @@ from swarmdeck.widgets import (
 
 ROWS: Final = 200
 CHANGED_CELLS: Final = 20
-FIELDS: Final = ("done", "held", "rate")
+NUMBERS: Final = 3
 SLOW_S: Final = 5
 HISTORY: Final = 400
 """More samples than fit, so that the chart moves on from the beginning."""
@@ -43,9 +45,8 @@ class Row:
 
     name: str
     state: str
-    done: int
-    held: int
-    rate: int
+    numbers: tuple[int, ...]
+    """Done, held and a rate."""
 
 
 def columns() -> tuple[Column[Row], ...]:
@@ -56,9 +57,9 @@ def columns() -> tuple[Column[Row], ...]:
             "state", lambda row: state_text(row.state), width=12,
             style=lambda row: mark_of(row.state).style,
         ),
-        Column("done", lambda row: f"{row.done:,}", width=8, align="right"),
-        Column("held", lambda row: str(row.held), width=6, align="right"),
-        Column("rate", lambda row: f"{row.rate}/s", width=8, align="right"),
+        Column("done", lambda row: f"{row.numbers[0]:,}", width=8, align="right"),
+        Column("held", lambda row: str(row.numbers[1]), width=6, align="right"),
+        Column("rate", lambda row: f"{row.numbers[2]}/s", width=8, align="right"),
     )  # fmt: skip
 
 
@@ -82,7 +83,7 @@ class Dashboard(DeckApp):
         self._random = random.Random(7)
         self._seconds = 0
         self._rows = [
-            Row(f"agent-{i:04}", "running" if i % 5 else "ready", i * 37 % 900, i % 9, 40 + i % 50)
+            Row(f"agent-{i:04}", "running" if i % 5 else "ready", (i * 37 % 900, i % 9, i % 50))
             for i in range(ROWS)
         ]
         self._state = LineWidget(id="state")
@@ -121,18 +122,19 @@ class Dashboard(DeckApp):
     def _change(self) -> None:
         """Change cells of the rows on the screen, each of them once."""
         shown = min(self._table.page_rows, ROWS)
-        cells = [(row, field) for row in range(shown) for field in FIELDS]
+        cells = [(place, number) for place in range(shown) for number in range(NUMBERS)]
         self._rows = list(self._rows)
-        for place, field in self._random.sample(cells, CHANGED_CELLS):
-            row = self._rows[place]
-            self._rows[place] = replace(row, **{field: self._random.randrange(1000)})
+        for place, number in self._random.sample(cells, CHANGED_CELLS):
+            numbers = list(self._rows[place].numbers)
+            numbers[number] = self._random.randrange(1000)
+            self._rows[place] = replace(self._rows[place], numbers=tuple(numbers))
 
     def _load(self, second: int) -> float:
         return 500 + 300 * math.sin(second / 9) + self._random.uniform(-80, 80)
 
     def _paint(self) -> None:
         seconds = self._seconds
-        done = sum(row.done for row in self._rows)
+        done = sum(row.numbers[0] for row in self._rows)
         self._state.set_lines(
             [
                 line((" up ", "muted"), f"{seconds} s", ("   host ", "muted"), "62.0 GiB planned"),
@@ -141,6 +143,41 @@ class Dashboard(DeckApp):
             ]
         )
         self._table.show(self._rows)
+
+
+class OneChart(DeckApp):
+    """Three series over the whole screen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.chart = BrailleChart([Series("a"), Series("b", "good"), Series("c", "warning")])
+
+    def compose(self) -> ComposeResult:
+        yield self.chart
+
+
+async def chart_redraws(size: tuple[int, int], count: int) -> tuple[list[float], list[float]]:
+    """CPU ms of this process, `count` times: to take a sample of three series and find what
+    changed, and to make all lines anew."""
+    chance = random.Random(7)
+    waves = [
+        [50 + 30 * math.sin(step / length) + chance.uniform(-8, 8) for step in range(1000)]
+        for length in (9, 23, 40)
+    ]
+    app = OneChart()
+    pushes, paints = [], []
+    async with app.run_test(size=size):
+        app.chart.show(waves)
+        for sample in list(zip(*waves, strict=True))[:count]:
+            begun = time.process_time()
+            app.chart.push(*sample)
+            laid_out = time.process_time()
+            for y in range(size[1]):
+                app.chart.render_line(y)
+            paints.append((time.process_time() - laid_out) * 1000)
+            pushes.append((laid_out - begun) * 1000)
+            await asyncio.sleep(0)  # the app lives on between two samples
+    return pushes, paints
 
 
 def main() -> None:

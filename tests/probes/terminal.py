@@ -164,6 +164,9 @@ class Terminal:
         row = self._screen.buffer[y]
         return "".join(row[x].data for x in range(self._screen.columns)).rstrip()
 
+    def _written(self) -> str:
+        return "\n".join(line for line in self.lines if line)
+
     def _look(self) -> None:
         """Let the emulator catch up."""
         for chunk in self._unseen:
@@ -179,7 +182,7 @@ class Terminal:
         try:
             chunk = os.read(self._master, _CHUNK)
         except OSError as error:
-            raise Ended(f"process {self.pid} has ended:\n" + "\n".join(self.lines)) from error
+            raise Ended(f"process {self.pid} has ended:\n{self._written()}") from error
         self.last_byte_s = time.perf_counter()
         self.received += len(chunk)
         self._unseen.append(chunk)
@@ -200,7 +203,7 @@ class Terminal:
         while not seen(self):
             left = end - time.perf_counter()
             if left <= 0:
-                raise TimeoutError(f"not seen: {what}\n" + "\n".join(self.lines))
+                raise TimeoutError(f"not seen: {what}\n{self._written()}")
             if self._read(left):
                 at_s, cpu_ms = self.last_byte_s, self.cpu_ms
         return Spell(at_s - since.at_s, self.received - since.bytes, cpu_ms - since.cpu_ms)
