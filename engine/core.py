@@ -337,9 +337,8 @@ class Core:
 
         return Watch(self, self._engine_changed)
 
-    @cached_property
-    def alerts(self) -> Alerts:
-        return self.watch.alerts
+    # To the type checker an attribute like the others; made when it is first asked for.
+    alerts: Alerts = cached_property(lambda self: self.watch.alerts)  # type: ignore[assignment]
 
     def _engine_changed(self) -> None:
         self.bus.publish(Changed("engine", "", self._sequence))
