@@ -1,12 +1,40 @@
-"""What part of the records somebody looks at, and in which order."""
+"""What part of the records somebody looks at, in which order, and who may see which."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Any, Final, NamedTuple
+
+from ..acl import Access, Standing
+from ..errors import InvalidInput
+from ..model import Level, Principal, Right
+from ..store.database import Reader
+from .records import Place
+
+Where = tuple[str, tuple[object, ...]]  # a condition and its parameters
+Row = Sequence[Any]
+Seen = Callable[[Row], bool]
+
+LAST: Final = "\U0010ffff"
+_ANY: Final[Where] = ("1", ())
+_COLUMNS: Final = """namespace, key, format, length(body), level, owner, team, swarm, version,
+       created_at, updated_at, expires_at"""
+_ORDERS: Final = {
+    "key": (),
+    "size": ("length(body)",),
+    "changed": ("updated_at",),
+    "version": ("version",),
+    "level": ("level",),
+    "owner": ("owner",),
+    "expires": ("expires_at IS NULL", "expires_at"),
+}
 
 
 class Browse(NamedTuple):
-    """A page of records. `contains` is a text in any column, `order` the name of one."""
+    """A page of records. `contains` is a text in key, namespace, owner, team or level, in any
+    case; `order` is key, size, changed, version, level, owner or expires (what never expires
+    comes last), `descending` turns it around. `offset` counts records that may be read."""
 
     namespace: str | None
     prefix: str = ""
@@ -15,3 +43,117 @@ class Browse(NamedTuple):
     descending: bool = False
     offset: int = 0
     limit: int = 200
+
+
+class Sight(NamedTuple):
+    """Which records somebody may read: a condition for the store to pass over the others, and
+    whether it is all there is to ask. Every row that is shown is decided by `access` besides."""
+
+    where: Where
+    exact: bool
+    sees: Seen
+    until_us: int  # an entry ends then, and with it what this says
+
+
+def sight(access: Access, principal: Principal) -> Sight:
+    """What `principal` may read. Its standing alone is a condition on columns; explicit entries
+    are left to the decision, row by row."""
+
+    def sees(row: Row) -> bool:
+        standing = Standing(Level(row[4]), row[5], row[6], row[7])
+        return access.allows(principal, Right.READ, standing, row[0], row[1])
+
+    ends = [entry.expires_us for entry in access.entries() if entry.subject == principal.id]
+    where = _ANY if ends else _by_standing(access, principal)
+    return Sight(where, not ends, sees, min(ends, default=0))
+
+
+def _by_standing(access: Access, principal: Principal) -> Where:
+    """The levels open to anyone like it, to the owner, to a team and to a swarm, as `access`
+    decides them for records made up to ask."""
+
+    def levels(owner: str = "", team: str | None = None, swarm: str | None = None) -> str:
+        standings = (Standing(level, owner, team, swarm) for level in Level)
+        found = [s.level for s in standings if access.allows(principal, Right.READ, s, "", "")]
+        return ", ".join(str(int(level)) for level in found) or "NULL"
+
+    parts: list[Where] = [(f"level IN ({levels()})", ())]
+    parts.append((f"owner = ? AND level IN ({levels(owner=principal.id)})", (principal.id,)))
+    parts += [(f"team = ? AND level IN ({levels(team=t)})", (t,)) for t in principal.teams]
+    if principal.swarm is not None:
+        known = levels(swarm=principal.swarm)
+        parts.append((f"swarm = ? AND level IN ({known})", (principal.swarm,)))
+    return joined(parts, " OR ")
+
+
+def query(
+    wanted: Browse, sight: Sight, now_us: int, start: Place | None = None
+) -> Callable[[Reader], list[Row]]:
+    """A page of records, those before it passed over. `start`: count from this place on."""
+    text = wanted.contains
+    parts = [within(wanted, now_us), sight.where]
+    if start is not None:
+        parts.append(("(namespace, key) >= (?, ?)", start))
+    folds = bool(text) and not text.isascii()  # SQLite folds the case of ASCII letters only
+    if text and not folds:
+        parts.append(_containing(text))
+    order = _ordered(wanted.order, descending=wanted.descending)
+
+    def keep(row: Row) -> bool:
+        return (not folds or _occurs(text, row)) and sight.sees(row)
+
+    def read(reader: Reader) -> list[Row]:
+        if sight.exact and not folds:
+            rows = rows_of(reader, parts, order, limit=wanted.limit, offset=wanted.offset)
+            return [row for row in rows if sight.sees(row)]
+        kept = filter(keep, rows_of(reader, parts, order))
+        return list(islice(kept, wanted.offset, wanted.offset + wanted.limit))
+
+    return read
+
+
+def within(wanted: Browse, now_us: int) -> Where:
+    """Live records of a namespace (None: of all) whose key begins with a prefix."""
+    parts: list[Where] = [("expires_at IS NULL OR expires_at > ?", (now_us,))]
+    if wanted.namespace is not None:
+        parts.append(("namespace = ?", (wanted.namespace,)))
+    if wanted.prefix:
+        parts.append(("key >= ? AND key < ?", (wanted.prefix, wanted.prefix + LAST)))
+    return joined(parts)
+
+
+def rows_of(
+    reader: Reader, parts: Sequence[Where], order: str, *, limit: int = -1, offset: int = 0
+) -> Iterator[Row]:
+    """Records that meet all conditions, without their values."""
+    where, parameters = joined(parts)
+    statement = f"""
+SELECT {_COLUMNS} FROM memory
+WHERE env = ? AND {where} ORDER BY {order} LIMIT ? OFFSET ?"""  # noqa: S608 - constants above
+    return iter(reader.execute(statement, (reader.env, *parameters, limit, offset)))
+
+
+def _ordered(order: str, *, descending: bool) -> str:
+    if order not in _ORDERS:
+        raise InvalidInput(f"records have no order {order}", hint=", ".join(_ORDERS))
+    turn = " DESC" if descending else ""
+    return ", ".join(column + turn for column in (*_ORDERS[order], "namespace", "key"))
+
+
+def _containing(text: str) -> Where:
+    wanted = text.lower()
+    names = [str(int(level)) for level in Level if wanted in level.name.lower()]
+    columns = [f"instr(lower({name}), ?) > 0" for name in ("key", "namespace", "owner", "team")]
+    where = " OR ".join((*columns, f"level IN ({', '.join(names) or 'NULL'})"))
+    return f"({where})", (wanted,) * len(columns)
+
+
+def _occurs(text: str, row: Row) -> bool:
+    columns = (row[1], row[0], row[5], row[6] or "", Level(row[4]).name)
+    return any(text.casefold() in column.casefold() for column in columns)
+
+
+def joined(parts: Sequence[Where], word: str = " AND ") -> Where:
+    """One condition out of several."""
+    where = word.join(f"({condition})" for condition, _ in parts)
+    return f"({where})", tuple(value for _, values in parts for value in values)

@@ -8,8 +8,8 @@ from typing import Any, Final, Protocol, Self
 import msgspec
 
 from .. import codec
-from ..errors import Conflict, Denied, SwarmDeckError
-from ..model import Principal, Right
+from ..errors import Conflict, Denied, NotFound, SwarmDeckError
+from ..model import Level, Principal, Right, printable
 from ..store.database import Operation, Transaction
 from .records import Entry, Place
 from .staging import Memory, Put, Staging
@@ -161,6 +161,51 @@ class Incr(MemoryOperation):
     def committed(self, outcome: tuple[Entry, int]) -> int:
         self.store.remember(self.place, outcome[0])
         return outcome[1]
+
+    @property
+    def place_text(self) -> str:
+        return "/".join(self.place)
+
+
+class Relevel(MemoryOperation):
+    """Change the level and nothing else: the value and its time to live stay."""
+
+    __slots__ = ("if_version", "level", "place")
+
+    def __init__(
+        self,
+        store: Store,
+        principal: Principal,
+        place: Place,
+        level: Level,
+        if_version: int | None,
+    ) -> None:
+        self.store = store
+        self.principal = principal
+        self.place = place
+        self.level = level
+        self.if_version = if_version
+
+    def decide(self, tx: Transaction, staging: Staging) -> Entry:
+        namespace, key = self.place
+        old = staging.find(self.place, with_body=True)
+        allows = self.store.access.allows
+        if old is None or not allows(self.principal, Right.READ, old, namespace, key):
+            if old is not None:
+                self.refused(tx, Denied(""))
+            raise NotFound(f"no key {printable(key)} that may be read")
+        put = Put(namespace, key, old.format, old.body, self.level, 0, self.if_version)
+        entry = staging.put(self.principal, put)
+        if old.expires_us:
+            entry = msgspec.structs.replace(entry, expires_us=old.expires_us)
+            staging.changes[self.place] = entry
+        detail = f"{old.level.name.lower()} -> {self.level.name.lower()}"
+        tx.audit(self.principal.id, "memory.level", self.place_text, detail=detail)
+        return entry
+
+    def committed(self, outcome: Entry) -> int:
+        self.store.remember(self.place, outcome)
+        return outcome.version
 
     @property
     def place_text(self) -> str:

@@ -15,7 +15,8 @@ Place = tuple[str, str]  # namespace, key
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
-    """A record. Times are microseconds; `expires_us` 0 means never."""
+    """A record. Times are microseconds; `expires_us` 0 means never. `relevelled`: it was written
+    by what changed its level."""
 
     format: int
     body: bytes
@@ -27,6 +28,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     created_us: int
     updated_us: int
     expires_us: int = 0
+    relevelled: bool = False
 
 
 def entry_of(row: Sequence[Any]) -> Entry:

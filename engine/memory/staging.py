@@ -119,7 +119,7 @@ class Staging:
             team, created_us = old.team, old.created_us
         entry = Entry(
             put.format, put.body, level, owner, team, swarm, version, created_us, self._now_us,
-            expires_us,
+            expires_us, old is not None and level is not old.level,
         )  # fmt: skip
         self.changes[put.namespace, put.key] = entry
         return entry

@@ -18,10 +18,12 @@ from ..acl import Access, Standing
 from ..clock import Clock
 from ..errors import InvalidInput
 from ..model import Level, Principal, Right, check_key, check_name, check_ttl, parse_level
+from ..store.aside import LIGHT_ROWS, Aside
 from ..store.database import Database, Reader, Transaction
 from ..views import RecordView
-from .browse import Browse
-from .operations import NEXT_EXPIRY, SWEEP_ROWS, Delete, Incr, Set, SetMany, Sweep
+from .browse import LAST, Browse, query, sight
+from .operations import NEXT_EXPIRY, SWEEP_ROWS, Delete, Incr, Relevel, Set, SetMany, Sweep
+from .outline import Outlines
 from .records import Cache, Entry, Place, entry_of
 from .staging import SELECT_ENTRY, Put, Staging
 
@@ -34,18 +36,10 @@ SELECT key, level, owner, team, swarm FROM memory
 WHERE env = ? AND namespace = ? AND key > ? AND key >= ? AND key < ?
   AND (expires_at IS NULL OR expires_at > ?)
 ORDER BY key LIMIT ?"""
-_SELECT_RECORDS: Final = """
-SELECT namespace, key, format, length(body), level, owner, team, swarm, version, created_at,
-       updated_at, expires_at
-FROM memory
-WHERE env = ? AND (? IS NULL OR namespace = ?) AND key >= ? AND key < ?
-  AND (expires_at IS NULL OR expires_at > ?)
-ORDER BY namespace, key LIMIT ?"""
 _SELECT_PLACES: Final = """
 SELECT namespace, key FROM memory
 WHERE env = ? AND (? IS NULL OR namespace = ?) AND key >= ? AND key < ?
 ORDER BY namespace, key"""
-_LAST: Final = "\U0010ffff"
 
 
 class Write(msgspec.Struct, frozen=True, array_like=True):
@@ -72,6 +66,8 @@ class MemoryStore:
         self._database = database
         self._clock = clock
         self.cache = Cache(cache_bytes)
+        self._aside = Aside(database)
+        self._outlines = Outlines(access, self._aside)
         self._namespaces: set[str] = set()
         self.next_expiry_us = 0
 
@@ -159,29 +155,23 @@ class MemoryStore:
         now_us = self._clock.wall_us()
 
         def query(reader: Reader) -> list[tuple[Any, ...]]:
-            bounds = (after, prefix, prefix + _LAST, now_us, KEY_CHUNK)
+            bounds = (after, prefix, prefix + LAST, now_us, KEY_CHUNK)
             return reader.execute(_SELECT_PAGE, (reader.env, namespace, *bounds)).fetchall()
 
         return query
 
     async def browse(self, principal: Principal, wanted: Browse) -> list[RecordView]:
-        """Records that may be read, without their values."""
+        """Records that may be read, without their values. Raises InvalidInput for an unknown
+        order, Unavailable when looking takes too long."""
         now_us = self._clock.wall_us()
-
-        prefix, namespace = wanted.prefix, wanted.namespace
-
-        def query(reader: Reader) -> list[tuple[Any, ...]]:
-            where = (reader.env, namespace, namespace, prefix, prefix + _LAST, now_us, -1)
-            return reader.execute(_SELECT_RECORDS, where).fetchall()
-
-        views: list[RecordView] = []
-        for row in await self._database.read(query):
-            entry = entry_of((row[2], b"", *row[4:]))
-            if self.access.allows(principal, Right.READ, entry, row[0], row[1]):
-                views.append(self._view(entry, row[0], row[1], row[3]))
-                if len(views) == wanted.limit:
-                    break
-        return views
+        if wanted.order == "key" and not wanted.contains and self.records > LIGHT_ROWS:
+            rows = await self._outlines.page(principal, wanted, now_us)
+        else:
+            looking = query(wanted, sight(self.access, principal), now_us)
+            rows = await self._aside.read(looking, rows=self.records)
+        return [
+            self._view(entry_of((row[2], b"", *row[4:])), row[0], row[1], row[3]) for row in rows
+        ]
 
     async def show(self, principal: Principal, namespace: str, key: str) -> RecordView | None:
         """A record with its value, or None where it is missing or may not be read."""
@@ -277,13 +267,28 @@ class MemoryStore:
         self._check_place(namespace, key)
         return self._database.submit(Delete(self, principal, (namespace, key), if_version))
 
+    def set_level(
+        self,
+        principal: Principal,
+        namespace: str,
+        key: str,
+        level: str | int,
+        if_version: int | None = None,
+    ) -> asyncio.Future[int]:
+        """Change the level of a record and nothing else; its new version. Needs what writing it
+        at another level needs: at the old one the rights to write and to grant, at the new one
+        to write. Raises NotFound where it is missing or may not be read, Denied, Conflict."""
+        self._check_place(namespace, key)
+        wanted = parse_level(level)
+        return self._database.submit(Relevel(self, principal, (namespace, key), wanted, if_version))
+
     async def clear(self, principal: Principal, namespace: str | None, prefix: str = "") -> int:
         """Delete every record that may be deleted; how many those were."""
         if namespace is not None:
             self._check_namespace(namespace)
 
         def query(reader: Reader) -> list[Place]:
-            where = (reader.env, namespace, namespace, prefix, prefix + _LAST)
+            where = (reader.env, namespace, namespace, prefix, prefix + LAST)
             return reader.execute(_SELECT_PLACES, where).fetchall()
 
         places = await self._database.read(query)
@@ -342,9 +347,12 @@ class MemoryStore:
         if entry is None:
             self.cache.drop(place)
             self.records -= 1
+            self._outlines.touch(place)
             return
         if entry.version == 1:
             self.records += 1
+        if entry.relevelled or entry.created_us == entry.updated_us:  # it may be new, or revived
+            self._outlines.touch(place)
         self.cache.put(place, entry)
         if entry.expires_us and not 0 < self.next_expiry_us <= entry.expires_us:
             self.next_expiry_us = entry.expires_us

@@ -7,13 +7,16 @@ counted in the file again while the queue is open.
 from __future__ import annotations
 
 from collections import Counter
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Final, NamedTuple
 
 from ..store.database import Reader
 from ..views import QueueCounts
 from . import statements as sql
 from .lanes import Lanes
-from .statements import DELAYED, DONE, GONE, LEASED, READY, STATES
+from .statements import DEAD, DELAYED, DONE, GONE, LEASED, READY, STATES
+
+_PRIORITIES: Final = 11  # 1 to 10, by their own number
 
 
 class Move(NamedTuple):
@@ -24,35 +27,90 @@ class Move(NamedTuple):
     after: int
     target: str
     kind: str
+    priority: int
     deadline_us: int | None = None  # something will have to be done about it then
     holder: str | None = None  # who finished it, if it was done
     redelivered: int = 0  # change of the count of deliveries after the first
+    to_priority: int = 0  # its priority from now on, 0 as before
 
 
 class Lease(NamedTuple):
     holder: str
     sender: str
+    priority: int
+
+
+class Search(NamedTuple):
+    """`since`: by priority, an id before which none is ready."""
+
+    revivals: int
+    since: dict[int, int]
 
 
 class Snapshot(NamedTuple):
     """What a file holds when the queue is opened."""
 
-    ready: list[tuple[str, str, int]]
-    states: list[tuple[int, int]]
-    leases: list[tuple[int, str, str]]
+    ready: list[tuple[str, str, int, int]]
+    delayed: list[tuple[int, int]]
+    finished: list[tuple[int, int]]
+    dead: list[tuple[int, int]]
+    leases: list[tuple[int, str, str, int]]
     done: list[tuple[str, int]]
     redelivered: int
     last_id: int
     deadline_us: int | None
 
 
+class Priorities:
+    """Messages by priority: `by[state][priority]` of those that are ready, delayed, leased or
+    dead. Of other states nothing is kept: what they would count goes where nobody looks."""
+
+    __slots__ = ("_revivals", "_since", "by")
+
+    def __init__(self) -> None:
+        unseen = [0] * _PRIORITIES
+        kept = {READY, DELAYED, LEASED, DEAD}
+        states = (*range(len(STATES)), GONE)  # GONE is -1 and finds the last
+        self.by = [[0] * _PRIORITIES if state in kept else unseen for state in states]
+        self._since = [0] * _PRIORITIES
+        self._revivals = 0
+
+    def moved(self, move: Move) -> None:
+        to = move.to_priority or move.priority
+        self.by[move.before][move.priority] -= 1
+        self.by[move.after][to] += 1
+        if move.after == READY:
+            self._since[to] = min(self._since[to], move.ident)
+            self._revivals += 1
+
+    def counts(self, priority: int) -> dict[str, int]:
+        """Messages of a priority by state."""
+        states = (READY, DELAYED, LEASED, DEAD)
+        return {STATES[state].value: self.by[state][priority] for state in states}
+
+    def search(self) -> Search:
+        """Where to look for the oldest ready message of each priority that has any. Sends need
+        no note: their ids are beyond all that are there."""
+        wanted = {priority: self._since[priority] for priority in range(1, _PRIORITIES)
+                  if self.by[READY][priority]}  # fmt: skip
+        return Search(self._revivals, wanted)
+
+    def found(self, search: Search, oldest: Mapping[int, tuple[int, int]]) -> None:
+        """Look no further back the next time, unless an older message has come back since."""
+        if search.revivals == self._revivals:
+            for priority, (ident, _) in oldest.items():
+                self._since[priority] = ident
+
+
 class Counters:
     """The queue's numbers. Belongs to the engine's loop; read it, never change it."""
 
-    __slots__ = ("_states", "done_by", "lanes", "leased_by", "leases", "redelivered")
+    __slots__ = ("_states", "done_by", "lanes", "leased_by", "leases", "priorities",
+                 "redelivered")  # fmt: skip
 
     def __init__(self) -> None:
         self.lanes = Lanes()
+        self.priorities = Priorities()
         self.leases: dict[int, Lease] = {}
         self.leased_by: Counter[str] = Counter()
         self.done_by: Counter[str] = Counter()
@@ -60,13 +118,21 @@ class Counters:
         self._states = [0] * len(STATES)
 
     def load(self, snapshot: Snapshot) -> None:
-        for target, kind, count in snapshot.ready:
+        by = self.priorities.by
+        for target, kind, priority, count in snapshot.ready:
             self.lanes.add(target, kind, count)
             self._states[READY] += count
-        for state, count in snapshot.states:
-            self._states[state] += count
-        for ident, holder, sender in snapshot.leases:
-            self._begin_lease(ident, holder, sender)
+            by[READY][priority] += count
+        for priority, count in snapshot.delayed:
+            self._states[DELAYED] += count
+            by[DELAYED][priority] = count
+        for state, count in snapshot.finished:
+            self._states[state] = count
+        for priority, count in snapshot.dead:
+            by[DEAD][priority] = count
+        for ident, holder, sender, priority in snapshot.leases:
+            self._begin_lease(ident, Lease(holder, sender, priority))
+            by[LEASED][priority] += 1
         self._states[LEASED] = len(self.leases)
         self.done_by.update(dict(snapshot.done))
         self._states[DONE] = self.done_by.total()
@@ -76,9 +142,10 @@ class Counters:
         """Messages by state."""
         return QueueCounts(**dict(zip(STATES, self._states, strict=True)))
 
-    def added(self, state: int, target: str, kind: str) -> None:
+    def added(self, state: int, target: str, kind: str, priority: int) -> None:
         """A message was sent."""
         self._states[state] += 1
+        self.priorities.by[state][priority] += 1
         if state == READY:
             self.lanes.add(target, kind)
 
@@ -87,16 +154,20 @@ class Counters:
         self.lanes.remove(*lane)
         self._states[READY] -= 1
         self._states[LEASED] += 1
-        self._begin_lease(ident, lease.holder, lease.sender)
+        by = self.priorities.by
+        by[READY][lease.priority] -= 1
+        by[LEASED][lease.priority] += 1
+        self._begin_lease(ident, lease)
         if attempt > 1:
             self.redelivered += 1
 
     def finished(self, ident: int) -> None:
         """A leased message is done."""
-        holder = self._end_lease(ident)
+        lease = self._end_lease(ident)
         self._states[LEASED] -= 1
         self._states[DONE] += 1
-        self.done_by[holder] += 1
+        self.priorities.by[LEASED][lease.priority] -= 1
+        self.done_by[lease.holder] += 1
 
     def moved(self, move: Move) -> None:
         """Any other change of state."""
@@ -111,16 +182,17 @@ class Counters:
             _lower(self.done_by, move.holder)
         if move.after == READY:
             self.lanes.add(move.target, move.kind)
+        self.priorities.moved(move)
         self.redelivered += move.redelivered
 
-    def _begin_lease(self, ident: int, holder: str, sender: str) -> None:
-        self.leases[ident] = Lease(holder, sender)
-        self.leased_by[holder] += 1
+    def _begin_lease(self, ident: int, lease: Lease) -> None:
+        self.leases[ident] = lease
+        self.leased_by[lease.holder] += 1
 
-    def _end_lease(self, ident: int) -> str:
-        holder = self.leases.pop(ident).holder
-        _lower(self.leased_by, holder)
-        return holder
+    def _end_lease(self, ident: int) -> Lease:
+        lease = self.leases.pop(ident)
+        _lower(self.leased_by, lease.holder)
+        return lease
 
 
 def _lower(counter: Counter[str], name: str) -> None:
@@ -137,12 +209,12 @@ def read_snapshot(reader: Reader) -> Snapshot:
         row = reader.execute(statement, env if "?" in statement else ()).fetchone()
         return int(row[0] or 0) if row else 0
 
-    delayed = [(DELAYED, number(sql.COUNT_DELAYED))]
-    finished = reader.execute(sql.COUNT_FINISHED, env).fetchall()
     deadlines = (sql.NEXT_DELAY, sql.NEXT_LEASE, sql.NEXT_EXPIRY)
     return Snapshot(
         ready=reader.execute(sql.COUNT_READY, env).fetchall(),
-        states=delayed + finished,
+        delayed=reader.execute(sql.COUNT_DELAYED, env).fetchall(),
+        finished=reader.execute(sql.COUNT_FINISHED, env).fetchall(),
+        dead=reader.execute(sql.COUNT_DEAD, env).fetchall(),
         leases=reader.execute(sql.SELECT_LEASES, env).fetchall(),
         done=reader.execute(sql.COUNT_DONE, env).fetchall(),
         redelivered=number(sql.SUM_REDELIVERED),

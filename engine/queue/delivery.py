@@ -237,7 +237,7 @@ def _expire_ready(tx: Transaction, idents: Sequence[int], claim: Claim) -> list[
     for ident in idents:
         row = tx.execute(sql.SELECT_LEASE, (ident, tx.env)).fetchone()
         assert row is not None, "a head has a row"
-        moves.append(Move(ident, READY, EXPIRED, row[0], row[1]))
+        moves.append(Move(ident, READY, EXPIRED, *row[:3]))
         tx.execute(sql.EXPIRE, (tx.now_us, ident))
         tx.audit("engine", "queue.expire", claim.shown(ident))
     return moves
@@ -259,11 +259,9 @@ class Untake(QueueOperation):
         for ident, attempt in self.taken:
             row = tx.execute(sql.UNTAKE, (tx.now_us, ident, self.holder, attempt)).fetchone()
             if row is not None:
-                target, kind, expires_us, left = row
+                *lane, left = row
                 again = -1 if left else 0
-                moves.append(
-                    Move(ident, LEASED, READY, target, kind, expires_us, redelivered=again)
-                )
+                moves.append(Move(ident, LEASED, READY, *lane)._replace(redelivered=again))
                 tx.audit("engine", "queue.untake", self.shown(ident), detail="its claimer has gone")
         return moves
 
@@ -285,7 +283,7 @@ class HolderOperation(QueueOperation):
         row = tx.execute(sql.SELECT_LEASE, (self.ident, tx.env)).fetchone()
         if row is None:
             return NotFound(f"no message {shown}")
-        state, holder, attempt = STATES[row[6]], row[7], row[2]
+        state, holder, attempt = STATES[row[7]], row[8], row[3]
         whose = f" by {holder}" if state == STATES[LEASED] else ""
         return Conflict(
             f"{shown} is not leased to {self.holder.id} at attempt {self.attempt}: "
@@ -383,20 +381,20 @@ class Nack(HolderOperation):
 
     def change(self, tx: Transaction) -> Move | SwarmDeckError:
         row = tx.execute(sql.SELECT_LEASE, (self.ident, tx.env)).fetchone()
-        if row is None or (row[6], row[7], row[2]) != (LEASED, self.holder.id, self.attempt):
+        if row is None or (row[7], row[8], row[3]) != (LEASED, self.holder.id, self.attempt):
             return self.refusal(tx)
-        target, kind, attempt, spent, max_attempts, expires_us = row[:6]
+        target, kind, priority, attempt, spent, max_attempts, expires_us = row[:7]
         failures = attempt - spent
         if failures >= max_attempts:
             tx.execute(sql.BURY, (self.error, tx.now_us, self.ident))
-            move = Move(self.ident, LEASED, DEAD, target, kind)
+            move = Move(self.ident, LEASED, DEAD, target, kind, priority)
         else:
             wait_us = self._wait_us(failures)
             due_us = tx.now_us + wait_us if wait_us else None
             state = DELAYED if wait_us else READY
             tx.execute(sql.SETTLE, (state, due_us, self.error, tx.now_us, self.ident))
             deadline_us = min(filter(None, (due_us, expires_us)), default=None)
-            move = Move(self.ident, LEASED, state, target, kind, deadline_us)
+            move = Move(self.ident, LEASED, state, target, kind, priority, deadline_us)
         tx.audit(self.holder.id, "queue.nack", self.shown(self.ident), detail=self.error)
         return move
 

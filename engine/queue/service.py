@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeVar
 
 from ..clock import Clock
@@ -19,19 +19,23 @@ from ..model import (
     printable,
 )
 from ..settings import QueueSettings
+from ..store.aside import Aside
 from ..store.database import Database
-from ..views import MessageView, QueueCounts
-from . import arguments, steering, views
+from ..views import LaneView, MessageView, QueueCounts
+from . import arguments, pages, steering, views
 from .alarm import Alarm
 from .counters import Counters, Lease, Move, read_snapshot
 from .delivery import Ack, Claim, Extend, HolderOperation, Nack, Send, Taken, Untake, Writes
+from .edit import Edit, check, edit
 from .line import Directory, Line
-from .statements import READY
+from .listing import Wish, list_over
+from .statements import READY, STATES
 from .upkeep import Release, Sweep, Swept
 from .waiters import Messages
 
 H = TypeVar("H", bound=HolderOperation)
 MessageViews = list[MessageView]
+LaneViews = list[LaneView]
 
 RETRY_SWEEP_S: Final = 1.0  # after a sweep the disk refused
 
@@ -56,6 +60,7 @@ class MessageQueue:
         self.counters = Counters()
         self.writes = writes
         self._database = database
+        self._aside = Aside(database)
         self._settings = settings
         self._clock = clock
         self._directory = directory
@@ -199,12 +204,38 @@ class MessageQueue:
         holder: str | None = None,
         limit: int = 200,
     ) -> MessageViews:
-        """Messages without their bodies: open ones (ready, delayed, leased) most urgent first,
-        ended ones newest first. `holder` alone lists what it has leased."""
-        lanes = self.counters.lanes.filled(kind)
-        holders = tuple(self.counters.done_by)
-        wanted = views.Wanted(state, kind, holder, limit, lanes, holders)
-        return await self._database.read(views.list_(self.environment, wanted))
+        """What `list_over` answers of this queue alone, from the top."""
+        return await list_over([self], Wish(state, kind, holder), offset=0, limit=limit)
+
+    def total(self, wanted: Wish) -> int | None:
+        """How many messages a wish is about, None where only the file could say."""
+        return pages.total(self.counters, wanted)
+
+    async def rows(self, wanted: Wish, skip: int, take: int) -> Sequence[views.Row]:
+        """A page of messages in the order of the wish, for `view`."""
+        facts = pages.Facts(self.counters, self.environment.value, self.prefix, self._last_id)
+        looks = pages.looks(facts, wanted, skip, take)
+        return await self._aside.read(pages.read(looks), rows=sum(look.passes for look in looks))
+
+    def view(self, row: views.Row) -> MessageView:
+        return views.view(self.environment, row)
+
+    async def lane_views(self) -> LaneViews:
+        """Each priority, the most urgent first: how many are ready, delayed, leased and dead as
+        of the last commit, and since when the oldest of the ready ones is there."""
+        search = self.counters.priorities.search()
+        targets = self.counters.lanes.filled()
+        oldest = await self._database.read(views.oldest(search.since, targets))
+        self.counters.priorities.found(search, oldest)
+        return [
+            LaneView(
+                environment=self.environment.value,
+                priority=priority,
+                oldest_at_us=oldest[priority].sent_us if priority in oldest else None,
+                **self.counters.priorities.counts(priority),
+            )
+            for priority in range(10, 0, -1)
+        ]
 
     async def dead(self, *, limit: int = 200) -> MessageViews:
         """The dead letters, newest first."""
@@ -226,6 +257,14 @@ class MessageQueue:
     async def cancel(self, principal: Principal, ident: str) -> MessageView:
         """End a ready, delayed or leased message. Raises as `retry` does."""
         return await self._steer(ident, steering.cancel(principal, self._number(ident), ident))
+
+    async def edit(self, principal: Principal, ident: str, wanted: Edit) -> MessageView:
+        """Change a message that nobody works on. A delay makes a ready message delayed, none a
+        delayed one ready; one that has ended takes no delay and stays as it has ended. Raises as
+        `retry` does, Conflict also for one that is leased or done, InvalidInput when nothing
+        would change or a time does not fit."""
+        change = edit(principal, self._number(ident), ident, check(wanted))
+        return await self._steer(ident, change)
 
     async def _steer(self, ident: str, change: steering.Change) -> MessageView:
         await self._database.write(change, topic="queue", then=self._moved_one)
@@ -252,8 +291,7 @@ class MessageQueue:
     ) -> int:
         """Delete messages in any state, by id or by all filters given; how many. Raises
         InvalidInput without any, Denied to an agent."""
-        if principal.role is Role.AGENT:
-            raise Denied(f"{principal.id} may not delete messages", hint="ask the operator")
+        self._require_purger(principal)
         wanted = steering.Filter(sender, kind, to)
         if ids is not None:
             return await self._purge_these(principal, [self._number(ident) for ident in ids])
@@ -266,6 +304,37 @@ class MessageQueue:
             purged = await self._database.write(change, topic="queue", then=self._purged)
             gone, last = gone + len(purged.moves), purged.last
         return gone
+
+    async def purge_state(
+        self,
+        principal: Principal,
+        state: MessageState,
+        kind: str | None,
+        progress: Callable[[float, str], None],
+    ) -> int:
+        """Delete all messages that are in a state now (of one kind); how many. A caller that
+        cancels leaves those that are not yet deleted. Raises InvalidInput for leased ones,
+        Denied to an agent."""
+        self._require_purger(principal)
+        if state is MessageState.LEASED:
+            raise InvalidInput("somebody works on leased messages", hint="cancel them first")
+        position = STATES.index(state)
+        wanted = None if kind is None else arguments.kind(kind)
+        idents = await self._aside.read(pages.idents(position, wanted))
+        why = f"state={state}" if wanted is None else f"state={state} kind={wanted}"
+        gone = 0
+        for start in range(0, len(idents), steering.PURGE_ROWS):
+            progress(start / len(idents), f"{gone:,} messages deleted")
+            part = idents[start : start + steering.PURGE_ROWS]
+            change = steering.purge_these(principal, part, position, why)
+            moves = await self._database.write(change, topic="queue", then=self.moved)
+            gone += len(moves)
+        return gone
+
+    def _require_purger(self, principal: Principal) -> None:
+        if principal.role is Role.AGENT:
+            self._note_denial(principal, "messages", "purge")
+            raise Denied(f"{principal.id} may not delete messages", hint="ask the operator")
 
     async def _purge_these(self, principal: Principal, idents: Sequence[int]) -> int:
         gone = 0
@@ -296,10 +365,15 @@ class MessageQueue:
         if not self._open:
             raise Unavailable(f"the queue of {self.environment} is closed")
         if principal.environment != self.environment and not principal.is_operator:
+            self._note_denial(principal, "messages", "use")
             raise Denied(
                 f"{principal.id} may not use the queue of {self.environment}",
                 hint="agents use the queue of their own environment",
             )
+
+    def _note_denial(self, principal: Principal, object_: str, verb: str) -> None:
+        denial = steering.Denial(principal.id, object_, verb)
+        self._database.submit(denial).add_done_callback(_heed)
 
     def _target(self, to: str | None) -> str:
         if to is None:
@@ -340,7 +414,7 @@ class MessageQueue:
             self.counters.lanes.sent(send.target, send.kind, send.ident)
         if not created:
             return
-        self.counters.added(send.state, send.target, send.kind)
+        self.counters.added(send.state, send.target, send.kind, send.priority)
         if send.deadline_us is not None:
             self.due(send.deadline_us)
         if send.state == READY:
@@ -352,7 +426,8 @@ class MessageQueue:
         holder = claim.waiter.principal.id
         messages: Messages = []
         for ident, kind, body, priority, attempt, until_us, sender, target in taken.rows:
-            self.counters.taken(ident, (target, kind), Lease(holder, sender), attempt)
+            lease = Lease(holder, sender, priority)
+            self.counters.taken(ident, (target, kind), lease, attempt)
             messages.append([f"{self.prefix}_msg_{ident}", kind, body, priority, attempt,
                              until_us, sender])  # fmt: skip
         if not messages:
@@ -430,4 +505,4 @@ def _heed(done: asyncio.Future[Any]) -> None:
     """Say that something nobody waits for has failed."""
     error = None if done.cancelled() else done.exception()
     if error is not None:
-        _log.warning("the queue could not give back a claim: %s", error)
+        _log.warning("the queue could not do what nobody waits for: %s", error)

@@ -42,7 +42,7 @@ UNTAKE: Final = """
 UPDATE message SET state = 0, attempt = attempt - 1, holder = NULL, lease_until = NULL,
     updated_at = max(?, updated_at + 1)
 WHERE id = ? AND state = 2 AND holder = ? AND attempt = ?
-RETURNING target, kind, expires_at, attempt"""
+RETURNING target, kind, priority, expires_at, attempt"""
 
 # --- what a holder does -----------------------------------------------------------------------
 
@@ -54,7 +54,7 @@ EXTEND: Final = """
 UPDATE message SET lease_until = ?, updated_at = max(?, updated_at + 1)
 WHERE id = ? AND env = ? AND state = 2 AND holder = ? AND attempt = ?"""
 SELECT_LEASE: Final = """
-SELECT target, kind, attempt, spent, max_attempts, expires_at, state, holder FROM message
+SELECT target, kind, priority, attempt, spent, max_attempts, expires_at, state, holder FROM message
 WHERE id = ? AND env = ?"""
 SETTLE: Final = """
 UPDATE message SET state = ?, due_at = ?, error = ?, holder = NULL, lease_until = NULL,
@@ -67,20 +67,20 @@ WHERE id = ?"""
 # --- time -------------------------------------------------------------------------------------
 
 DUE_EXPIRY: Final = """
-SELECT id, state, target, kind FROM message INDEXED BY message_expiry
+SELECT id, state, target, kind, priority FROM message INDEXED BY message_expiry
 WHERE env = ? AND expires_at IS NOT NULL AND expires_at <= ? AND state < 2
 ORDER BY expires_at LIMIT ?"""
 DUE_LEASE: Final = """
-SELECT id, target, kind, attempt, spent, max_attempts, expires_at, holder
+SELECT id, target, kind, priority, attempt, spent, max_attempts, expires_at, holder
 FROM message INDEXED BY message_leased
 WHERE env = ? AND state = 2 AND lease_until <= ?
 ORDER BY lease_until LIMIT ?"""
 DUE_DELAY: Final = """
-SELECT id, target, kind FROM message INDEXED BY message_delayed
+SELECT id, target, kind, priority FROM message INDEXED BY message_delayed
 WHERE env = ? AND state = 1 AND due_at <= ?
 ORDER BY due_at LIMIT ?"""
 HELD: Final = """
-SELECT id, target, kind, attempt, spent, max_attempts, expires_at, holder
+SELECT id, target, kind, priority, attempt, spent, max_attempts, expires_at, holder
 FROM message INDEXED BY message_leased
 WHERE env = ? AND state = 2 AND holder = ?
 LIMIT ?"""
@@ -103,40 +103,51 @@ UPDATE message SET state = 0, spent = attempt, holder = NULL, due_at = NULL,
     expires_at = CASE WHEN expires_at > ? THEN expires_at END,
     updated_at = max(?, updated_at + 1)
 WHERE id = ?
-RETURNING target, kind, expires_at"""
+RETURNING target, kind, priority, expires_at"""
 CANCEL: Final = """
 UPDATE message SET state = 6, due_at = NULL, lease_until = NULL,
     updated_at = max(?, updated_at + 1)
 WHERE id = ?"""
 SELECT_STEERED: Final = """
-SELECT state, target, kind, sender FROM message WHERE id = ? AND env = ?"""
+SELECT state, target, kind, priority, sender FROM message WHERE id = ? AND env = ?"""
+SELECT_EDITED: Final = """
+SELECT due_at, expires_at, max_attempts FROM message WHERE id = ? AND env = ?"""
+EDIT: Final = """
+UPDATE message SET state = ?, priority = ?, due_at = ?, expires_at = ?, max_attempts = ?,
+    body = coalesce(?, body), updated_at = max(?, updated_at + 1)
+WHERE id = ?"""
 SELECT_DOOMED: Final = """
-SELECT id, state, target, kind, holder, attempt FROM message
+SELECT id, state, target, kind, priority, holder, attempt FROM message
 WHERE env = ? AND id > ? AND id <= ?
   AND (? IS NULL OR sender = ?) AND (? IS NULL OR kind = ?) AND (? IS NULL OR target = ?)
 ORDER BY id LIMIT ?"""
 SELECT_ONE_DOOMED: Final = """
-SELECT id, state, target, kind, holder, attempt FROM message WHERE id = ? AND env = ?"""
+SELECT id, state, target, kind, priority, holder, attempt FROM message WHERE id = ? AND env = ?"""
 DELETE: Final = "DELETE FROM message WHERE id = ?"
 
-# --- opening: covered by the partial indexes, so that no row is read --------------------------
+# --- opening: from the partial indexes; rows are read of what is delayed, leased or dead ------
 
 COUNT_READY: Final = """
-SELECT target, kind, count(*) FROM message INDEXED BY message_ready_kind
-WHERE env = ? AND state = 0 GROUP BY target, kind"""
+SELECT target, kind, priority, count(*) FROM message INDEXED BY message_ready_kind
+WHERE env = ? AND state = 0 GROUP BY target, kind, priority"""
 COUNT_DELAYED: Final = """
-SELECT count(*) FROM message INDEXED BY message_delayed WHERE env = ? AND state = 1"""
+SELECT priority, count(*) FROM message INDEXED BY message_delayed
+WHERE env = ? AND state = 1 GROUP BY priority"""
 COUNT_DONE: Final = """
 SELECT holder, count(*) FROM message INDEXED BY message_done
 WHERE env = ? AND state = 3 GROUP BY holder"""
 COUNT_FINISHED: Final = """
 SELECT state, count(*) FROM message INDEXED BY message_finished
 WHERE env = ? AND state >= 4 GROUP BY state"""
+COUNT_DEAD: Final = """
+SELECT priority, count(*) FROM message INDEXED BY message_finished
+WHERE env = ? AND state = 4 AND state >= 4 GROUP BY priority"""
 SUM_REDELIVERED: Final = """
 SELECT coalesce(sum(attempt - 1), 0) FROM message INDEXED BY message_redelivered
 WHERE env = ? AND attempt > 1"""
 SELECT_LEASES: Final = """
-SELECT id, holder, sender FROM message INDEXED BY message_leased WHERE env = ? AND state = 2"""
+SELECT id, holder, sender, priority FROM message INDEXED BY message_leased
+WHERE env = ? AND state = 2"""
 LAST_ID: Final = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'message'"
 
 # --- looking ----------------------------------------------------------------------------------
@@ -151,21 +162,35 @@ def _select(rest: str) -> str:
 
 SELECT_SHOWN: Final = _select("WHERE id = ? AND env = ?")
 SELECT_VALUES: Final = "SELECT body, result FROM message WHERE id = ? AND env = ?"
-LIST_READY: Final = _select("""INDEXED BY message_ready
-WHERE env = ? AND target = ? AND state = 0 ORDER BY priority DESC, id LIMIT ?""")
-LIST_READY_KIND: Final = _select("""INDEXED BY message_ready_kind
-WHERE env = ? AND target = ? AND kind = ? AND state = 0 ORDER BY priority DESC, id LIMIT ?""")
-LIST_DELAYED: Final = _select("""INDEXED BY message_delayed
-WHERE env = ? AND state = 1 AND (? IS NULL OR kind = ?) ORDER BY due_at LIMIT ?""")
-LIST_LEASED: Final = _select("""INDEXED BY message_leased
-WHERE env = ? AND state = 2 AND (? IS NULL OR kind = ?) AND (? IS NULL OR holder = ?)
-ORDER BY lease_until LIMIT ?""")
-LIST_DONE: Final = _select("""INDEXED BY message_done
-WHERE env = ? AND holder = ? AND state = 3 AND (? IS NULL OR kind = ?) ORDER BY id DESC LIMIT ?""")
-LIST_FINISHED: Final = _select("""INDEXED BY message_finished
-WHERE env = ? AND state = ? AND state >= 4 AND (? IS NULL OR kind = ?)
-  AND (? IS NULL OR holder = ?)
-ORDER BY id DESC LIMIT ?""")
+SELECT_PAGE: Final = _select("WHERE id IN (SELECT value FROM json_each(?)) AND env = ?")
+# Ids of one priority: of one lane in order, of many lanes together, of another state, and the
+# first of each lane.
+LANE_OF_PRIORITY: Final = """
+SELECT id FROM message INDEXED BY message_ready
+WHERE env = ? AND target = ? AND state = 0 AND priority = ?"""
+LANES_OF_PRIORITY: Final = """
+SELECT message.id AS id FROM json_each(?) AS lane
+CROSS JOIN message INDEXED BY message_ready
+ON env = ? AND target = lane.value AND state = 0 AND priority = ?"""
+OF_PRIORITY: Final = """
+SELECT id FROM message INDEXED BY {index} WHERE env = ? AND state = {state} AND priority = ?"""
+FIRSTS_OF_PRIORITY: Final = """
+SELECT (SELECT id FROM message INDEXED BY message_ready
+        WHERE env = ? AND target = lane.value AND state = 0 AND priority = ?
+        ORDER BY id LIMIT 1) AS id
+FROM json_each(?) AS lane"""
+# The oldest ready message of a priority: in one lane; among some ids of any lane; of some ids.
+OLDEST_OF_LANE: Final = LANE_OF_PRIORITY + " ORDER BY id LIMIT 1"
+OLDEST_SINCE: Final = """
+SELECT id FROM message NOT INDEXED
+WHERE id BETWEEN ? AND ? AND env = ? AND state = 0 AND priority = ?
+ORDER BY id LIMIT 1"""
+OLDEST_OF_LANES: Final = f"SELECT min(id) FROM ({FIRSTS_OF_PRIORITY})"  # noqa: S608 - a constant
+SENT_AT: Final = "SELECT created_at FROM message WHERE id = ?"
+# What is to be purged: read beside the writer, from the indexes alone but for a kind.
+IDS_OF_STATE: Final = """
+SELECT id FROM message INDEXED BY {index}
+WHERE env = ? AND state = {state} AND (? IS NULL OR kind = ?)"""
 TALLY: Final = """
 SELECT holder, state, count(*), sum(max(attempt - 1, 0)) FROM message
 WHERE env = ? AND target = ? GROUP BY holder, state"""

@@ -10,6 +10,7 @@ from ..model import Principal, Role
 from ..store.database import Transaction
 from . import statements as sql
 from .counters import Move
+from .delivery import QueueOperation
 from .statements import (
     CANCELLED,
     DEAD,
@@ -23,6 +24,7 @@ from .statements import (
 )
 
 PURGE_ROWS: Final = 500
+DENIED: Final = "queue.denied"
 
 Change = Callable[[Transaction], Move]
 
@@ -52,7 +54,7 @@ def retry(principal: Principal, ident: int, shown: str) -> Change:
     that a lease of its earlier life stays stale; the count towards max_attempts starts anew."""
 
     def change(tx: Transaction) -> Move:
-        state = _steered(tx, principal, ident, shown)[0]
+        state = steered(tx, principal, ident, shown, "retry").state
         if state not in (DEAD, EXPIRED, CANCELLED):
             raise Conflict(
                 f"{shown} is {STATES[state]}",
@@ -70,12 +72,12 @@ def cancel(principal: Principal, ident: int, shown: str) -> Change:
     """End a message that has not ended. Its holder, if any, finds the lease gone."""
 
     def change(tx: Transaction) -> Move:
-        state, target, kind = _steered(tx, principal, ident, shown)
+        state, target, kind, priority = steered(tx, principal, ident, shown, "cancel")
         if state not in (READY, DELAYED, LEASED):
             raise Conflict(f"{shown} is {STATES[state]}", hint="it has already ended")
         tx.execute(sql.CANCEL, (tx.now_us, ident))
         tx.audit(principal.id, "queue.cancel", shown, detail=f"was {STATES[state]}")
-        return Move(ident, state, CANCELLED, target, kind)
+        return Move(ident, state, CANCELLED, target, kind, priority)
 
     return change
 
@@ -94,12 +96,16 @@ def purge(
     return change
 
 
-def purge_these(principal: Principal, idents: Sequence[int]) -> Callable[[Transaction], list[Move]]:
-    """Delete these messages, whatever their state; those that are not there are left out."""
+def purge_these(
+    principal: Principal, idents: Sequence[int], state: int | None = None, why: str = "by id"
+) -> Callable[[Transaction], list[Move]]:
+    """Delete these messages if they are in `state` (None: whatever it is); those that are not
+    there are left out."""
 
     def change(tx: Transaction) -> list[Move]:
         found = [tx.execute(sql.SELECT_ONE_DOOMED, (i, tx.env)).fetchone() for i in idents]
-        return _delete(tx, principal, [row for row in found if row is not None], "by id")
+        doomed = [row for row in found if row is not None and state in (None, row[1])]
+        return _delete(tx, principal, doomed, why)
 
     return change
 
@@ -113,20 +119,43 @@ def _delete(
     tx.audit(principal.id, "queue.purge", f"{len(rows)} messages",
              detail=f"{why} from {rows[0][0]} to {rows[-1][0]}")  # fmt: skip
     return [
-        Move(ident, state, GONE, target, kind,
+        Move(ident, state, GONE, target, kind, priority,
              holder=holder if state == DONE else None, redelivered=-max(attempt - 1, 0))
-        for ident, state, target, kind, holder, attempt in rows
+        for ident, state, target, kind, priority, holder, attempt in rows
     ]  # fmt: skip
 
 
-def _steered(tx: Transaction, principal: Principal, ident: int, shown: str) -> tuple[int, str, str]:
-    """State and lane of a message its steerer may steer. Raises NotFound or Denied."""
+class Steered(NamedTuple):
+    state: int
+    target: str
+    kind: str
+    priority: int
+
+
+def steered(tx: Transaction, principal: Principal, ident: int, shown: str, verb: str) -> Steered:
+    """A message its steerer may steer. Raises NotFound or Denied; a denial is audited, although
+    the change is not made."""
     row = tx.execute(sql.SELECT_STEERED, (ident, tx.env)).fetchone()
     if row is None:
         raise NotFound(f"no message {shown}")
-    state, target, kind, sender = row
+    *found, sender = row
     if principal.role is Role.AGENT and principal.id != sender:
+        tx.audit(principal.id, DENIED, shown, allowed=False, detail=verb)
         raise Denied(
             f"{principal.id} did not send {shown}", hint="its sender or the operator may do this"
         )
-    return state, target, kind
+    return Steered(*found)
+
+
+class Denial(QueueOperation):
+    """Note that somebody was refused before anything was asked of the store."""
+
+    __slots__ = ("actor", "object_", "verb")
+
+    def __init__(self, actor: str, object_: str, verb: str) -> None:
+        self.actor = actor
+        self.object_ = object_
+        self.verb = verb
+
+    def change(self, tx: Transaction) -> None:
+        tx.audit(self.actor, DENIED, self.object_, allowed=False, detail=self.verb)

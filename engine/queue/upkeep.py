@@ -84,14 +84,14 @@ def _take_back(
     tx: Transaction, operation: QueueOperation, row: tuple[Any, ...], reason: str
 ) -> Move:
     """End a lease: ready at once, or a dead letter when that was the last attempt."""
-    ident, target, kind, attempt, spent, max_attempts, expires_us, holder = row
+    ident, target, kind, priority, attempt, spent, max_attempts, expires_us, holder = row
     error = f"{reason.format(holder)} (attempt {attempt})"
     tx.audit(ENGINE, "queue.take_back", operation.shown(ident), detail=error)
     if attempt - spent >= max_attempts:
         tx.execute(sql.BURY, (error, tx.now_us, ident))
-        return Move(ident, LEASED, DEAD, target, kind)
+        return Move(ident, LEASED, DEAD, target, kind, priority)
     tx.execute(sql.SETTLE, (READY, None, error, tx.now_us, ident))
-    return Move(ident, LEASED, READY, target, kind, expires_us)
+    return Move(ident, LEASED, READY, target, kind, priority, expires_us)
 
 
 def _next_deadline(tx: Transaction) -> int | None:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from heapq import merge
-from itertools import islice
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from .. import codec
 from ..errors import NotFound
-from ..model import Environment, MessageState
+from ..model import Environment
 from ..store.database import Reader
 from ..views import MessageView
 from . import statements as sql
-from .statements import DEAD, DELAYED, DONE, LEASED, READY, STATES
+from .statements import DEAD, DONE, STATES
 
-_OPEN: Final = (LEASED, READY, DELAYED)
+FEW_LANES: Final = 32
+NEAR_IDS: Final = 2_000
 
 Row = Sequence[Any]
+
+_to_json = msgspec.json.Encoder().encode
 
 
 class Tally(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,23 +34,6 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
     done_by: dict[str, int]
 
 
-class Wanted(NamedTuple):
-    """A listing. `targets` and `holders` are where ready and done messages may be."""
-
-    state: MessageState | None
-    kind: str | None
-    holder: str | None
-    limit: int
-    targets: Sequence[str]
-    holders: Sequence[str]
-
-    @property
-    def states(self) -> tuple[int, ...]:
-        if self.state is not None:
-            return (STATES.index(self.state),)
-        return (LEASED,) if self.holder is not None else _OPEN
-
-
 def show(environment: Environment, ident: int, shown: str) -> Callable[[Reader], MessageView]:
     """One message with its body and result. Raises NotFound."""
 
@@ -58,23 +42,54 @@ def show(environment: Environment, ident: int, shown: str) -> Callable[[Reader],
         values = reader.execute(sql.SELECT_VALUES, (ident, reader.env)).fetchone()
         if row is None or values is None:
             raise NotFound(f"no message {shown}")
-        return _view(environment, (*row, *values))
+        return view(environment, (*row, *values))
 
     return query
 
 
-def list_(environment: Environment, wanted: Wanted) -> Callable[[Reader], list[MessageView]]:
-    """Open messages most urgent first, ended ones newest first; bodies are left out. Of the
-    leased and delayed, those whose time comes soonest are considered."""
+class Oldest(NamedTuple):
+    ident: int
+    sent_us: int
 
-    order = _urgency if wanted.states[0] <= LEASED else _newest
 
-    def query(reader: Reader) -> list[MessageView]:
-        runs = [run for state in wanted.states for run in _runs(reader, state, wanted)]
-        rows = islice(merge(*runs, key=order), wanted.limit)
-        return [_view(environment, row) for row in rows]
+def oldest(
+    since: Mapping[int, int], targets: Sequence[str]
+) -> Callable[[Reader], dict[int, Oldest]]:
+    """The oldest ready message of each priority in `since`, which says from which id on to look.
+    Few lanes are asked one by one; of many, the ids that follow are looked through first."""
+
+    def query(reader: Reader) -> dict[int, Oldest]:
+        found = {}
+        for priority, first in since.items():
+            if len(targets) <= FEW_LANES:
+                ident = _oldest_of_few(reader, targets, priority)
+            else:
+                ident = _oldest_of_many(reader, targets, priority, first)
+            if ident is not None:
+                row = reader.execute(sql.SENT_AT, (ident,)).fetchone()
+                found[priority] = Oldest(ident, row[0] if row else 0)
+        return found
 
     return query
+
+
+def _oldest_of_few(reader: Reader, targets: Sequence[str], priority: int) -> int | None:
+    rows = (
+        reader.execute(sql.OLDEST_OF_LANE, (reader.env, target, priority)).fetchone()
+        for target in targets
+    )
+    return min((row[0] for row in rows if row is not None), default=None)
+
+
+def _oldest_of_many(
+    reader: Reader, targets: Sequence[str], priority: int, first: int
+) -> int | None:
+    near = (first, first + NEAR_IDS, reader.env, priority)
+    row = reader.execute(sql.OLDEST_SINCE, near).fetchone()
+    if row is None:
+        listed = (reader.env, priority, _to_json(targets).decode())
+        row = reader.execute(sql.OLDEST_OF_LANES, listed).fetchone()
+    return None if row is None else row[0]
 
 
 def tally(target: str) -> Callable[[Reader], Tally]:
@@ -94,42 +109,8 @@ def tally(target: str) -> Callable[[Reader], Tally]:
     return query
 
 
-def _runs(reader: Reader, state: int, wanted: Wanted) -> Iterator[Iterable[Row]]:
-    """Rows of one state as runs that are in order, each read only as far as it is needed."""
-    env, kind, holder, limit = reader.env, wanted.kind, wanted.holder, wanted.limit
-    if state == READY and holder is None:
-        yield from _ready_runs(reader, wanted)
-    elif state == DELAYED and holder is None:
-        rows = reader.execute(sql.LIST_DELAYED, (env, kind, kind, limit)).fetchall()
-        yield sorted(rows, key=_urgency)
-    elif state == LEASED:
-        held = (env, kind, kind, holder, holder, limit)
-        yield sorted(reader.execute(sql.LIST_LEASED, held).fetchall(), key=_urgency)
-    elif state == DONE:
-        for each in wanted.holders if holder is None else (holder,):
-            yield reader.execute(sql.LIST_DONE, (env, each, kind, kind, limit))
-    elif state > DONE:
-        yield reader.execute(sql.LIST_FINISHED, (env, state, kind, kind, holder, holder, limit))
-
-
-def _ready_runs(reader: Reader, wanted: Wanted) -> Iterator[Iterable[Row]]:
-    for target in wanted.targets:
-        if wanted.kind is None:
-            yield reader.execute(sql.LIST_READY, (reader.env, target, wanted.limit))
-        else:
-            place = (reader.env, target, wanted.kind, wanted.limit)
-            yield reader.execute(sql.LIST_READY_KIND, place)
-
-
-def _urgency(row: Row) -> tuple[int, int]:
-    return -row[2], row[0]
-
-
-def _newest(row: Row) -> int:
-    return -int(row[0])
-
-
-def _view(environment: Environment, row: Row) -> MessageView:
+def view(environment: Environment, row: Row) -> MessageView:
+    """A row of SELECT_SHOWN, with body and result behind it or without."""
     (ident, kind, priority, state, attempt, spent, max_attempts, sender, holder, target,
      created_us, due_us, lease_us, expires_us, error, *values) = row  # fmt: skip
     body, result = values or (None, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -15,6 +16,7 @@ from swarmdeck.engine.errors import Denied
 from swarmdeck.engine.model import OPERATOR_PRINCIPAL, Principal, Role
 from swarmdeck.engine.queue import MessageQueue
 from swarmdeck.engine.queue.counters import read_snapshot
+from swarmdeck.engine.queue.statements import STATES
 from swarmdeck.engine.settings import QueueSettings
 from swarmdeck.engine.store.database import (
     Database,
@@ -152,12 +154,31 @@ class Scene:
             for target in counters.lanes.filled()
             for kind in counters.lanes.kinds(target)
         }
-        assert in_lanes == {(target, kind): count for target, kind, count in snapshot.ready}
-        leases = {ident: (holder, sender) for ident, holder, sender in snapshot.leases}
+        ready = Counter[tuple[str, str]]()
+        for target, kind, _, count in snapshot.ready:
+            ready[target, kind] += count
+        assert in_lanes == dict(ready)
+        leases = {ident: tuple(lease) for ident, *lease in snapshot.leases}
         assert {i: tuple(lease) for i, lease in counters.leases.items()} == leases
         assert dict(counters.done_by) == dict(snapshot.done)
         assert counters.redelivered == snapshot.redelivered
         assert counters.leased_by.total() == len(leases)
+        await self.check_lanes()
+
+    async def check_lanes(self) -> None:
+        """What is told of the priorities is what a recount of the rows says."""
+        rows = await self.rows(
+            "SELECT priority, state, count(*), min(created_at) FROM message GROUP BY 1, 2"
+        )
+        told = {state: STATES.index(state) for state in ("ready", "delayed", "leased", "dead")}
+        counted = {(priority, state): count for priority, state, count, _ in rows}
+        oldest = {priority: sent_us for priority, state, _, sent_us in rows if state == 0}
+        views = await self.queue.lane_views()
+        assert [view.priority for view in views] == list(range(10, 0, -1))
+        for view in views:
+            for name, state in told.items():
+                assert getattr(view, name) == counted.get((view.priority, state), 0), view
+            assert view.oldest_at_us == oldest.get(view.priority)
 
 
 @pytest.fixture
