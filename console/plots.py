@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 MIN_WIDTH: Final = 40
 _SIDE_BY_SIDE: Final = 76
+_GAP: Final = "  "
+_SCALE: Final = "each mark ten times as many"
 _REPEATS_WIDTH: Final = 32
 _REPEATS_HEIGHT: Final = 8
 _FRAME_ROWS: Final = 2  # the axis below and the edge above
@@ -50,12 +52,12 @@ def draw(rows: Sequence[views.BenchView], width: int) -> list[Line]:
     MIN_WIDTH)."""
     width = max(MIN_WIDTH, width)
     lines: list[Line] = [
-        (("operations a second", "title bold"), (", each mark ten times as many", "muted")),
+        *_flowed([("operations a second", "title bold"), (_SCALE, "muted")], width),
         *_rates(rows, width),
     ]
     for row in rows:
         if row.latencies or len(row.repeats) > 1:
-            lines += [(), _heading(row), *_details(row, width)]
+            lines += [(), *_heading(row, width), *_details(row, width)]
     return lines
 
 
@@ -201,16 +203,29 @@ def _spans(row: str) -> Iterator[Span]:
 # --- words ----------------------------------------------------------------------------------
 
 
-def _heading(row: views.BenchView) -> Line:
-    figures = (
-        f"  {row.ops_s:,.0f}/s, median {_micros(row.p50_us)}, 99 % {_micros(row.p99_us)}, "
-        f"{row.concurrency} callers"
-    )
-    spans: list[Span] = [(_name(row), "title bold"), (figures, "text")]
+def _heading(row: views.BenchView, width: int) -> list[Line]:
+    """Name, figures and verdict on as many lines as they need."""
+    parts: list[Span] = [
+        (_name(row), "title bold"),
+        (f"{row.ops_s:,.0f}/s", "text"),
+        (f"median {_micros(row.p50_us)}", "text"),
+        (f"99 % {_micros(row.p99_us)}", "text"),
+        (f"{row.concurrency} callers", "text"),
+    ]
     if row.verdict:
-        spans.append((f"  {row.verdict}", _VERDICTS.get(row.verdict, "text")))
-        spans.append((f" ({row.ratio or 0:.2f} of {row.baseline})", "muted"))
-    return tuple(spans)
+        said = f"{row.verdict}, {row.ratio or 0:.2f} of {row.baseline}"
+        parts.append((said, _VERDICTS.get(row.verdict, "text")))
+    return _flowed(parts, width)
+
+
+def _flowed(parts: Sequence[Span], width: int) -> list[Line]:
+    lines: list[Line] = [tuple(parts[:1])]
+    for text, style in parts[1:]:
+        if cell_len(_plain(lines[-1])) + len(_GAP) + cell_len(text) <= width:
+            lines[-1] = (*lines[-1], (_GAP, "text"), (text, style))
+        else:
+            lines.append(((_GAP, "text"), (text, style)))
+    return lines
 
 
 def _name(row: views.BenchView) -> str:

@@ -53,17 +53,17 @@ async def measure(
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """Wait for the end of the process, which removes its scratch data; END_S after it was told
-    to, its whole session is killed."""
+    """Wait for the end of the process, which removes its scratch data and ends what it started.
+    Where it did not do so in order, or not within END_S, its whole session is killed."""
     if process.returncode is None:
         process.terminate()
-    try:
+    with suppress(TimeoutError):
         async with asyncio.timeout(END_S):
             await process.wait()
-    except TimeoutError:
+    if process.returncode != 0:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
+    await process.wait()
 
 
 async def _follow(

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -38,23 +39,29 @@ class Results:
 
     @property
     def shown(self) -> tuple[BenchView, ...]:
-        """The last results beside the chosen baseline."""
+        """The last results beside the chosen baseline; none where a file cannot be read."""
         if self._shown is None:
-            self._shown = tuple(self.beside(None))
+            try:
+                self._shown = tuple(self.beside(None))
+            except StorageError:
+                self._shown = ()
         return self._shown
 
     def add(self, found: Iterable[BenchView]) -> list[BenchView]:
         """Keep new results in place of older ones of the same kind; the new ones beside the
         chosen baseline. Raises StorageError."""
-        fresh = {_key(view): view for view in found}
-        known = {_key(view): view for view in self._latest()} | fresh
-        self._write(KEPT, sorted(known.values(), key=_order))
+        new = {_key(view): view for view in found}
+        kept: dict[_Key, BenchView] = {}
+        with suppress(StorageError):  # results that cannot be read are replaced
+            kept = {_key(view): view for view in self._latest()}
+        kept |= new
+        self._write(KEPT, sorted(kept.values(), key=_order))
         self._shown = None
-        return [view for view in self.shown if _key(view) in fresh]
+        return [view for view in self.shown if _key(view) in new] or list(new.values())
 
     def beside(self, baseline: str | None) -> list[BenchView]:
         """The last results, each compared with the baseline of that name, or with the chosen one.
-        Raises NotFound with the names there are."""
+        Raises NotFound with the names there are, StorageError for a file that cannot be read."""
         baselines = self._baselines()
         if baseline is None and not baselines.chosen:
             return self._latest()
@@ -92,11 +99,15 @@ class Results:
         return self._read(BASELINES, _Baselines, _Baselines())
 
     def _read(self, name: str, kind: type[T], missing: T) -> T:
-        """What a file holds; `missing` where there is none, or one of another release."""
+        path = self._folder / name
         try:
-            return msgspec.json.decode((self._folder / name).read_bytes(), type=kind)
-        except (FileNotFoundError, msgspec.DecodeError):
+            return msgspec.json.decode(path.read_bytes(), type=kind)
+        except FileNotFoundError:
             return missing
+        except (OSError, msgspec.DecodeError) as error:
+            raise StorageError(
+                f"cannot read {path}: {error}", hint="move it away to begin anew"
+            ) from error
 
     def _write(self, name: str, content: Sequence[BenchView] | _Baselines) -> None:
         fresh = self._folder / f".{name}"
