@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -17,6 +16,7 @@ from ..engine.events import Event
 from ..engine.host import EngineHost, HostedEngine
 from ..widgets import load_palette
 from .deck import SwarmDeck
+from .preferences import Preferences
 
 if TYPE_CHECKING:
     from ..engine.settings import Settings
@@ -30,18 +30,18 @@ _LOG_BYTES: Final = 1 << 20
 _LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
-def run(data: Path, config: Path | None = None, theme: str | None = None) -> int:
+def run(data: Path, settings: Settings, preferences: Preferences) -> int:
     """Open the console in this terminal and return its exit code: 0 after leaving, 128 and the
     signal's number after one. Raises what opening the engine raised, ConfigError for an
-    unknown theme."""
+    unknown theme and for keys that cannot be read."""
 
     def make_host(on_event: Callable[[Event], None]) -> EngineHost:
-        return EngineHost(lambda: open_or_attach(data, config), on_event)
+        return EngineHost(lambda: open_or_attach(data, settings), on_event)
 
-    if theme is not None:
-        load_palette(theme)
+    if preferences.theme is not None:
+        load_palette(preferences.theme)
     _log_to_file(data / "logs")
-    return asyncio.run(attend(SwarmDeck(make_host, _short(data), theme)))
+    return asyncio.run(attend(SwarmDeck(make_host, _short(data), preferences)))
 
 
 async def attend(app: SwarmDeck) -> int:
@@ -56,9 +56,10 @@ async def attend(app: SwarmDeck) -> int:
     for number in ENDING:
         loop.add_signal_handler(number, end, number)
     try:
-        await app.run_async()
+        await app.run_async(mouse=app.preferences.mouse)
     finally:
         await app.shut()
+        app.history.save()
         for number in ENDING:
             loop.remove_signal_handler(number)
     if app.failure is not None:
@@ -67,14 +68,11 @@ async def attend(app: SwarmDeck) -> int:
 
 
 @asynccontextmanager
-async def open_or_attach(data: Path, config: Path | None = None) -> AsyncIterator[HostedEngine]:
+async def open_or_attach(data: Path, settings: Settings) -> AsyncIterator[HostedEngine]:
     """Own the data directory, or attach to the engine of the process that does.
 
     Runs on the engine's thread. Raises EngineBusy when the owner does not answer for 5 s.
     """
-    from ..engine.settings import load_settings  # noqa: PLC0415 - after the first frame
-
-    settings = load_settings(config, os.environ, {"engine.data_dir": str(data)})
     async with AsyncExitStack() as stack:
         yield await _enter(stack, data, settings)
 

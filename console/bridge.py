@@ -20,10 +20,13 @@ from ..engine.errors import ErrorReport, SwarmDeckError
 from ..engine.events import Progress
 
 IDLE_S: Final = 1.0
-"""How often to look when nothing is said to have changed."""
+"""How often to look when nothing is said to have changed, unless told otherwise."""
 
 GAP_S: Final = 0.1
 """The least time between two pulls."""
+
+INTERVALS_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+"""The steps of slower and faster."""
 
 
 class Host(Protocol):
@@ -73,13 +76,16 @@ class Bridge:
         wanted: Callable[[], Action | None],
         show: Callable[[Pull], None],
         monotonic_s: Callable[[], float] = time.monotonic,
+        interval_s: float = IDLE_S,
     ) -> None:
         self.paused = False
+        self.interval_s = interval_s
         self._host = host
         self._wanted = wanted
         self._show = show
         self._monotonic_s = monotonic_s
         self._dirty = asyncio.Event()
+        self._asked_for = asyncio.Event()
         self._pulled_s: float | None = None
         self._last: views.Overview | None = None
 
@@ -89,22 +95,30 @@ class Bridge:
         return 0.0 if self._pulled_s is None else self._monotonic_s() - self._pulled_s
 
     def mark(self) -> None:
-        """Something changed: pull soon."""
+        """Something changed: pull soon. An interval longer than a second holds for changes too:
+        who asks for it wants the screen to stand still that long."""
+        self._dirty.set()
+
+    def hurry(self) -> None:
+        """A person waits for it: pull as soon as the last pull allows, whatever the interval."""
+        self._asked_for.set()
         self._dirty.set()
 
     async def run(self) -> None:
         """Pull until cancelled."""
         while True:
             self._dirty.clear()
+            self._asked_for.clear()
             if not self.paused:
                 self._show(await self.pull())
             await asyncio.sleep(GAP_S)
-            await self._changed_or_idle()
+            news = self._dirty if self.interval_s <= IDLE_S else self._asked_for
+            await self._told_or_idle(news)
 
-    async def _changed_or_idle(self) -> None:
+    async def _told_or_idle(self, news: asyncio.Event) -> None:
         try:
-            async with asyncio.timeout(IDLE_S - GAP_S):
-                await self._dirty.wait()
+            async with asyncio.timeout(max(0.0, self.interval_s - GAP_S)):
+                await news.wait()
         except TimeoutError:
             return
 

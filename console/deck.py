@@ -18,22 +18,28 @@ from textual.worker import Worker, WorkerState, get_current_worker
 from .. import themes
 from ..engine.actions import Action, Demo, Stop, spec_of
 from ..engine.commandline import Completion
-from ..engine.errors import Busy, Defect, InvalidInput, SwarmDeckError
+from ..engine.errors import Busy, Defect, InvalidInput, NotFound, SwarmDeckError
 from ..engine.events import EngineStopping, Event, Progress
 from ..engine.text import safe_text
 from ..widgets import DeckApp
 from ..widgets.format import clock
-from . import commands, plans, wording
+from . import batch, commands, plans, wording
+from .batch import Job
 from .bridge import Bridge, Host, Pull
 from .columns import Moment
 from .commands import Fill, GoTo, Intent, Known, Run, Tell
-from .keymap import Key, fill
+from .guard import Guard
+from .history import History
+from .keymap import Key, fill, use, user_keymap
 from .operations import Operations
 from .places import Place
-from .screens import DeckScreen, OverviewScreen, screen_for
+from .preferences import Preferences
+from .screens import DeckScreen, ListScreen, OverviewScreen, screen_for
 from .screens.dialogs import ConfirmScreen, Dialog, FormScreen
 from .screens.frame import FRESH_S
+from .steady import steady
 from .terminal import DeckDriver, Gone, terminal_gone
+from .trail import Path, Trail
 from .words import tell
 
 HostMaker = Callable[[Callable[[Event], None]], Host]
@@ -43,8 +49,9 @@ class SwarmDeck(DeckApp, inherit_bindings=False):
     """The console over one engine.
 
     `make_host` is given what to call with each event; `data` names the data directory on the
-    screen. After the app has ended `failure` holds why the engine could not be opened, and
-    `shut()` must be awaited: it closes the engine.
+    screen. Raises ConfigError for a file of keys that cannot be read. After the app has ended
+    `failure` holds why the engine could not be opened, and `shut()` must be awaited: it closes
+    the engine.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = []
@@ -53,11 +60,18 @@ class SwarmDeck(DeckApp, inherit_bindings=False):
     Dialog { background: $background 70%; }
     """
 
-    def __init__(self, make_host: HostMaker, data: str, theme: str | None = None) -> None:
-        super().__init__(theme or themes.DEFAULT)
+    def __init__(
+        self, make_host: HostMaker, data: str, preferences: Preferences | None = None
+    ) -> None:
+        self.preferences = preferences or Preferences()
+        super().__init__(self.preferences.theme or themes.DEFAULT)
+        use(user_keymap(self.preferences.keymap_file))
         self.failure: SwarmDeckError | None = None
         self.last = Pull(None)
-        self.history: list[str] = []
+        self.history = History(self.preferences.history_file)
+        self.guard = Guard(self.preferences.read_only, self.preferences.read_only_source)
+        self.interval_s = self.preferences.interval_s
+        self.trail = Trail((Place("overview"),))
         self.filters: list[str] = []
         self.operations = Operations()
         self.moment = Moment()
@@ -69,6 +83,11 @@ class SwarmDeck(DeckApp, inherit_bindings=False):
         self._attending: Worker[None] | None = None
         self._first = OverviewScreen(self.moment, f"opening {data} …")
 
+    @property
+    def low_bandwidth(self) -> bool:
+        """Whether to send as little as can be: nothing that moves for its own sake."""
+        return self.preferences.low_bandwidth
+
     def get_driver_class(self) -> type[Driver]:
         """Ours, for the driver of a real terminal; Textual's own where it is told another."""
         chosen = super().get_driver_class()
@@ -79,7 +98,15 @@ class SwarmDeck(DeckApp, inherit_bindings=False):
     def on_mount(self) -> None:
         self.push_screen(self._first)
         self.set_interval(1.0, self._each_second)
+        if self.preferences.view is not None:
+            self._begin(self.preferences.view)
         self.open()
+
+    def _begin(self, view: GoTo) -> None:
+        try:
+            self._go_to(view)
+        except SwarmDeckError as error:
+            self.say_error(error)
 
     def open(self) -> None:
         """Open the engine behind the first frame, then pull for as long as the app runs."""
@@ -96,7 +123,7 @@ class SwarmDeck(DeckApp, inherit_bindings=False):
             self.failure = error
             self.exit(return_code=error.exit_code)
             return
-        self.bridge = Bridge(self.host, self._wanted, self._show)
+        self.bridge = Bridge(self.host, self._wanted, self._show, interval_s=self.interval_s)
         await self.bridge.run()
 
     async def reopen(self) -> None:
@@ -131,7 +158,7 @@ class SwarmDeck(DeckApp, inherit_bindings=False):
             self.exit(return_code=defect.exit_code)
         else:
             self.say_error(defect)
-            self.go("overview")
+            self.go(Place("overview"))
             self.set_timer(1.0, self._pull_again)
 
     def _pull_again(self) -> None:
@@ -176,13 +203,15 @@ class SwarmDeck(DeckApp, inherit_bindings=False):
         attached = self.host.attached
         where = "attached to its engine" if attached else "engine in this console"
         crumbs = [each.crumb for each in self._decks()]
-        screen.head.show(crumbs, f"{self.data}  ·  {where if bridge else 'opening'}")
+        engine = f"{self.data}  ·  {where if bridge else 'opening'}"
+        screen.head.show(crumbs, engine, self.guard.banner)
         status = screen.status
         status.say(*self._notice())
         if bridge is not None and self.last.overview is not None:
-            age_s = bridge.age_s if bridge.age_s >= FRESH_S else 0.0
+            fresh = bridge.age_s < max(FRESH_S, 2 * bridge.interval_s)
             mode = "attached" if attached else "embedded"
-            status.show(self.last.overview.engine, age_s=age_s, mode=mode)
+            engine_now = steady(self.last.overview.engine, coarse=self.low_bandwidth)
+            status.show(engine_now, age_s=0.0 if fresh else bridge.age_s, mode=mode)
 
     def _notice(self) -> tuple[str, str]:
         """What matters most beside the numbers: lost, paused, or what is under way."""
@@ -199,12 +228,13 @@ class SwarmDeck(DeckApp, inherit_bindings=False):
         if said is not None:
             text, style = said
             self._first.add_event(f"{clock(self.moment.us)} {text}", style)
-        self.refresh_soon()
+        if self.bridge is not None:
+            self.bridge.mark()
 
     def refresh_soon(self) -> None:
         """Pull again, as soon as the last pull allows."""
         if self.bridge is not None:
-            self.bridge.mark()
+            self.bridge.hurry()
 
     def say_error(self, error: SwarmDeckError) -> None:
         """A toast from the error table."""
@@ -223,8 +253,21 @@ class SwarmDeck(DeckApp, inherit_bindings=False):
     # --- going somewhere
 
     def visit(self, place: Place) -> None:
-        """Show a place over the present one; the bridge asks for its rows at once."""
+        """Show a place over the present one; the bridge asks for its rows at once. Raises
+        InvalidInput for a place that cannot be narrowed as it says."""
+        screen = self._made(place)
+        self.trail.keep(self._path())
+        self._push(screen)
+        self.trail.went(self._path())
+
+    def _made(self, place: Place) -> DeckScreen:
         screen = screen_for(place, self.moment)
+        if isinstance(screen, ListScreen):
+            screen.narrow_to(place)
+        screen.came_from = place
+        return screen
+
+    def _push(self, screen: DeckScreen) -> None:
         self.push_screen(screen)
         self.call_after_refresh(self._arrived, screen)
 
@@ -233,20 +276,52 @@ class SwarmDeck(DeckApp, inherit_bindings=False):
         self.show_foot()
         self.refresh_soon()
 
-    def go(self, name: str) -> None:
-        """Show one of the screens on its own: back to the first, then there."""
-        while len(self._decks()) > 1:
-            self.pop_screen()
-        if name != "overview":
-            self.visit(Place(name))
-        self.call_after_refresh(self.show_foot)
+    def go(self, place: Place) -> None:
+        """Show a place on its own: back to the first screen, then there. Raises InvalidInput for
+        one that cannot be narrowed as it says."""
+        self._walk((Place("overview"), place) if place.name != "overview" else (place,))
 
     def back(self) -> None:
         """Leave the screen in front, unless it is the first."""
         if len(self._decks()) > 1:
+            self._walk(self._path()[: len(self._decks()) - 1])
+
+    def step(self, by: int) -> None:
+        """So many views back (negative) or ahead, as they were left. Raises NotFound."""
+        self.trail.keep(self._path())
+        self._revisit(self.trail.step(by))
+
+    def swap(self) -> None:
+        """To the view before this one. Raises NotFound."""
+        self.trail.keep(self._path())
+        self._revisit(self.trail.swap())
+
+    def _revisit(self, path: Path | None) -> None:
+        if path is None:
+            raise NotFound("there is no other view to go to")
+        self._show_path(path)
+
+    def _walk(self, path: Path) -> None:
+        self.trail.keep(self._path())
+        self._show_path(path)
+        self.trail.went(self._path())
+
+    def _show_path(self, path: Path) -> None:
+        """Leave the screens that are not on the path, and put those on that are missing."""
+        now = self._path()
+        same = next((at for at, (a, b) in enumerate(zip(now, path, strict=False)) if a != b), None)
+        kept = max(1, min(len(now), len(path)) if same is None else same)
+        screens = [self._made(place) for place in path[kept:]]
+        while len(self._decks()) > kept:
             self.pop_screen()
-            self.call_after_refresh(self.show_foot)
-            self.refresh_soon()
+        for screen in screens:
+            self._push(screen)
+        self.call_after_refresh(self.show_foot)
+        self.refresh_soon()
+
+    def _path(self) -> Path:
+        """Where one is: the places of the screens, one upon the other."""
+        return tuple(screen.place for screen in self._decks() if screen.place.name != "help")
 
     # --- what is asked for
 
@@ -265,24 +340,34 @@ class SwarmDeck(DeckApp, inherit_bindings=False):
             self.post_message(event)
 
     def press(self, key: Key, row: object, subject: str) -> None:
-        """Do what a key asks for, on a screen about `subject` with `row` selected."""
-        words = fill(key.run, row, subject)
-        if words is None:
-            self.say_error(InvalidInput("no row is selected", hint="the key acts on a row"))
-        else:
-            self.ask(words)
+        """Do what a key asks for, on a screen about `subject` with `row` selected: for each of
+        the marked rows where there are some."""
+        try:
+            rows = self.deck.marked() if self.deck is not None else []
+            jobs = batch.jobs(key, rows, subject)
+            words = () if jobs else fill(key.run, row, subject)
+            if words is None:
+                raise InvalidInput("no row is selected", hint="the key acts on a row")
+            if jobs:
+                self._request_all(jobs)
+            else:
+                self._do(commands.interpret(words))
+        except SwarmDeckError as error:
+            self.say_error(error)
 
     def enter(self, line: str) -> None:
-        """Do what a typed line says."""
+        """Do what a typed line says, or say why not."""
+        self.history.add(line)
         try:
-            words = commands.split(line)
-        except InvalidInput as error:
+            self._do(commands.read(line))
+        except SwarmDeckError as error:
             self.say_error(error)
-        else:
-            self.ask(words)
 
     def on_deck_screen_opened(self, message: DeckScreen.Opened) -> None:
-        self.visit(message.place)
+        try:
+            self.visit(message.place)
+        except SwarmDeckError as error:
+            self.say_error(error)
 
     def ask(self, words: Sequence[str]) -> None:
         """Do what a line says, or say why not."""
@@ -293,45 +378,98 @@ class SwarmDeck(DeckApp, inherit_bindings=False):
 
     def _do(self, intent: Intent) -> None:
         match intent:
-            case GoTo(screen=name):
-                self.go(name)
+            case GoTo():
+                self._go_to(intent)
             case Tell(word=word, arguments=arguments):
                 tell(self, word, arguments)
             case Run(action=action):
                 self.request(action)
             case Fill():
+                self.guard.check_fields(intent.spec, intent.texts)
                 form = FormScreen(intent.spec, intent.texts, intent.error)
                 self.push_screen(form, self._filled)
 
+    def _go_to(self, view: GoTo) -> None:
+        """Memory is by environment already: one of them is its records."""
+        if view.screen == "memory" and view.environment not in {"", "all"}:
+            self.go(Place("records", view.environment, filter=view.filter))
+            return
+        where = "" if view.environment == "all" else view.environment
+        if view.filter and view.screen == "overview":
+            raise InvalidInput("the overview has no rows to filter", hint="2 to 9 show tables")
+        self.go(Place(view.screen, filter=view.filter, environment=where, state=view.state))
+
     def _filled(self, action: Action | None) -> None:
         if action is not None:
+            self._ask_for(action)
+
+    def _ask_for(self, action: Action) -> None:
+        try:
             self.request(action)
+        except SwarmDeckError as error:
+            self.say_error(error)
 
     def request(self, action: Action) -> None:
-        """Show the answer of a query; run what changes something, after asking where it must."""
+        """Show the answer of a query; run what changes something, after asking where it must.
+        Raises Denied in a console that may only look; every action goes through here."""
+        self.guard.check(action)
         spec = spec_of(action)
         if isinstance(action, Stop) and not self.host.attached:
             self.leave()
         elif isinstance(action, Demo) and self.operations.runs(Demo):
             self.say_error(Busy("the demo runs already", hint=":cancel ends it"))
         elif plans.needs_plan(action):
-            self.run_worker(self._plan(action), exit_on_error=False)
+            self.do(self._plan(action))
         elif spec.query and spec.lane == "interactive":
             self.visit(Place("answer", action=action))
         else:
-            self.run_worker(self._run(action), exit_on_error=False)
+            self.do(self._run(action))
+
+    def do(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do some work beside everything else; what it is refused with is said."""
+        self.run_worker(self._said(work), exit_on_error=False)
+
+    async def _said(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except SwarmDeckError as error:
+            self.say_error(error)
 
     async def _plan(self, action: Action) -> None:
         """Show what a destructive action will touch, and run it only after a clear yes."""
-        try:
-            looked = plans.look(action)
-            seen = await self.host.run(looked) if looked is not None else None
-            plan = plans.plan_of(action, seen)
-        except SwarmDeckError as error:
-            self.say_error(error)
-            return
+        looked = plans.look(action)
+        seen = await self.host.run(looked) if looked is not None else None
+        plan = plans.plan_of(action, seen)
         if await self.push_screen_wait(ConfirmScreen(plan, action)):
             await self._run(action)
+
+    def _request_all(self, jobs: Sequence[Job]) -> None:
+        """The same action for several rows: all of them or none may be asked for."""
+        for job in jobs:
+            self.guard.check(job.action)
+        self.do(self._run_all(self.deck, jobs))
+
+    async def _run_all(self, screen: DeckScreen | None, jobs: Sequence[Job]) -> None:
+        """One plan where something is destroyed, then all of them, and one word at the end."""
+        outcome = batch.Outcome()
+        if plans.needs_plan(jobs[0].action):
+            plan, jobs, outcome = await batch.plan(self.host.run, jobs)
+            if not await self.push_screen_wait(ConfirmScreen(plan)):
+                return
+        operation = self.operations.begin(jobs[0].action, get_current_worker().cancel)
+
+        def advance(fraction: float, text: str) -> None:
+            operation.fraction, operation.text = fraction, text
+            self.show_foot()
+
+        try:
+            await batch.run_all(self.host.run, jobs, outcome, advance)
+        finally:
+            self.operations.end(operation)
+            self.refresh_soon()
+        if screen is not None:
+            screen.unmark([job.row for job in outcome.done])
+        self._toast(operation.name, outcome.text, "warning" if outcome.refused else "information")
 
     async def _run(self, action: Action) -> None:
         operation = self.operations.begin(action, get_current_worker().cancel)
@@ -343,14 +481,11 @@ class SwarmDeck(DeckApp, inherit_bindings=False):
         self.show_foot()
         try:
             result = await self.host.run(action, advance)
-        except SwarmDeckError as error:
-            self.say_error(error)
-        else:
-            self._finished(action, result)
         finally:
             self.operations.end(operation)
             self.show_foot()
             self.refresh_soon()
+        self._finished(action, result)
 
     def _finished(self, action: Action, result: object) -> None:
         spec = spec_of(action)
@@ -378,7 +513,21 @@ class SwarmDeck(DeckApp, inherit_bindings=False):
 
     def hides(self, key: Key, environment: str) -> bool:
         """Whether a key is of no use here, because this console may only look."""
-        return False
+        return self.guard.hides(key.run, environment)
+
+    def pace(self, interval_s: float) -> None:
+        """Look that often from now on, also after the engine was opened again."""
+        self.interval_s = interval_s
+        if self.bridge is not None:
+            self.bridge.interval_s = interval_s
+            self.bridge.hurry()
+
+    def rekey(self) -> None:
+        """Take the file of the user's keys again, on every screen. Raises ConfigError, and then
+        the keys stay as they are."""
+        use(user_keymap(self.preferences.keymap_file))
+        for screen in self._decks():
+            screen.rekey()
 
     def complete_line(self, text: str) -> Sequence[Completion]:
         """Ways to go on with a command that is being typed."""

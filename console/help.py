@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final
 
 import msgspec
 
 from ..engine import commandline
 from ..engine.actions import ACTIONS
 from ..widgets import Line, line
-from .commands import SCREENS, WORDS
-from .keymap import EVERYWHERE, MOTION, Key, keymap, shown_key
-
-_TITLES: Final = {
-    EVERYWHERE: "Everywhere",
-    MOTION: "In a table",
-    "rows": "On a row",
-    "table": "What is shown",
-    "states": "Messages",
-}
+from .commands import NARROWED, SCREENS, WORDS
+from .keymap import EVERYWHERE, TITLES, Key, keymap, shown_key
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -51,10 +42,13 @@ def help_lines(groups: Sequence[str]) -> list[Line]:
     """The keys of the screen that asked, then every command."""
     lines: list[Line] = []
     for group in dict.fromkeys((*groups, EVERYWHERE)):
-        title = _TITLES.get(group, f"On this screen: {group}")
+        title = TITLES.get(group, f"On this screen: {group}")
         lines += [line((title, "title bold")), *_key_lines(keymap().groups.get(group, ())), ()]
     lines.append(line(("Commands", "title bold"), ("   :command, or ^p to find one", "muted")))
     lines += [_row(":" + word.usage, word.help) for word in WORDS]
+    lines += [_row(f":VIEW {NARROWED}", "A view, narrowed; @ takes what the name begins with"), ()]
+    lines += [line(("Short words", "title bold"), ("   your own: keymap.toml", "muted"))]
+    lines += [_row(f":{short}", full) for short, full in keymap().aliases.items()]
     lines += [(), line(("Actions", "title bold"), ("   :help NOUN VERB explains one", "muted"))]
     lines += [_row(":" + spec.name.replace(".", " "), spec.help) for spec in ACTIONS.values()]
     return lines

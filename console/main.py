@@ -11,14 +11,18 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from ..engine.cli.main import main as run_command
 from ..engine.cli.options import Options
-from ..engine.cli.where import data_directory
+from ..engine.cli.where import load
 from ..engine.errors import InvalidInput
 
 if TYPE_CHECKING:
     from ..engine.cli.charts import Canvas
+    from ..engine.settings import Settings
     from ..engine.views import BenchView
+    from .preferences import Preferences
 
 
 def main() -> int:
@@ -37,15 +41,30 @@ def draw(rows: Sequence[BenchView], canvas: Canvas) -> str:
 
 
 def open_console(options: Options) -> int:
-    """Open the console in this terminal. Raises InvalidInput where there is none, ConfigError for
-    bad settings."""
+    """Open the console in this terminal. Raises InvalidInput where there is none and for a view
+    that is none, ConfigError for bad settings and keys."""
     if options.json:
         raise InvalidInput("--json needs a command", hint="for example swarmdeck status --json")
     _check_terminal()
-    data = data_directory(options)
+    settings = load(options)
+    wanted = _preferences(options, settings)
+    if wanted.low_bandwidth:
+        os.environ.setdefault("TEXTUAL_COLOR_SYSTEM", "standard")  # read when it is imported
     from .app import run  # noqa: PLC0415 - subcommands must not load the terminal library
 
-    return run(data, options.config_file, theme=options.theme)
+    return run(settings.data_dir.absolute(), settings, wanted)
+
+
+def _preferences(options: Options, settings: Settings) -> Preferences:
+    """How the console is to begin, with what is wrong in it found before the screen is taken."""
+    from . import commands, keymap, preferences  # noqa: PLC0415 - nothing for subcommands
+
+    keymap.use(keymap.user_keymap(preferences.keymap_file()))
+    view = commands.beginning(options.view, options.filter)
+    wanted = preferences.preferences(settings, view)
+    if options.read_only:
+        wanted = msgspec.structs.replace(wanted, read_only_source="--read-only")
+    return wanted
 
 
 def _check_terminal() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from swarmdeck.console import commands
 from swarmdeck.console.commands import Fill, GoTo, Known, Run, Tell, complete, interpret, split
+from swarmdeck.console.keymap import keymap
 from swarmdeck.console.words import TELLERS
 from swarmdeck.engine import actions
 from swarmdeck.engine.actions import ACTIONS
@@ -18,6 +19,11 @@ def test_every_action_is_a_command(name: str) -> None:
     intent = interpret(name.split("."))
     if isinstance(intent, Run):
         assert actions.spec_of(intent.action).name == name
+    elif name == "queue.dead":
+        assert intent == GoTo("queue", state="dead"), "the state, where its keys are"
+        assert interpret(["queue", "dead", "development"]) == Run(
+            actions.QueueDead(environment="development")
+        )
     else:
         assert intent == (GoTo(name) if name in commands.SCREENS else Fill(name, {}))
 
@@ -56,7 +62,82 @@ def test_screens_words_and_aliases() -> None:
     assert interpret(["queue"]) == GoTo("queue")
     assert interpret(["q"]) == Tell("quit")
     assert interpret(["theme", "swarmdeck-light"]) == Tell("theme", ("swarmdeck-light",))
-    assert isinstance(interpret(["queue", "dead"]), Run), "a screen's name is also a noun"
+    assert isinstance(interpret(["queue", "list"]), Run), "a screen's name is also a noun"
+
+
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [
+        ("queue /filter @development", GoTo("queue", "filter", "development")),
+        (":queue @dev /filter", GoTo("queue", "filter", "development")),
+        ("qu dead @prod", GoTo("queue", environment="production", state="dead")),
+        ("dead", GoTo("queue", state="dead")),
+        ("dead /kind=digest age>1h @st", GoTo("queue", "kind=digest age>1h", "staging", "dead")),
+        ("agents /backend @d", GoTo("agents", "backend", "development")),
+        ('agents /"two words" !x', GoTo("agents", '"two words" !x')),
+        ("ag", GoTo("agents")),
+        ("acl @test", GoTo("access", environment="testing")),
+        ("queue @all", GoTo("queue", environment="all")),
+        ("audit /a@b", GoTo("audit", "a@b")),
+        ("@rese", Tell("environment", ("research",))),
+        ("/some text", Tell("filter", ("some text",))),
+        ("acl list", Run(actions.AclList())),
+        ("queue dead --limit 3", Run(actions.QueueDead(limit=3))),
+    ],
+)
+def test_a_view_is_narrowed_behind_its_name(line: str, wanted: object) -> None:
+    assert commands.read(line) == wanted
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("queue @moon", "one of"),
+        ("queue @", "one of"),
+        ("agents dead @dev", "agents [STATE]"),
+        ("queue daed @dev", "did you mean dead?"),
+        ("queu", "did you mean queue?"),
+        ("q now", "usage: quit"),
+        ("/text @dev", "name the view"),
+    ],
+)
+def test_a_view_that_cannot_be_narrowed_so_says_why(line: str, hint: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        commands.read(line)
+    assert hint in refused.value.hint
+
+
+def test_an_environment_is_named_by_prefix_or_what_no_other_begins_with() -> None:
+    named = commands.environment_named
+    assert [named(word) for word in ("prod", "DEV", "t", "s", "all", "research")] == [
+        "production", "development", "testing", "staging", "all", "research",
+    ]  # fmt: skip
+
+
+def test_where_to_begin_is_read_from_the_options() -> None:
+    assert commands.beginning(None, None) is None
+    assert commands.beginning("queue", "state=dead") == GoTo("queue", "state=dead")
+    assert commands.beginning("queue dead @dev", "x") == GoTo("queue", "x", "development", "dead")
+    for view, filter_ in ((None, "x"), ("theme", None), ("swarm list", None), ("moon", None)):
+        with pytest.raises(InvalidInput):
+            commands.beginning(view, filter_)
+
+
+@pytest.mark.parametrize(
+    ("line", "carries"),
+    [
+        ("memory set development k secret", True),
+        ("form memory set development k secret", True),
+        ("queue send development digest {}", True),
+        ("queue edit dev_msg_1 --priority 2", True),
+        ("memory set", False),
+        ("queue retry dev_msg_1", False),
+        ("queue /secret", False),
+        ("theme x", False),
+    ],
+)
+def test_lines_that_carry_content_are_known(line: str, carries: bool) -> None:
+    assert commands.carries_value(split(line)) is carries
 
 
 @pytest.mark.parametrize(
@@ -74,7 +155,7 @@ def test_a_mistyped_word_of_the_console_gets_a_hint() -> None:
 
 
 def test_no_word_or_screen_hides_an_action() -> None:
-    own = {*commands.SCREENS, *(word.name for word in commands.WORDS), *commands.ALIASES}
+    own = {*commands.SCREENS, *(word.name for word in commands.WORDS), *keymap().aliases}
     hidden = own & {noun for noun in nouns() if noun in ACTIONS}
     assert not hidden
     assert {word.name for word in commands.WORDS} == {*TELLERS, "form"}

@@ -24,12 +24,18 @@ from swarmdeck.console.app import open_or_attach
 from swarmdeck.console.deck import SwarmDeck
 from swarmdeck.engine import actions
 from swarmdeck.engine.host import EngineHost
+from swarmdeck.engine.settings import load_settings
 
 LEAVES_S = 3.0
 
 
+def make_host(data: Path, on_event: Callable[[Any], None]) -> EngineHost:
+    settings = load_settings(None, {}, {"engine.data_dir": str(data)})
+    return EngineHost(lambda: open_or_attach(data, settings), on_event)
+
+
 def make_app(data: Path) -> SwarmDeck:
-    return SwarmDeck(lambda on_event: EngineHost(lambda: open_or_attach(data), on_event), str(data))
+    return SwarmDeck(lambda on_event: make_host(data, on_event), str(data))
 
 
 async def test_the_console_works_a_real_engine(fakes: Any, tmp_path: Path) -> None:
@@ -60,7 +66,7 @@ async def test_the_console_works_a_real_engine(fakes: Any, tmp_path: Path) -> No
 
 
 async def test_a_second_console_attaches_and_shows_the_same(fakes: Any, tmp_path: Path) -> None:
-    owner = EngineHost(lambda: open_or_attach(tmp_path / "data"), lambda _: None)
+    owner = make_host(tmp_path / "data", lambda _: None)
     await owner.start()
     assert not owner.attached
     app = make_app(tmp_path / "data")
