@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -428,3 +429,14 @@ async def test_rows_that_change_one_by_one_are_painted_together() -> None:
             while "6000" not in app.rows[4]:
                 await pilot.pause(0.02)
         assert app.formatted == {"agent-000003": 2}
+
+
+async def test_a_row_that_was_altered_where_it_is_shows_its_new_contents() -> None:
+    app = Deck()
+    async with app.run_test(size=(60, 10)) as pilot:
+        row = SimpleNamespace(id="agent-1", done=1)
+        app.table.show([row])
+        row.done = 77
+        app.table.changed("agent-1")
+        await pilot.pause()
+        assert "77" in app.rows[1]
