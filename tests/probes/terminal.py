@@ -41,7 +41,10 @@ _ANSWERS: Final = {
     b"\x1b[c": b"\x1b[?62;22c",
     b"\x1b[6n": b"\x1b[1;1R",
 }
-_OWN_TERMINAL: Final = ("COLORTERM", "NO_COLOR", "TERM_PROGRAM", "TMUX", "STY", "LINES", "COLUMNS")
+_LEFT_OUT: Final = (
+    "COLORTERM", "NO_COLOR", "TERM_PROGRAM", "TMUX", "STY", "LINES", "COLUMNS",
+    "PYTHONDONTWRITEBYTECODE",
+)  # fmt: skip
 _LIBC: Final = ctypes.CDLL(None)
 
 
@@ -271,11 +274,12 @@ class Terminal:
 
 
 def plain_environment() -> dict[str, str]:
-    """The environment without what describes the terminal of the probe itself."""
+    """The environment without what describes the terminal of the probe itself, and without what
+    would have every child compile its modules again: an installed program does not."""
     return {
         name: value
         for name, value in os.environ.items()
-        if name not in _OWN_TERMINAL and not name.startswith("TEXTUAL")
+        if name not in _LEFT_OUT and not name.startswith("TEXTUAL")
     }
 
 
