@@ -6,7 +6,7 @@ only when its data does. Priority 0 columns always show; those with a higher one
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -169,7 +169,7 @@ def _heartbeat(agent: views.AgentView) -> str:
     age_s = agent.heartbeat_age_s
     if age_s is None:
         return DASH
-    return "beating" if age_s < BEAT_S else wording.span(age_s)
+    return "beating" if age_s < BEAT_S else wording.span(age_s // 10 * 10)
 
 
 def _heartbeat_style(agent: views.AgentView) -> str:
@@ -178,11 +178,11 @@ def _heartbeat_style(agent: views.AgentView) -> str:
 
 def messages(moment: Moment) -> tuple[Column[Any], ...]:
     return (
-        number("prio", "priority", width=4),
-        text("kind", width=13),
+        number("prio", "priority", width=4, sort_name="urgency"),
+        text("kind", width=13, sort_name="kind"),
         state(),
-        Column("tries", _attempts, width=5, align="right"),
-        age("age", "created_at_us", moment),
+        Column("tries", _attempts, width=5, align="right", sort_name="attempts"),
+        age("age", "created_at_us", moment, sort_name="age"),
         Column("note", lambda m: _message_note(m, moment), width=26, grow=1, style=_note_style),
         where(priority=2),
         text("sender", width=ID_CELLS, priority=3),
@@ -212,17 +212,52 @@ def _note_style(message: views.MessageView) -> str:
 def environments(_moment: Moment) -> tuple[Column[Any], ...]:
     return (
         where(field="name"),
-        text("isolation", width=9, priority=3),
         amount("plan", "base_bytes"),
+        amount("at most", "max_bytes", priority=3),
         amount("allocated", "allocated_bytes", width=9),
         amount("used", "used_bytes"),
-        amount("borrowed", "borrowed_bytes", priority=1),
-        amount("lent", "lent_bytes", priority=2),
-        amount("at most", "max_bytes", priority=2),
-        Column("agents", _agents_of_limit, width=7, align="right"),
-        number("records", width=9),
-        text("durability", priority=4),
-        text("a crash loses", "loss_window", width=20, priority=5),
+        amount("borrowed", "borrowed_bytes"),
+        Column("from", lambda e: lenders(e.lenders), width=22, priority=4, style="muted"),
+        amount("lent", "lent_bytes", priority=1),
+        amount("one more", "available_bytes", priority=2),
+        Column("full in", _full_in, width=8, align="right", style=_full_style, priority=1),
+        Column("agents", _agents_of_limit, width=7, align="right", priority=4),
+        number("records", width=9, priority=5),
+        text("isolation", width=9, priority=6),
+        text("durability", priority=7),
+        text("a crash loses", "loss_window", width=24, priority=8),
+    )
+
+
+def lenders(loans: Sequence[views.LoanView]) -> str:
+    """From whom, or a dash: `2 GB from buffer`."""
+    return wording.loans(loans) or DASH
+
+
+def _full_in(environment: views.EnvironmentView) -> str:
+    return wording.soon(environment.full_in_s)
+
+
+def _full_style(environment: views.EnvironmentView) -> str:
+    """Alarming within the hour: until then it can be seen to in time."""
+    full_in_s = environment.full_in_s
+    if full_in_s is None:
+        return "muted"
+    return "bad" if full_in_s < 600 else "warning" if full_in_s < 3_600 else "text"
+
+
+def borrowers(moment: Moment) -> tuple[Column[Any], ...]:
+    """The swarms of an environment as holders of its memory."""
+    return (
+        text("id", width=ID_CELLS),
+        text("name", width=16, priority=1, grow=1),
+        state(),
+        amount("memory", "memory_bytes"),
+        amount("used", "used_bytes"),
+        amount("borrowed", "borrowed_bytes"),
+        Column("from", lambda s: lenders(s.lenders), width=22, priority=2, style="muted"),
+        Column("agents", _swarm_ready, width=6, align="right", priority=3),
+        age("age", "created_at_us", moment, priority=4),
     )
 
 
@@ -232,14 +267,14 @@ def _agents_of_limit(environment: views.EnvironmentView) -> str:
 
 def records(moment: Moment) -> tuple[Column[Any], ...]:
     return (
-        text("key", width=24, grow=2),
+        text("key", width=24, grow=2, sort_name="key"),
         text("namespace", width=12),
-        text("level", width=7),
-        amount("size", "size_bytes"),
-        number("version", width=7),
-        age("changed", "updated_at_us", moment, priority=1),
-        expiry(moment, priority=2),
-        text("owner", width=ID_CELLS, priority=3),
+        text("level", width=7, sort_name="level"),
+        amount("size", "size_bytes", sort_name="size"),
+        number("version", width=7, sort_name="version"),
+        age("changed", "updated_at_us", moment, priority=1, sort_name="changed"),
+        expiry(moment, priority=2, sort_name="expires"),
+        text("owner", width=ID_CELLS, priority=3, sort_name="owner"),
         text("team", width=ID_CELLS, priority=4),
     )
 
@@ -277,12 +312,101 @@ def _outcome(entry: views.AuditView) -> str:
 def benchmarks(moment: Moment) -> tuple[Column[Any], ...]:
     return (
         text("workload", "name", width=24),
-        Column("rate", lambda b: rate(b.ops_s), width=10, align="right", sort=lambda b: b.ops_s),
-        Column("median", lambda b: micros(b.p50_us), width=9, align="right"),
-        Column("99 %", lambda b: micros(b.p99_us), width=9, align="right"),
-        number("callers", "concurrency"),
+        Column("rate", lambda b: rate(b.ops_s), width=8, align="right", sort=lambda b: b.ops_s),
+        Column("median", lambda b: micros(b.p50_us), width=8, align="right"),
+        Column("99 %", lambda b: micros(b.p99_us), width=8, align="right"),
+        Column("verdict", _verdict, width=8, style=lambda b: VERDICTS.get(b.verdict, _NONE)[1]),
+        Column("ratio", _ratio, width=6, align="right", sort=lambda b: b.ratio or 0.0),
+        text("against", "baseline", width=12, priority=3),
+        Column("values", _wrapping, width=9, priority=4),
+        number("callers", "concurrency", width=7, priority=2),
         number("calls", "operations", width=9, priority=1),
         age("age", "at_us", moment, priority=2),
+    )
+
+
+_NONE: Final = (DASH, "muted")
+VERDICTS: Final = {
+    "better": ("▲ better", "good"),
+    "same": ("= same", "text"),
+    "worse": ("▼ worse", "bad"),
+}
+"""How a verdict is written: a symbol and a word, and its style."""
+
+
+def _verdict(bench: views.BenchView) -> str:
+    return VERDICTS.get(bench.verdict, _NONE)[0]
+
+
+def _ratio(bench: views.BenchView) -> str:
+    return DASH if bench.ratio is None else f"{bench.ratio:.2f}"
+
+
+def _wrapping(bench: views.BenchView) -> str:
+    """What was done to each value besides storing it."""
+    parts = (("sealed", bench.encryption), ("packed", bench.compression))
+    return " ".join(word for word, done in parts if done) or "plain"
+
+
+def decisions(_moment: Moment) -> tuple[Column[Any], ...]:
+    return (
+        text("subject", width=ID_CELLS),
+        text("right", "action", width=7),
+        Column("outcome", _outcome, width=9, style=lambda entry: _EFFECTS[_outcome(entry)]),
+        text("rule", width=14),
+        text("why", "detail", width=20, grow=1),
+        where(priority=2),
+        text("level", width=8, priority=1),
+    )
+
+
+SEVERITIES: Final = {
+    "info": ("· info", "muted"),
+    "warning": ("▲ warning", "warning"),
+    "critical": ("✗ critical", "bad"),
+}
+"""How a severity is written: a symbol and a word, and its style."""
+
+
+def severity(**more: Any) -> Column[Any]:  # noqa: ANN401
+    """A column of severities."""
+    return Column(
+        "severity",
+        lambda view: SEVERITIES.get(view.severity, _NONE)[0],
+        width=10,
+        style=lambda view: SEVERITIES.get(view.severity, _NONE)[1],
+        **more,
+    )
+
+
+def alerts(moment: Moment) -> tuple[Column[Any], ...]:
+    return (
+        Column("state", _firing, width=10, style=lambda a: "bad" if _fires(a) else "muted"),
+        severity(),
+        text("rule", width=14),
+        text("subject", width=ID_CELLS),
+        age("since", "since_us", moment),
+        text("what", "detail", width=20, grow=1),
+        where(priority=1),
+    )
+
+
+def _fires(alert: views.AlertView) -> bool:
+    return alert.state == "firing"
+
+
+def _firing(alert: views.AlertView) -> str:
+    return "✗ firing" if _fires(alert) else f"✓ {alert.state}"
+
+
+def journal(_moment: Moment) -> tuple[Column[Any], ...]:
+    return (
+        Column("time", lambda event: clock(event.at_us), width=8),
+        severity(),
+        text("kind", width=12, priority=2),
+        text("subject", width=ID_CELLS, priority=1),
+        text("what happened", "text", width=24, grow=1),
+        where(priority=3),
     )
 
 
@@ -295,6 +419,9 @@ BY_VIEW: Final[dict[type[msgspec.Struct], Callable[[Moment], tuple[Column[Any], 
     views.GrantView: grants,
     views.AuditView: audit,
     views.BenchView: benchmarks,
+    views.DecisionView: decisions,
+    views.AlertView: alerts,
+    views.EventView: journal,
 }
 
 

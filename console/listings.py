@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
+
 from ..engine import actions, views
 from ..engine.actions import Action
 from ..engine.model import Environment, MessageState, environment_of
@@ -27,11 +29,14 @@ STATES: Final = (OPEN, *MessageState)
 @dataclass(frozen=True, slots=True)
 class Scope:
     """What part of a listing is shown. `environment` None is all of them, `subject` the id the
-    place is about."""
+    place is about, `contains` what the engine is to look for, `order` what it is to sort by."""
 
     subject: str = ""
     environment: Environment | None = None
     state: str = OPEN
+    contains: str = ""
+    order: str = ""
+    descending: bool = False
 
     @property
     def place(self) -> actions.Environment | None:
@@ -47,6 +52,7 @@ class Listing:
     """A table to go to. Its rows come with the overview (`rows`) or from a query of its own.
 
     `opens` is where enter leads, `about` the lines above the table, always `about_height` of them.
+    `paged` rows are read from the engine as far as they are on the screen.
     """
 
     title: str
@@ -61,6 +67,19 @@ class Listing:
     about_height: int = 0
     by_environment: bool = True
     by_state: bool = False
+    paged: bool = False
+
+
+def narrowed(query: Action, scope: Scope, first: int, rows: int) -> Action:
+    """The query for `rows` rows from `first` on that contain what the scope says, in its order;
+    0 rows leave the query's own bound. A query without such a field stays as it is."""
+    wanted: dict[str, Any] = {"contains": scope.contains} if scope.contains else {}
+    if rows:
+        wanted |= {"offset": first, "limit": rows}
+    if scope.order:
+        wanted |= {"order": scope.order, "descending": scope.descending}
+    known = {name: value for name, value in wanted.items() if name in query.__struct_fields__}
+    return msgspec.structs.replace(query, **known) if known else query
 
 
 def _in(scope: Scope, environment: str) -> bool:
@@ -160,7 +179,8 @@ AGENT: Final = Listing(
     title="Messages it holds",
     columns=columns.messages,
     key=_id,
-    empty="It holds no message now.\n\nl  shows what it has written,  R  the records it can read",
+    empty="It holds no message now.\n\nl  shows what it has written,  m  the messages it sent,\n"
+    "R  the records it can read,  A  everything as it sees it",
     groups=("agent", "queue", "rows", "table", "motion"),
     query=lambda scope: actions.QueueList(holder=scope.subject),
     opens=lambda message: Place("message", message.id),
@@ -204,22 +224,10 @@ QUEUE: Final = Listing(
     about=_about_queue,
     about_height=2,
     by_state=True,
+    paged=True,
 )
 
 # --- memory ---------------------------------------------------------------------------------
-
-
-def _about_host(overview: views.Overview, _scope: Scope, _moment: Moment) -> Sequence[Line]:
-    host = overview.host
-    return (
-        line(("  host  ", "muted"), size(host.total_bytes), ("   free  ", "muted"),
-             size(host.available_bytes), ("   swarms may have  ", "muted"),
-             size(host.swarm_plan_bytes), ("   reserved  ", "muted"), size(host.reserved_bytes),
-             ("   buffer  ", "muted"), size(host.buffer_bytes)),
-        line(("  all swarms  ", "muted"), f"{size(host.allocated_bytes)} allocated, "
-             f"{size(host.used_bytes)} used", ("   limits are  ", "muted"), host.enforcement,
-             (f"   {scale_words(host)}", "warning")),
-    )  # fmt: skip
 
 
 def scale_words(host: views.HostView) -> str:
@@ -228,15 +236,13 @@ def scale_words(host: views.HostView) -> str:
 
 
 MEMORY: Final = Listing(
-    title="Memory by environment",
+    title="Budgets",
     columns=columns.environments,
     key=lambda environment: str(environment.name),
     empty="No environment is open.",
-    groups=("rows", "table", "motion"),
+    groups=("memory", "parts", "rows", "table", "motion"),
     rows=lambda overview, _scope: overview.environments,
     opens=lambda environment: Place("records", environment.name),
-    about=_about_host,
-    about_height=3,
     by_environment=False,
 )
 
@@ -259,6 +265,7 @@ RECORDS: Final = Listing(
     query=_query_records,
     opens=lambda record: Place("record", row=record),
     by_environment=False,
+    paged=True,
 )
 
 # --- access, benchmarks, audit --------------------------------------------------------------
@@ -280,8 +287,8 @@ ACCESS: Final = Listing(
     columns=columns.grants,
     key=_id,
     empty="No grant or denial is in force: levels and teams alone decide.\n\n"
-    "n  grants,  N  denies,  x  explains who may do what",
-    groups=("access", "rows", "table", "motion"),
+    "n  grants,  N  denies,  tab  shows who may do what",
+    groups=("access", "parts", "matrix", "rows", "table", "motion"),
     query=lambda scope: actions.AclList(environment=scope.place),
     about=_about_access,
     about_height=2,
@@ -299,9 +306,45 @@ AUDIT: Final = Listing(
     title="Audit, newest first",
     columns=columns.audit,
     key=lambda entry: f"{entry.environment}\n{entry.sequence}",
-    empty="Nothing was changed yet.",
+    empty="Nothing was changed yet. What is read is kept here too, of production and staging\n"
+    "always, of the others now and then.",
     groups=("rows", "table", "motion"),
     query=lambda scope: actions.AuditList(environment=scope.place),
+    paged=True,
+)
+
+# --- what happened, what needs a person --------------------------------------------------------
+
+
+LOG: Final = Listing(
+    title="Journal, newest first",
+    columns=columns.journal,
+    key=lambda event: str(event.sequence),
+    empty="Nothing has happened since the engine opened.\n\nc  starts a swarm,  D  the demo",
+    groups=("rows", "table", "motion"),
+    query=lambda scope: actions.EventList(environment=scope.place),
+)
+
+
+def _about_alerts(overview: views.Overview, _scope: Scope, _moment: Moment) -> Sequence[Line]:
+    engine = overview.engine
+    return (
+        line(("  loop ", "muted"), f"{engine.loop_lag_ms:.0f} ms late", ("   writer ", "muted"),
+             f"{count(engine.writer_queue)} waiting", ("   log ", "muted"), size(engine.wal_bytes),
+             ("   denied calls ", "muted"), count(overview.access.denied_calls)),
+    )  # fmt: skip
+
+
+ALERTS: Final = Listing(
+    title="Alerts, firing first",
+    columns=columns.alerts,
+    key=_id,
+    empty="✓ All is well: nothing fires, and nothing was resolved lately.",
+    groups=("alerts", "rows", "table", "motion"),
+    query=lambda scope: actions.AlertList(environment=scope.place),
+    opens=lambda alert: Place("explain", alert.subject),
+    about=_about_alerts,
+    about_height=2,
 )
 
 LISTINGS: Final[dict[str, Listing]] = {
@@ -315,5 +358,7 @@ LISTINGS: Final[dict[str, Listing]] = {
     "access": ACCESS,
     "bench": BENCH,
     "audit": AUDIT,
+    "log": LOG,
+    "alerts": ALERTS,
 }
 """By the name of their place."""

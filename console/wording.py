@@ -6,6 +6,7 @@ Everything here returns plain text; the widgets make it safe to paint.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from math import ceil
 from typing import Any, Final
 
 from ..engine import views
@@ -81,10 +82,25 @@ def ago(now_us: int, at_us: int | None) -> str:
 
 
 def left(now_us: int, at_us: int | None) -> str:
-    """How long until `at_us`, `over` when it has passed, or a dash."""
+    """How long until `at_us`, `over` when it has passed, or a dash. The last minute goes in steps
+    of ten seconds, so that a table at rest seldom moves."""
     if at_us is None:
         return DASH
-    return span((at_us - now_us) / 1e6) if at_us > now_us else "over"
+    if at_us <= now_us:
+        return "over"
+    seconds = (at_us - now_us) / 1e6
+    return f"< {ceil(seconds / 10) * 10} s" if seconds <= 50 else span(ceil(seconds / 60) * 60)
+
+
+def soon(seconds: float | None) -> str:
+    """A forecast, as coarse as it is sure: `< 5 m`, `15 m`, `3 h`, `> 1 d`, or a dash."""
+    if seconds is None:
+        return DASH
+    if seconds < 300:
+        return "< 5 m"
+    if seconds < 3_600:
+        return f"{int(seconds // 300) * 5} m"
+    return f"{int(seconds // 3_600)} h" if seconds < 86_400 else "> 1 d"
 
 
 def loans(lenders: Iterable[views.LoanView]) -> str:
@@ -137,6 +153,10 @@ _OUTCOMES: Final[dict[type, Callable[[Any], str]]] = {
     views.MessageView: _state,
     views.TeamView: _team,
     views.RecordView: lambda record: f"{record.key} is at version {record.version}",
+    views.AdmissionView: lambda seen: (
+        f"{seen.environment} has {size(seen.base_after_bytes)} of its own, "
+        f"{size(seen.max_after_bytes)} at most"
+    ),
     views.GrantView: lambda grant: f"{grant.effect} {grant.id} for {grant.subject}",
     views.DemoView: _demo,
     views.Done: lambda answer: answer.detail or f"{answer.changed:,} changed",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import typing
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from ...engine import actions
+from ...engine import actions, views
 from ...engine.actions import Action
 from ...engine.model import Environment
 from ...engine.views import View
@@ -15,20 +16,30 @@ from .. import columns
 from ..columns import Moment
 from ..listings import LISTINGS, Listing, Scope
 from ..places import Place
+from .access import AccessScreen, ViewAsScreen
+from .bench import BenchScreen
+from .explain import ExplainScreen
 from .frame import DeckScreen
 from .listing import ListScreen
+from .memory import MemoryScreen
 from .overview import OverviewScreen
 from .pane import TextScreen, json_lines, message_lines, text_lines
+from .queue import QueueScreen
+from .tree import TreeScreen
 
-__all__ = ["DeckScreen", "ListScreen", "OverviewScreen", "TextScreen", "screen_for"]
+__all__ = ["BenchScreen", "DeckScreen", "ListScreen", "OverviewScreen", "TextScreen", "screen_for"]
+
+Panel: TypeAlias = Callable[[str, Moment, Scope], DeckScreen]
 
 
 def screen_for(place: Place, moment: Moment) -> DeckScreen:
     """A new screen for a place."""
     listing = LISTINGS.get(place.name)
-    if listing is not None:
-        return ListScreen(place.subject or place.name, moment, listing, _scope(place, listing))
-    return _TEXTS[place.name](place, moment)
+    if listing is None:
+        return _OTHERS[place.name](place, moment)
+    crumb, scope = place.subject or place.name, _scope(place, listing)
+    kind = _PANELS.get(place.name)
+    return kind(crumb, moment, scope) if kind else ListScreen(crumb, moment, listing, scope)
 
 
 def _scope(place: Place, listing: Listing) -> Scope:
@@ -44,7 +55,10 @@ def _message(place: Place, moment: Moment) -> DeckScreen:
 
 def _record(place: Place, moment: Moment) -> DeckScreen:
     row = place.row
-    query = actions.MemoryGet(environment=row.environment, key=row.key, namespace=row.namespace)
+    actor = place.subject if place.subject not in set(Environment) else ""
+    query = actions.MemoryGet(
+        environment=row.environment, key=row.key, namespace=row.namespace, actor=actor or None
+    )
     return TextScreen(row.key, moment, "Record", query=query, read=json_lines)
 
 
@@ -61,6 +75,8 @@ def _detail(place: Place, moment: Moment) -> DeckScreen:
 def _answer(place: Place, moment: Moment) -> DeckScreen:
     """The answer to a typed query. Rows become a table, a view JSON, lines a text; all live."""
     query = typing.cast("Action", place.action)
+    if isinstance(query, actions.Explain):
+        return ExplainScreen(query.subject, moment)
     spec = actions.spec_of(query)
     title = spec.name.replace(".", " ")
     kind = row_kind(spec.result)
@@ -68,6 +84,14 @@ def _answer(place: Place, moment: Moment) -> DeckScreen:
         return ListScreen(title, moment, answer_listing(title, kind, query))
     read = text_lines if spec.result == list[str] else json_lines
     return TextScreen(title, moment, title, query=query, read=read)
+
+
+def _who(place: Place, moment: Moment) -> DeckScreen:
+    """Who may do what to a record, and by which rule."""
+    row = place.row
+    query = actions.AclWho(environment=row.environment, key=row.key, namespace=row.namespace)
+    listing = answer_listing(f"Who may · {row.key}", views.DecisionView, query)
+    return ListScreen(f"who {row.key}", moment, listing)
 
 
 def row_kind(result: Any) -> type[View] | None:  # noqa: ANN401 - a type expression
@@ -97,7 +121,7 @@ def _shows(listing: Listing, kind: type[View]) -> bool:
     return columns.BY_VIEW.get(kind) is listing.columns
 
 
-def _key_of(kind: type[View]) -> typing.Callable[[Any], str]:
+def _key_of(kind: type[View]) -> Callable[[Any], str]:
     """What tells one row from another: its id, else all that is short."""
     if "id" in kind.__struct_fields__:
         return lambda row: str(row.id)
@@ -105,11 +129,26 @@ def _key_of(kind: type[View]) -> typing.Callable[[Any], str]:
     return lambda row: "\n".join(str(getattr(row, name)) for name in names)
 
 
-_NAMING = ("environment", "namespace", "key", "name", "path", "sequence")
-_TEXTS = {
+_NAMING: Final = (
+    "environment", "namespace", "key", "name", "path", "sequence", "subject", "action", "priority",
+)  # fmt: skip
+_PANELS: Final[dict[str, Panel]] = {
+    "memory": MemoryScreen,
+    "queue": QueueScreen,
+    "access": AccessScreen,
+    "bench": BenchScreen,
+}
+"""Listings with a screen of their own."""
+
+_OTHERS: Final[dict[str, Callable[[Place, Moment], DeckScreen]]] = {
     "message": _message,
     "record": _record,
     "logs": _logs,
     "detail": _detail,
     "answer": _answer,
+    "who": _who,
+    "explain": lambda place, moment: ExplainScreen(place.subject, moment),
+    "as": lambda place, moment: ViewAsScreen(moment, place.subject),
+    "tree": lambda place, moment: TreeScreen(place.name, moment),
 }
+"""Places that are no listing."""

@@ -48,7 +48,7 @@ BINDINGS_OF_BARS: Final = tuple(
     binding for binding in CommandBar.BINDINGS if isinstance(binding, Binding)
 )
 
-_MOTIONS: Final = "table."
+_MOTIONS: Final = ("table.", "matrix.")
 """How a key's run begins that moves a cursor."""
 
 INNER: Final = "inner"
@@ -197,6 +197,7 @@ class DeckScreen(CellScreen[None]):
         self._bar = Bar(self._complete, id="bar")
         self._bar.display = False
         self._prompt = ":"
+        self._asked_too: set[Action] = set()
         self._no_keys = self._bindings
         self._keys: tuple[Key, ...] = ()
         self.rekey()
@@ -307,16 +308,20 @@ class DeckScreen(CellScreen[None]):
 
     def put(self, action: Action, take: Callable[[Any, ErrorReport | None], None]) -> None:
         """Ask the engine something besides the pull. The answer, or why there is none, is given
-        to `take` while this screen is still there; nothing waits for it."""
-        self.run_worker(self._put(action, take), exit_on_error=False)
+        to `take` while this screen is still there; nothing waits for it. What is asked already
+        is not asked again before its answer."""
+        if action not in self._asked_too:
+            self._asked_too.add(action)
+            self.run_worker(self._put(action, take), exit_on_error=False)
 
     async def _put(self, action: Action, take: Callable[[Any, ErrorReport | None], None]) -> None:
         try:
-            answer = await self._worker.host.run(action)
-        except SwarmDeckError as error:
-            take(None, error.report())
-        else:
-            take(answer, None)
+            answer, error = await self._worker.host.run(action), None
+        except SwarmDeckError as refused:
+            answer, error = None, refused.report()
+        finally:
+            self._asked_too.discard(action)
+        take(answer, error)
 
     def on_key_line_pressed(self, message: KeyLine.Pressed) -> None:
         self._worker.press(message.key, self.row, self.subject)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+import msgspec
 from textual.containers import Horizontal, Vertical
 from textual.timer import Timer
 from textual.widget import Widget
@@ -22,6 +23,7 @@ from ...widgets import LineWidget, VirtualTable
 from ...widgets.rows import PagedRows
 from ..bridge import Pull
 from ..columns import Moment
+from ..export import Export
 from ..filters import Filter, read_filter
 from ..listings import OPEN, STATES, Listing, Scope, narrowed
 from ..places import Place
@@ -33,16 +35,6 @@ WIDE_CELLS: Final = 160
 """From here on the selected row is shown in full beside its table."""
 
 _SETTLE_S: Final = 0.1
-
-
-class RowTable(VirtualTable[Any]):
-    """A table whose words for "no rows" change: reading, failed, filtered or truly empty."""
-
-    def set_empty(self, text: str) -> None:
-        """What to show in place of rows."""
-        if text != self._empty:
-            self._empty = text
-            self.rebuild()
 
 
 class ListScreen(DeckScreen):
@@ -70,15 +62,15 @@ class ListScreen(DeckScreen):
         super().__init__(crumb, moment, (*listing.groups, INNER))
         self.listing = listing
         self.scope = scope or Scope()
-        self.table = RowTable(
+        self.table: VirtualTable[Any] = VirtualTable(
             listing.columns(moment), listing.key, title=listing.title, frame="rule",
             empty="reading …", id="rows",
         )  # fmt: skip
         self._filter = Filter()
+        self._wrong = ""
         self._columns = tuple(listing.columns(moment))
         self._about = LineWidget(id="about")
-        self._detail = TextPane("In full", frame="rule")
-        self._detail.id = "detail"
+        self._detail = TextPane("In full", id="detail")
         self._detail.can_focus = False
         self._settling: Timer | None = None
         self._pages: PagedRows[Any] = PagedRows(listing.key, page_rows=PAGE_ROWS)
@@ -150,7 +142,7 @@ class ListScreen(DeckScreen):
 
     def _next_page(self) -> int:
         """The page of the window that is due: one that is not here, else the oldest."""
-        first, last = self.table.window
+        first, last = self.table.viewed
         wanted = self._pages.wants(first, last)
         if not wanted:
             self._pages.expire()
@@ -180,7 +172,7 @@ class ListScreen(DeckScreen):
         self._read = True
         if self.listing.paged:
             self._pages.put(self._page, rows)
-            if self._pages.wants(*self.table.window):
+            if self._pages.wants(*self.table.viewed):
                 self._worker.refresh_soon()
         else:
             self._rows = rows
@@ -190,7 +182,7 @@ class ListScreen(DeckScreen):
         """Say in place of the rows why there are none."""
         self._pages.clear()
         self._rows = ()
-        self.table.set_empty(text)
+        self.table.empty = text
         self.table.show(())
         self._settle()
 
@@ -200,11 +192,11 @@ class ListScreen(DeckScreen):
             return
         whole = not self._filter.text or (self._engine_filters and bool(self._filter.contains))
         if whole and self.listing.paged:
-            self.table.set_empty(self._nothing(0))
+            self.table.empty = self._nothing(0)
             self.table.show(self._pages)
         else:
             rows = self._loaded()
-            self.table.set_empty(self._nothing(len(rows)))
+            self.table.empty = self._nothing(len(rows))
             self.table.show(rows if whole else self._passing(rows))
         self._settle()
 
@@ -228,7 +220,8 @@ class ListScreen(DeckScreen):
                 self._columns, kind, self.moment.us
             )
         except InvalidInput as error:
-            self.table.set_empty(f"✗ {error.message}\n{error.hint}")
+            self._wrong = f"{error.message} ({error.hint})"
+            self.table.empty = f"✗ {error.message}\n{error.hint}"
             return ()
         return [row for row in rows if passes(row)]
 
@@ -297,7 +290,7 @@ class ListScreen(DeckScreen):
 
     def filter_rows(self, text: str) -> None:
         before = self._filter
-        self._filter = read_filter(text)
+        self._filter, self._wrong = read_filter(text), ""
         self._retitle()
         if self._engine_filters and before.contains != self._filter.contains:
             self._pages.expire()
@@ -328,19 +321,72 @@ class ListScreen(DeckScreen):
             raise InvalidInput(f"unknown state {name!r}", hint=f"one of {known}")
         self._narrow(replace(self.scope, state=name))
 
+    # --- what keys and commands ask of it
+
+    @property
+    def place(self) -> Place:
+        return msgspec.structs.replace(
+            self.came_from,
+            filter=self.filter,
+            environment=self.scope.environment or "",
+            state=self.scope.state if self.listing.by_state else "",
+        )
+
+    def narrow_to(self, place: Place) -> None:
+        """Begin with the filter, the environment and the state of a place. For a screen that is
+        not shown yet. Raises InvalidInput for what this listing has none of."""
+        self.came_from = place
+        if place.environment and not self.listing.by_environment:
+            raise InvalidInput(f"{place.name} is not by environment", hint="leave @… out")
+        if place.state and not self.listing.by_state:
+            raise InvalidInput(f"{place.name} shows no states", hint="4 shows the queue")
+        self._filter = read_filter(place.filter)
+        chosen = parse_environment(place.environment) if place.environment else None
+        self.scope = replace(
+            self.scope,
+            environment=chosen or self.scope.environment,
+            state=place.state or self.scope.state,
+        )
+
+    @property
+    def filter_spec(self) -> Filter:
+        return self._filter
+
+    @property
+    def filter_error(self) -> str:
+        return self._wrong
+
+    def marked(self) -> list[object]:
+        return list(self.table.marked_rows())
+
+    def unmark(self, rows: Sequence[object]) -> None:
+        self.table.unmark(self.listing.key(row) for row in rows)
+
+    def export(self) -> Export:
+        whole = not self._filter.terms
+        return self._export_of(self._loaded() if whole else self._passing(self._loaded()))
+
+    def _export_of(self, rows: Sequence[Any]) -> Export:
+        names = tuple(column.name for column in self._columns)
+        cells = tuple(tuple(column.cell(row) for column in self._columns) for row in rows)
+        more = None if self.listing.query is None else self._export_of_answer
+        return Export(str(self.table.title), names, cells, more)
+
+    def _export_of_answer(self, rows: Sequence[Any]) -> Export:
+        return self._export_of(self._passing(rows) if self._filter.terms else rows)
+
     # --- what the table says
 
     def on_virtual_table_moved(self) -> None:
         self._settle()
 
     def on_virtual_table_viewed(self) -> None:
-        if self.listing.paged and self._pages.wants(*self.table.window):
+        if self.listing.paged and self._pages.wants(*self.table.viewed):
             self._worker.refresh_soon()
 
     def on_virtual_table_sort_asked(self, message: VirtualTable.SortAsked) -> None:
         """Rows that live in the engine are sorted there."""
-        order, descending = message.order, message.descending
-        self.scope = replace(self.scope, order=order or "", descending=descending)
+        self.scope = replace(self.scope, order=message.name or "", descending=message.descending)
         self._pages.expire()
         self._worker.refresh_soon()
 

@@ -12,7 +12,9 @@ from typing import Any, Final
 from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 
-from ...engine import views
+from ...engine import actions, views
+from ...engine.actions import Action
+from ...engine.errors import ErrorReport
 from ...widgets import (
     BrailleChart,
     Column,
@@ -23,6 +25,7 @@ from ...widgets import (
     LogTail,
     Meter,
     MeterBar,
+    QueueLanes,
     Series,
     Span,
     Tile,
@@ -30,14 +33,14 @@ from ...widgets import (
     line,
 )
 from ...widgets.format import count, micros, rate, size
-from .. import columns
+from .. import columns, wording
 from ..bridge import Pull
 from ..columns import Moment
 from ..listings import SWARMS, scale_words
 from ..places import Place
 from .frame import DeckScreen
-from .listing import RowTable
 
+_EIGHTHS: Final = "▁▂▃▄▅▆▇█"
 _QUEUE_COLUMNS: Final = (
     ("ready", 0), ("leased", 0), ("delayed", 1), ("dead", 0), ("done", 0), ("expired", 3),
     ("cancelled", 4),
@@ -80,16 +83,19 @@ class OverviewScreen(DeckScreen):
     OverviewScreen #swarms { height: 1fr; }
     OverviewScreen #queue { height: 7; }
     OverviewScreen #glance { height: 1; }
-    OverviewScreen #side, OverviewScreen #chart { display: none; }
-    OverviewScreen #agents { height: 7; }
+    OverviewScreen #side, OverviewScreen #chart, OverviewScreen #lanes { display: none; }
+    OverviewScreen #agents { height: 6; }
     OverviewScreen #access { height: 3; }
     OverviewScreen #bench { height: 5; }
+    OverviewScreen #alerts { height: 5; }
     OverviewScreen #events { height: 1fr; }
     OverviewScreen.-wide #side { display: block; width: 40; margin: 0 0 0 2; }
     OverviewScreen.-huge #side { display: block; width: 66; margin: 0 0 0 2; }
     OverviewScreen.-wide #glance, OverviewScreen.-huge #glance { display: none; }
     OverviewScreen.-tall #agents { height: 10; }
     OverviewScreen.-tall #bench { height: 10; }
+    OverviewScreen.-tall #alerts { height: 9; }
+    OverviewScreen.-tall #lanes { display: block; height: 12; }
     OverviewScreen.-huge.-tall #chart { display: block; height: 14; }
     """
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 - Textual declares it on the instance
@@ -100,13 +106,13 @@ class OverviewScreen(DeckScreen):
     ]  # fmt: skip
 
     def __init__(self, moment: Moment, opening: str) -> None:
-        super().__init__("overview", moment, ("overview", "swarms", "rows", "motion"))
-        self._opening = opening
+        super().__init__("overview", moment, ("overview", "parts", "swarms", "rows", "motion"))
         self._memory = MeterBar(title="Memory", frame="rule", id="memory")
-        self._swarms = RowTable(
+        self._swarms: VirtualTable[Any] = VirtualTable(
             columns.swarms(moment), lambda swarm: str(swarm.id), title="Swarms", frame="rule",
             empty=opening, id="swarms",
         )  # fmt: skip
+        self._lanes = QueueLanes(title="Lanes by priority", frame="rule", id="lanes")
         self._queue: VirtualTable[Any] = VirtualTable(
             _queue_columns(), lambda environment: str(environment.name), title="Queue",
             frame="rule", empty="", id="queue",
@@ -115,18 +121,28 @@ class OverviewScreen(DeckScreen):
         self._agents = HeatStrip(title="Agents", frame="rule", id="agents")
         self._access = Tile(title="Access", frame="rule", id="access")
         self._bench = Tile(title="Benchmarks", frame="rule", id="bench")
+        self._alerts = Tile(title="Alerts", frame="rule", id="alerts")
         self._events = LogTail(capacity=200, title="Events", frame="rule", id="events")
-        self._events.can_focus = False
         self._chart = BrailleChart(
             (Series("operations/s"),), title="Engine", frame="rule", unit="/s", id="chart"
         )
+        self._firing: Sequence[views.AlertView] | None = None
         self._operations: tuple[int, float] | None = None
+        self._leads: dict[Widget, str] = {
+            self._lanes: "queue", self._agents: "agents", self._access: "access",
+            self._bench: "bench", self._alerts: "alerts", self._events: "log",
+            self._memory: "memory",
+        }  # fmt: skip
+        for tile in self._leads:
+            tile.can_focus = True
+        self.parts = (self._swarms, self._queue, *self._leads)
 
     def body(self) -> Iterable[Widget]:
         with Horizontal(id="main"):
             with Vertical(id="work"):
                 yield self._memory
                 yield self._swarms
+                yield self._lanes
                 yield self._queue
                 yield self._glance
                 yield self._chart
@@ -134,29 +150,46 @@ class OverviewScreen(DeckScreen):
                 yield self._agents
                 yield self._access
                 yield self._bench
+                yield self._alerts
                 yield self._events
 
     @property
     def row(self) -> object:
-        return self._swarms.cursor_row
+        return self._queue.cursor_row if self._queue.has_focus else self._swarms.cursor_row
+
+    def query_wanted(self) -> Action:
+        return actions.AlertList(firing=True)
 
     def say(self, text: str) -> None:
         """Show why there is nothing yet."""
-        self._swarms.set_empty(text)
+        self._swarms.empty = text
 
     def show(self, pull: Pull) -> None:
         overview = pull.overview
         if overview is None:
             return
         self._show_memory(overview)
-        self._swarms.set_empty(SWARMS.empty)
+        self._swarms.empty = SWARMS.empty
         self._swarms.show(overview.swarms)
         self._queue.show(overview.environments)
         self._agents.show(_heat(overview))
         self._access.set_lines(_access_lines(overview.access))
         self._bench.set_lines(_bench_lines(overview.benchmarks))
-        self._glance.set_lines((_glance_line(overview),))
+        if pull.asked == self.query_wanted():
+            self._firing = pull.answer if pull.error is None else None
+            self._alerts.set_lines(_alert_lines(self._firing, self.moment))
+            self._alerts.note = f"{count(len(self._firing))} firing" if self._firing else ""
+        self._glance.set_lines((_glance_line(overview, self._firing),))
+        if self._lanes.display:
+            self.put(actions.QueueLanes(), self._show_lanes)
         self._push(overview)
+
+    def _show_lanes(
+        self, lanes: Sequence[views.LaneView] | None, _error: ErrorReport | None
+    ) -> None:
+        """The lanes as they are; those of before where there is no answer."""
+        if lanes is not None:
+            self._lanes.show(lanes, self.moment.us)
 
     def _show_memory(self, overview: views.Overview) -> None:
         host = overview.host
@@ -185,9 +218,13 @@ class OverviewScreen(DeckScreen):
     def rest(self) -> None:
         self._swarms.focus()
 
-    def focus_next_table(self) -> None:
-        """Between the swarms and the queue."""
-        (self._queue if self._swarms.has_focus else self._swarms).focus()
+    def open(self) -> None:
+        """The screen of the tile that has the focus, or the row of the table that has it."""
+        name = self._leads.get(self.focused) if self.focused is not None else None
+        if name is None:
+            super().open()
+        else:
+            self.post_message(self.Opened(Place(name)))
 
     def on_virtual_table_selected(self, message: VirtualTable.Selected) -> None:
         if message.table is self._swarms:
@@ -237,16 +274,45 @@ def _bench_lines(benchmarks: Sequence[views.BenchView]) -> Sequence[Line]:
         return (line(("Not measured yet: 7, then b", "muted")),)
     return [
         line(f"{bench.name:<18.18} ", (f"{rate(bench.ops_s):>8}", "text"),
-             (f"  p99 {micros(bench.p99_us)}", "muted"))
+             (f"  {_spark(bench.repeats)}", "accent"), (f"  99 % {micros(bench.p99_us)}", "muted"))
         for bench in benchmarks
     ]  # fmt: skip
 
 
-def _glance_line(overview: views.Overview) -> Line:
-    """What a small terminal has no tile for."""
+def _spark(rates: Sequence[float]) -> str:
+    """The repeats as columns of one cell: how steady the rate was."""
+    most = max(rates, default=0.0)
+    if most <= 0:
+        return ""
+    return "".join(_EIGHTHS[max(0, min(7, round(rate / most * 8) - 1))] for rate in rates[-8:])
+
+
+def _alert_lines(firing: Sequence[views.AlertView] | None, moment: Moment) -> Sequence[Line]:
+    """The alerts that fire, the gravest first; calm when there are none."""
+    if firing is None:
+        return (line(("cannot be read", "muted")),)
+    if not firing:
+        return (line(("✓ ", "good"), ("nothing fires", "muted")),)
+    return [
+        line((columns.SEVERITIES.get(alert.severity, ("?", "warning"))[0], _grave(alert)),
+             f" {alert.rule} ", (wording.ago(moment.us, alert.since_us), "muted"),
+             f"  {alert.subject}  ", (alert.detail, "muted"))
+        for alert in firing
+    ]  # fmt: skip
+
+
+def _grave(alert: views.AlertView) -> str:
+    return "bad" if alert.severity == "critical" else "warning"
+
+
+def _glance_line(overview: views.Overview, firing: Sequence[views.AlertView] | None) -> Line:
+    """What a small terminal has no tile for, what needs a person first."""
     access = overview.access
+    alarm = f"✗ {count(len(firing))} firing" if firing else "✓ none"
     spans: list[Span] = [
-        (" access ", "muted"),
+        (" alerts ", "muted"),
+        (alarm, "bad bold" if firing else "text"),
+        ("   access ", "muted"),
         (f"{count(access.grants)} grants, {count(access.denied_calls)} denied calls", "text"),
     ]
     if overview.benchmarks:

@@ -34,8 +34,14 @@ class TextPane(LineWidget, can_focus=True):
         Binding("ctrl+u,pageup", "page(-1)", "Page up", show=False, id="pane.page_up"),
     ]
 
-    def __init__(self, title: str, *, follow: bool = False) -> None:
-        super().__init__(title=title, frame="rule")
+    def __init__(
+        self,
+        title: str,
+        *,
+        follow: bool = False,
+        id: str | None = None,  # noqa: A002 - Textual's own name for it
+    ) -> None:
+        super().__init__(title=title, frame="rule", id=id)
         self._lines: Sequence[Line] = ()
         self._top = 0
         self._at_end = follow

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import msgspec
@@ -16,7 +19,21 @@ from swarmdeck.engine import actions, views
 from swarmdeck.engine.actions import Action
 from swarmdeck.engine.errors import NotFound, SwarmDeckError
 
-NOW_US = 1_795_000_000_000_000
+
+def _beside(name: str) -> ModuleType:
+    """A module of this folder, which is no package."""
+    spec = importlib.util.spec_from_file_location(
+        f"console_{name}", Path(__file__).with_name(f"{name}.py")
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+samples = _beside("samples")
+NOW_US = samples.NOW_US
 GIB = 1 << 30
 MIB = 1 << 20
 HOSTILE = "[@click=app.exit]x[/] \x1b]52;c;aGk=\x07\x1b[2J\u202e[bold red]end"
@@ -134,16 +151,16 @@ def overview(
 
 
 BENCHMARKS = tuple(
-    views.BenchView(
+    samples.measured(views.BenchView(
         name=name, workload=name, ops_s=ops_s, p50_us=p50_us, p99_us=p99_us, concurrency=100,
         operations=int(ops_s), at_us=NOW_US - 600_000_000,
-    )
-    for name, ops_s, p50_us, p99_us in (
+    ), place)
+    for place, (name, ops_s, p50_us, p99_us) in enumerate((
         ("memory set", 52_100.0, 1_810.0, 3_400.0),
         ("memory get", 411_000.0, 2.1, 9.4),
         ("queue send, claim, ack", 18_300.0, 5_100.0, 9_900.0),
         ("access decision", 1_230_000.0, 0.8, 1.4),
-    )
+    ))
 )  # fmt: skip
 
 
@@ -164,7 +181,7 @@ def message(number: int, state: str = "ready", **more: Any) -> views.MessageView
         "lease_until_us": NOW_US + 21_000_000 if state == "leased" else None,
         "expires_at_us": None,
         "error": "ValueError: not a digest" if state == "dead" else "",
-        "body": {"path": f"lib/module_{number}.py", "note": "[bold]plain[/bold]"},
+        "body": None,
     }
     return views.MessageView(**(fields | more))
 
@@ -260,6 +277,13 @@ def failing_overview() -> views.Overview:
     return msgspec.structs.replace(base, swarms=swarms, agents=agents, engine=engine)
 
 
+def _asked_for(action: Any, rows: list[Any]) -> list[Any]:
+    """The window of a listing that an action asks for, of the rows that contain its text."""
+    wanted = action.contains.casefold()
+    found = [row for row in rows if wanted in str(msgspec.to_builtins(row)).casefold()]
+    return found[action.offset : action.offset + action.limit]
+
+
 class FakeHost:
     """Answers like an EngineHost, from sample views. Not an engine.
 
@@ -286,13 +310,17 @@ class FakeHost:
             actions.QueueList: self._messages,
             actions.QueueDead: lambda _: [message(n, "dead") for n in range(12)],
             actions.QueueShow: self._message,
-            actions.MemoryList: lambda a: [record(n, environment=a.environment) for n in range(40)],
+            actions.MemoryList: lambda a: _asked_for(
+                a, [record(n, environment=a.environment) for n in range(40)]
+            ),
             actions.MemoryGet: lambda a: record(1, key=a.key, value={"sha256": "9f86d081"}),
             actions.AclList: lambda _: [grant(n) for n in range(5)],
-            actions.AuditList: lambda _: [audit(n) for n in range(60)],
+            actions.AuditList: lambda a: _asked_for(a, [audit(n) for n in range(60)]),
             actions.BenchShow: lambda _: list(self.overview.benchmarks),
             actions.Logs: lambda _: ["started", "claimed 8", "\x1b[31mred\x1b[0m [b]markup[/b]"],
             actions.DatabasePragmas: self._pragmas,
+            **samples.ANSWERS,
+            **({} if self.busy else samples.EMPTY),
         }
 
     async def start(self) -> None:
@@ -351,12 +379,14 @@ class FakeHost:
 
     def _messages(self, action: actions.QueueList) -> list[views.MessageView]:
         if action.state is not None:
-            return [message(n, action.state) for n in range(12)]
+            return _asked_for(action, [message(n, action.state) for n in range(12)])
         states = ("leased", "ready", "ready", "delayed")
-        return [message(n, states[n % 4]) for n in range(40)]
+        return _asked_for(action, [message(n, states[n % 4]) for n in range(40)])
 
     def _message(self, action: actions.QueueShow) -> views.MessageView:
-        return message(int(action.id.rpartition("_")[2]), "leased")
+        number = int(action.id.rpartition("_")[2])
+        body = {"path": f"lib/module_{number}.py", "note": "[bold]plain[/bold]"}
+        return message(number, "leased", body=body)
 
     def _pragmas(self, _action: actions.DatabasePragmas) -> list[views.PragmaView]:
         return [
@@ -448,6 +478,7 @@ class Samples:
     overview = staticmethod(overview)
     record = staticmethod(record)
     swarm = staticmethod(swarm)
+    samples = samples
     Deck = Deck
 
 
