@@ -250,7 +250,7 @@ def _of_swarm(swarm: SwarmView, ill: int) -> Iterator[Finding]:
     if swarm.agents_live < swarm.agents_wanted:
         issues.append(f"{swarm.agents_live} of {swarm.agents_wanted} agents run")
     if ill:
-        issues.append(f"{ill} agents are stale or have ended")
+        issues.append(f"{ill} {'agent is' if ill == 1 else 'agents are'} stale or ended")
     if swarm.used_bytes > swarm.memory_bytes:
         used, granted = format_size(swarm.used_bytes), format_size(swarm.memory_bytes)
         issues.append(f"uses {used} of its {granted}")

@@ -78,7 +78,9 @@ def span(seconds: float) -> str:
 
 def count(number: int, noun: str) -> str:
     """`1 agent`, `4 agents`, `no agent`."""
-    return f"{number or 'no':,} {noun}{'s' if number > 1 else ''}" if number else f"no {noun}"
+    if not number:
+        return f"no {noun}"
+    return f"{number:,} {noun}{'s' if number > 1 else ''}"
 
 
 def loans(lenders: Iterable[LoanView]) -> str:
