@@ -12,7 +12,7 @@ from .spec import Action, action, arg
 Iterations = Annotated[int, msgspec.Meta(ge=1, le=10_000_000)]
 
 
-@action(list[views.BenchView], lane="bulk", timeout_s=900)
+@action(list[views.BenchView], lane="bulk", timeout_s=7200)
 class BenchRun(Action, frozen=True, kw_only=True, tag="bench.run"):
     """Measure this machine in a scratch directory: memory, queue, access decisions, socket."""
 
@@ -25,7 +25,9 @@ class BenchRun(Action, frozen=True, kw_only=True, tag="bench.run"):
     ] = None
     concurrency: Annotated[int, arg("callers at once", ge=1, le=1000)] = 100
     repeats: Annotated[int, arg("interleaved repeats; medians count", ge=1, le=50)] = 5
-    encryption: Annotated[bool, arg("AES-256-GCM, done by the client before the engine sees a value")] = False
+    encryption: Annotated[
+        bool, arg("AES-256-GCM, done by the client before the engine sees a value")
+    ] = False
     compression: Annotated[bool, arg("LZ4 above 1,024 bytes, done by the client")] = False
 
 

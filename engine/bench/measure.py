@@ -58,20 +58,28 @@ class Run(msgspec.Struct, frozen=True):
 
 
 async def drive(
-    call: Call, concurrency: int, limit: Limit, *, weight: int = 1, meter: Meter | None = None
+    call: Call,
+    concurrency: int,
+    limit: Limit,
+    *,
+    weight: int = 1,
+    mean: bool = False,
+    meter: Meter | None = None,
 ) -> Run:
-    """Call from `concurrency` callers at once. A call stands for `weight` operations: its latency
-    is the mean of theirs. `meter` watches while it runs."""
+    """Call from `concurrency` callers at once. A call stands for `weight` operations; its latency
+    is the whole call's, or the `mean` of those. `meter` watches while it runs."""
+    share = weight if mean else 1
     latencies = array("d")  # eight bytes a call, however long it runs
     turns = repeat(None) if limit.calls is None else repeat(None, limit.calls)
-    with nullcontext() if meter is None else meter.watch(latencies, weight):
+    with nullcontext() if meter is None else meter.watch(latencies, weight, share):
         started = time.perf_counter()
         deadline = started + limit.seconds if limit.calls is None else float("inf")
         await asyncio.gather(
             *(_caller(call, seed, turns, deadline, latencies) for seed in range(concurrency))
         )
         elapsed_s = time.perf_counter() - started
-    return Run(len(latencies) * weight, elapsed_s, thinned(latencies, weight), len(latencies))
+    calls = len(latencies)
+    return Run(calls * weight, elapsed_s, thinned(latencies, share), calls)
 
 
 async def _caller(
@@ -87,10 +95,10 @@ async def _caller(
         now = after
 
 
-def thinned(latencies: Sequence[float], weight: int = 1) -> list[float]:
-    """Every so manieth latency of an operation, sorted, so that few stand for very many."""
+def thinned(latencies: Sequence[float], share: int = 1) -> list[float]:
+    """Every so manieth latency, divided by `share` and sorted: few stand for very many."""
     stride = 1 + len(latencies) // MOST_LATENCIES
-    return sorted(latency / weight for latency in latencies[::stride])
+    return sorted(latency / share for latency in latencies[::stride])
 
 
 def percentile(values: Sequence[float], share: float) -> float:

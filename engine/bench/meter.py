@@ -39,10 +39,11 @@ class Meter:
         self._before_s = 0.0
 
     @contextmanager
-    def watch(self, latencies: array[float], weight: int) -> Iterator[None]:
-        """While a repeat runs that appends to `latencies`, in microseconds a call."""
+    def watch(self, latencies: array[float], weight: int, share: int) -> Iterator[None]:
+        """While a repeat runs that appends to `latencies`, in microseconds a call: `weight`
+        operations, each with a `share` of it."""
         stopped = threading.Event()
-        thread = threading.Thread(target=self._look, args=(latencies, weight, stopped))
+        thread = threading.Thread(target=self._look, args=(latencies, weight, share, stopped))
         started = time.perf_counter()
         thread.start()
         try:
@@ -52,14 +53,16 @@ class Meter:
             thread.join()
             self._before_s += time.perf_counter() - started
 
-    def _look(self, latencies: array[float], weight: int, stopped: threading.Event) -> None:
+    def _look(
+        self, latencies: array[float], weight: int, share: int, stopped: threading.Event
+    ) -> None:
         started = last = time.perf_counter()
         seen = 0
         while not stopped.wait(EVERY_S):
             now, upto = time.perf_counter(), len(latencies)
             part = sorted(latencies[seen : upto : 1 + (upto - seen) // MOST])
             rate = (upto - seen) * weight / (now - last)
-            p50, p99 = (_at(part, share) / weight for share in (0.50, 0.99))
+            p50, p99 = (_at(part, place) / share for place in (0.50, 0.99))
             at_s = self._before_s + now - started
             self._tell(
                 Sample(self._workload, round(at_s, 3), round(rate, 1), round(p50, 2), round(p99, 2))
@@ -67,5 +70,5 @@ class Meter:
             seen, last = upto, now
 
 
-def _at(ordered: list[float], share: float) -> float:
-    return ordered[int((len(ordered) - 1) * share)] if ordered else 0.0
+def _at(ordered: list[float], place: float) -> float:
+    return ordered[int((len(ordered) - 1) * place)] if ordered else 0.0

@@ -198,11 +198,10 @@ async def _claim(bench: Bench, turn: Turn) -> Run:
     messages = bench.messages[ENVIRONMENT]
     consumers = max(1, turn.concurrency // CLAIM_BATCH)
     calls = turn.limit.calls
-    per_second = min(MOST_AHEAD, MESSAGES_A_SECOND * turn.limit.seconds)
-    ahead = per_second if calls is None else CLAIM_BATCH * calls
-    await messages.stock(int(ahead) + CLAIM_BATCH * consumers)
+    ahead = MESSAGES_A_SECOND * turn.limit.seconds if calls is None else CLAIM_BATCH * calls
+    await messages.stock(min(MOST_AHEAD, int(ahead)) + CLAIM_BATCH * consumers)
     before = messages.acked
-    run = await drive(messages.claim, consumers, turn.limit, meter=turn.meter)
+    run = await drive(messages.claim, consumers, turn.limit, weight=CLAIM_BATCH, meter=turn.meter)
     return msgspec.structs.replace(run, operations=messages.acked - before)
 
 
@@ -233,7 +232,7 @@ async def _decide(bench: Bench, turn: Turn) -> Run:
             access.verdict(principal, Right.READ, record, "default", "k")
 
     # One caller: a decision waits for nothing.
-    return await drive(decide, 1, turn.limit, weight=DECISIONS_A_CALL, meter=turn.meter)
+    return await drive(decide, 1, turn.limit, weight=DECISIONS_A_CALL, mean=True, meter=turn.meter)
 
 
 WORKLOADS: Final[dict[str, Workload]] = {

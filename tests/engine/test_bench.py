@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import sys
 import time
 from array import array
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
 import pytest
 from cryptography.exceptions import InvalidTag
 
-from swarmdeck.engine import Engine, open_engine, views
+from swarmdeck.engine import Engine, connect, open_engine, views
 from swarmdeck.engine import actions as act
 from swarmdeck.engine.bench import rounds
 from swarmdeck.engine.bench.machine import commit
@@ -25,7 +28,7 @@ from swarmdeck.engine.bench.protection import COMPRESS_ABOVE_BYTES, Protection, 
 from swarmdeck.engine.bench.verdict import beside
 from swarmdeck.engine.bench.workloads import KIND, WORKLOADS, Records, Turn, open_bench
 from swarmdeck.engine.errors import Conflict, InvalidInput
-from swarmdeck.engine.events import Sampled
+from swarmdeck.engine.events import Finished, Sampled
 
 SHORT = {"iterations": 20, "repeats": 2, "concurrency": 4}
 HASH = "0123456789abcdef0123456789abcdef01234567"
@@ -101,11 +104,21 @@ async def test_rounds_are_interleaved(tmp_path: Path, monkeypatch: pytest.Monkey
     assert order == ["reference", "memory.get", "reference", "queue.send"] * 3
 
 
-async def test_samples_reach_every_attached_console_while_it_runs(engine: Engine) -> None:
-    events = engine.events()
-    receipt = await engine.dispatch(act.BenchRun(names=("memory.get",), seconds=0.8, repeats=2))
-    await receipt
-    seen = [event for event in await events.take() if isinstance(event, Sampled)]
+async def test_samples_reach_every_attached_console_while_it_runs(
+    engine: Engine, tmp_path: Path
+) -> None:
+    job = act.BenchRun(names=("memory.get",), seconds=0.8, repeats=2)
+    async with connect(tmp_path / "data") as attached:
+        events = attached.events()
+        await attached.views.overview()  # so that the engine knows of the subscription
+        receipt = await engine.dispatch(job)
+        await receipt
+        seen: list[Sampled] = []
+        async for event in events:
+            if isinstance(event, Sampled):
+                seen.append(event)
+            if isinstance(event, Finished) and event.operation == receipt.operation:
+                break
     assert len(seen) >= 4
     assert {(event.operation, event.workload) for event in seen} == {
         (receipt.operation, "memory.get")
@@ -134,6 +147,25 @@ async def test_a_cancelled_run_ends_all_it_started(
     _, alive = psutil.wait_procs(set(psutil.Process().children(recursive=True)) - before, 10)
     assert alive == []
     assert list(scratch.iterdir()) == []
+
+
+async def test_a_measuring_process_ends_when_nobody_listens(tmp_path: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "swarmdeck.engine.bench", env=os.environ | {"TMPDIR": str(tmp_path)},
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(msgspec.json.encode(act.BenchRun(names=("memory.get",), seconds=300)))
+    process.stdin.close()
+    async for line in process.stdout:
+        if b"sample" in line:
+            break
+    process._transport.get_pipe_transport(1).close()  # type: ignore[attr-defined]
+    async with asyncio.timeout(20):
+        await process.wait()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.redis
@@ -309,6 +341,16 @@ async def test_exactly_so_many_calls_are_made_by_all_callers_together() -> None:
 
     run = await drive(call, 7, Limit(0, 50), weight=3)
     assert (called, run.calls, run.operations) == (50, 50, 150)
+
+
+async def test_a_call_of_many_operations_tells_its_own_latency_or_their_mean() -> None:
+    async def call(_: random.Random) -> None:
+        _spend(0.002)
+
+    whole = await drive(call, 1, Limit(0, 3), weight=1000)
+    mean = await drive(call, 1, Limit(0, 3), weight=1000, mean=True)
+    assert min(whole.latencies_us) >= 2000
+    assert 2 <= min(mean.latencies_us) < 1000
 
 
 async def test_a_workload_that_never_waits_is_sampled_too() -> None:
