@@ -78,7 +78,7 @@ class Watch:
         """When the oldest ready message was sent, of each environment that has any."""
         found: dict[str, int] = {}
         for name, place in self._engine.places.items():
-            if place.queue.counts().ready and hasattr(place.queue, "lane_views"):
+            if place.queue.counts().ready:
                 lanes = await place.queue.lane_views()
                 times = [lane.oldest_at_us for lane in lanes if lane.oldest_at_us is not None]
                 found |= {name: min(times)} if times else {}

@@ -89,12 +89,11 @@ def _nobody(
     whose = f"for {message.to}" if message.to else f"of {message.environment}"
     if takers.leaving:
         draft.blocks(
-            "leaving", f"{count(takers.leaving, 'agent')} {whose} get no new work: they end"
+            "leaving", f"agents {whose} that are ending get no new work: {takers.leaving} now"
         )
     if takers.absent:
-        draft.blocks(
-            "not-running", f"{count(takers.absent, 'agent')} {whose} neither run nor are connected"
-        )
+        registered = count(takers.absent, "registered agent")
+        draft.blocks("not-running", f"of {registered} {whose} none runs or is connected")
     if not (takers.leaving or takers.absent):
         draft.blocks("nobody", f"no agent {whose} may take it")
     _start_some(draft, services, place, message.to)

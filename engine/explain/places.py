@@ -142,4 +142,4 @@ def explain_whole(services: Services, principal: Principal, subject: str) -> Exp
         draft.blocks(alert.rule, alert.detail)
     draft.remedy(actions.MemoryPlan() if subject == "host" else actions.DatabaseStats())
     draft.remedy(actions.AlertList())
-    return draft.view(f"{count(len(found), 'alert')} fires about it" if found else "all is well")
+    return draft.view(f"it has {count(len(found), 'alert')}" if found else "all is well")

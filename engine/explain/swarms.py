@@ -43,13 +43,13 @@ def explain_swarm(
     _memory(draft, services, place, swarm)
     if health.ready_messages:
         waiting = count(health.ready_messages, "message")
-        draft.adds("queue", f"{waiting} addressed to it or its agents wait")
+        draft.adds("queue", f"for it or its agents there is work waiting: {waiting}")
     return draft.view(_verdict(health))
 
 
 def _verdict(health: HealthView) -> str:
     swarm = health.swarm
-    run = f"{swarm.agents_live} of {count(swarm.agents_wanted, 'agent')} run"
+    run = f"{swarm.agents_live} of {swarm.agents_wanted} agents run"
     return f"it is {health.status}: {run}" if swarm.agents_wanted else f"it is {health.status}"
 
 

@@ -111,7 +111,7 @@ async def test_a_ready_message_that_nobody_may_take(asked: Asked) -> None:
     await asked.agent()
     view = await asked.why(ident)
     assert rules(view) == ["not-running"]
-    assert text(view, "not-running") == "1 agent of testing neither run nor are connected"
+    assert text(view, "not-running") == "of 1 registered agent of testing none runs or is connected"
 
 
 def commandline_size(size_bytes: int) -> str:
@@ -215,7 +215,7 @@ async def test_a_swarm_tells_why_agents_are_missing(asked: Asked) -> None:
     (agent,) = asked.place.registry.select(swarm=swarm.id)
     await until(lambda: "again in" in asked.place.registry.agent(agent.id).reason)
     view = await asked.why(swarm.id)
-    assert view.verdict == "it is critical: 0 of 1 agent run"
+    assert view.verdict == "it is critical: 0 of 1 agents run"
     assert rules(view) == ["backoff"]
     assert "no way; again in 1 s" in text(view, "backoff")
     assert f"swarmdeck logs {agent.id}" in view.remedies
@@ -408,7 +408,7 @@ async def test_engine_and_host_are_what_their_alerts_say(
     await asked.core.watch.tick()
     await asked.core.watch.tick()
     view = await asked.why("engine")
-    assert (view.verdict, rules(view)) == ("1 alert fires about it", ["wal"])
+    assert (view.verdict, rules(view)) == ("it has 1 alert", ["wal"])
 
 
 # --- who may ask ----------------------------------------------------------------------------
