@@ -29,13 +29,14 @@ from ..engine.parameters import suggestion
 Kind = type[msgspec.Struct]
 
 _TERM: Final = re.compile(r"([^\W\d][\w .%-]*?)(!=|>=|<=|=|>|<)(.*)", re.DOTALL)
-_MEASURE: Final = re.compile(r"(\d+(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)\s*([a-zµ%]*)")
+_MEASURE: Final = re.compile(r"(\d+(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)\s*([a-zμ%]*)")
+# Folding the case of the micro sign gives the Greek letter.
 _SCALES: Final[Mapping[str, float]] = {
     "": 1, "%": 1, "k": 1e3, "b": 1, "kb": 1 << 10, "mb": 1 << 20, "gb": 1 << 30,
     "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30,
-    "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3_600, "d": 86_400,
+    "us": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3_600, "d": 86_400,
 }  # fmt: skip
-_TIMES: Final = frozenset({"us", "µs", "ms", "s", "m", "h", "d"})
+_TIMES: Final = frozenset({"us", "μs", "ms", "s", "m", "h", "d"})
 _COMPARED: Final[Mapping[str, Callable[[float, float], bool]]] = {
     ">": operator.gt, "<": operator.lt, ">=": operator.ge, "<=": operator.le,
 }  # fmt: skip
