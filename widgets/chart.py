@@ -15,8 +15,19 @@ from .format import count
 from .linewidget import Frame, LineWidget
 
 MOST_SERIES: Final = 3
+_ROWS_A_CELL: Final = 4
 _DOTS: Final = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
-_BRAILLE: Final = 0x2800
+_GLYPHS: Final = {bits: chr(0x2800 + bits) if bits else " " for bits in range(256)}
+_BASELINE: Final = 0xC0
+# The dots of one column of a cell from its row `high` to its row `low`: _RUNS[half][high][low].
+_RUNS: Final = [
+    [
+        [sum(_DOTS[row][half] for row in range(high, low + 1)) for low in range(_ROWS_A_CELL)]
+        for high in range(_ROWS_A_CELL)
+    ]
+    for half in (0, 1)
+]
+_INFINITE: Final = (math.inf, -math.inf)
 _AXIS: Final = 7
 # The view moves on by this many cells at once. Moving by one sample would shift, and so resend,
 # the whole chart every time; so seven of eight samples touch one column.
@@ -53,15 +64,18 @@ class Stretch(NamedTuple):
 
 
 class Raster:
-    """A field of dots, two by four to a cell, from 0 at the bottom to `top`."""
+    """A field of dots, two by four to a cell, from 0 at the bottom to `top`. A line along the
+    bottom is there from the beginning, and what stays at 0 leaves it as it is."""
 
     def __init__(self, width: int, height: int, top: float) -> None:
         self._dots = [bytearray(width) for _ in range(height)]
         self._inks = [[""] * width for _ in range(height)]
         self._labels: dict[int, Threshold] = {}
         self._width = width
-        self._bottom = height * 4 - 1
+        self._bottom = height * _ROWS_A_CELL - 1
         self._factor = self._bottom / top if top > 0 else 0.0
+        self._dots[-1][:] = bytes((_BASELINE,)) * width
+        self._inks[-1][:] = ["border"] * width
 
     def trace(
         self,
@@ -75,23 +89,33 @@ class Raster:
         finite leaves a gap. The stroke's pattern goes with the samples, of which the first is the
         one of that `number`."""
         drawn, period = stroke[0], sum(stroke)
+        bottom, factor, dots, inks = self._bottom, self._factor, self._dots, self._inks
         before = -1
-        for x, value in enumerate(values):
-            if not math.isfinite(value):
+        for x, value in enumerate(values[: 2 * self._width - skip], skip):
+            if value != value or value in _INFINITE:  # noqa: PLR0124 - nan; a call costs too much
                 before = -1
                 continue
-            y = self._row(value)
-            if (number + x) % period < drawn:
-                high, low = (y, y) if before < 0 else (min(before, y), max(before, y))
-                self._column(x + skip, high, low, style)
+            y = bottom - min(bottom, max(0, int(value * factor + 0.5)))
+            high, low = (y, before) if before > y else (y if before < 0 else before, y)
             before = y
+            if high == bottom or (number + x - skip) % period >= drawn:
+                continue  # on the line that is there, or left out by the pattern
+            row = high >> 2
+            if row == low >> 2:  # mostly: a step within one cell
+                dots[row][x >> 1] |= _RUNS[x & 1][high & 3][low & 3]
+                inks[row][x >> 1] = style
+            else:
+                self._run(x, high, low, style)
 
-    def _column(self, x: int, high: int, low: int, style: str) -> None:
-        cell, half = x >> 1, x & 1
-        if cell < self._width:
-            for row in range(high, low + 1):
-                self._dots[row >> 2][cell] |= _DOTS[row & 3][half]
-                self._inks[row >> 2][cell] = style
+    def _run(self, x: int, high: int, low: int, style: str) -> None:
+        """The dots of column `x` from row `high` down to row `low`, a cell at a time."""
+        cell, runs = x >> 1, _RUNS[x & 1]
+        first, last = high >> 2, low >> 2
+        for row in range(first, last + 1):
+            start = high & 3 if row == first else 0
+            end = low & 3 if row == last else 3
+            self._dots[row][cell] |= runs[start][end]
+            self._inks[row][cell] = style
 
     def _row(self, value: float) -> int:
         return self._bottom - min(self._bottom, max(0, int(value * self._factor + 0.5)))
@@ -103,28 +127,28 @@ class Raster:
 
     def spans(self, y: int) -> Line:
         """One line of cells. Empty ones go with their neighbours: there is nothing to style."""
-        glyphs = [chr(_BRAILLE + bits) if bits else " " for bits in self._dots[y]]
+        text = self._dots[y].decode("latin-1").translate(_GLYPHS)
         inks = self._inks[y]
         if y in self._labels:
-            inks = self._under(glyphs, inks, self._labels[y])
+            text, inks = self._under(text, inks, self._labels[y])
         spans: list[Span] = []
         start, style = 0, ""
         for x, ink in enumerate(inks):
             if ink and ink != style:
                 if style:
-                    spans.append(("".join(glyphs[start:x]), style))
+                    spans.append((text[start:x], style))
                     start = x
                 style = ink
-        return (*spans, ("".join(glyphs[start:]), style or "text"))
+        return (*spans, (text[start:], style or "text"))
 
-    def _under(self, glyphs: list[str], inks: list[str], threshold: Threshold) -> list[str]:
+    def _under(self, text: str, inks: list[str], threshold: Threshold) -> tuple[str, list[str]]:
+        """The line with a level where nothing else is drawn."""
         label = fit(threshold.label, min(width_of(threshold.label), self._width))
-        text = ("╌" * self._width + " " + label)[-self._width :]
-        inks = [ink or threshold.style for ink in inks]
-        for x, glyph in enumerate(text):
-            if glyphs[x] == " ":
-                glyphs[x] = glyph
-        return inks
+        level = ("╌" * self._width + " " + label)[-self._width :]
+        shown = "".join(
+            below if above == " " else above for above, below in zip(text, level, strict=True)
+        )
+        return shown, [ink or threshold.style for ink in inks]
 
 
 class BrailleChart(LineWidget):

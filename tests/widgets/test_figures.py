@@ -102,7 +102,7 @@ async def test_meters_without_room_for_a_heading_carry_the_unit() -> None:
 def test_a_trace_joins_its_samples_and_leaves_gaps_for_what_is_unknown() -> None:
     raster = Raster(4, 1, top=3.0)
     raster.trace([0, 3, math.nan, 0, 0, math.inf, 3, 3], 0, "accent")
-    assert raster.spans(0) == (("⣸⢀⡀⠉", "accent"),)
+    assert raster.spans(0) == (("⣸", "accent"), ("⣀⣀", "border"), ("⣉", "accent"))
 
 
 def test_a_stroke_belongs_to_the_samples_not_to_the_screen() -> None:
@@ -250,11 +250,21 @@ async def test_a_sweep_keeps_what_it_has_not_run_over() -> None:
     chart = BrailleChart([Series("gets")], maximum=100.0, mode="sweep")
     async with One(chart).run_test(size=(40, 8)):
         dots = 2 * (40 - 7)
-        chart.show([[0.0] * dots + [100.0] * (dots // 2)])
-        top, bottom = text_of(chart)[0], text_of(chart)[6]
+        chart.show([[50.0] * dots + [100.0] * (dots // 2)])
+        top, middle = text_of(chart)[0], text_of(chart)[3]
         assert set(top[7:20]) <= set("⠉⠈⠁"), "new samples on the left"
-        assert set(bottom[30:40].strip()) <= set("⣀⢀⡀"), "old ones still on the right"
-        assert bottom[24:27].strip() == "", "a gap between them"
+        assert top[30:].strip() == ""
+        assert set(middle[30:]) <= set("⠒⠤"), "old ones still on the right"
+        assert (top + " " * 40)[24:27].strip() == middle[24:27].strip() == "", "a gap between"
+
+
+async def test_a_series_at_zero_changes_no_cell() -> None:
+    chart = BrailleChart([Series("sets")], maximum=100.0)
+    async with One(chart).run_test(size=(40, 8)):
+        before = [list(row) for row in chart._cells[:-1]]
+        for _ in range(40):
+            chart.push(0.0)
+        assert chart._cells[:-1] == before
 
 
 async def test_a_filtered_log_shows_what_is_wanted_and_forgets_nothing() -> None:
