@@ -58,11 +58,17 @@ class Budgets:
         """Put the stored budgets in force. Call once, before anything holds memory."""
         rows = await self._database.read(_load)
         if rows:
+            known = set(Environment)
             stored = {
                 Environment(name): self._budget(name, *map(self._actual, sizes))
                 for name, *sizes in rows
+                if name in known
             }
-            self._ledger.plan, self.ignored = laid_over(self._written, stored)
+            strange = {
+                row[0]: "there is no such environment" for row in rows if row[0] not in known
+            }
+            self._ledger.plan, ignored = laid_over(self._written, stored)
+            self.ignored = {**ignored, **strange}
 
     def admit(self, environment: str, base_bytes: int, max_bytes: int) -> AdmissionView:
         """Whether a budget would fit, why not, and what it would change. Sizes are taken down to

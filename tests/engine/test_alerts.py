@@ -385,3 +385,33 @@ async def test_one_command_sees_what_a_file_holds(tmp_path: Path, core: Core) ->
     assert [a.rule for a in await core.engine.run(act.AlertList(environment="testing"))] == [
         "dead-letters"
     ]
+
+
+async def test_a_message_that_nobody_takes_for_long_is_an_alert(tmp_path: Path) -> None:
+    clock = FakeClock()
+    async with open_core(
+        tmp_path, settings=None, transient=True, headless=True, clock=clock
+    ) as core:
+        await core.engine.queue("testing").send("work", priority=2)
+        clock.advance(OLDEST_READY_S + 30)
+        await core.engine.queue("testing").send("work", priority=9)
+        for _ in range(FIRES_AFTER):
+            await core.watch.tick()
+        (alert,) = core.alerts.list("testing", firing=True)
+        assert alert.rule == "oldest-ready"
+        assert alert.detail == "a message has been ready for 6 min, and no agent runs"
+
+
+async def test_growing_use_shows_when_memory_is_full(tmp_path: Path) -> None:
+    clock = FakeClock()
+    async with open_core(
+        tmp_path, settings=None, transient=True, headless=True, clock=clock
+    ) as core:
+        await core.engine.swarms.create("testing", agents=0, memory_bytes=256 * MIB)
+        for second in range(60):
+            clock.advance(1)
+            core.swarms.vitals.used_bytes = {"test_agent_a": second * MIB}
+            await core.watch.tick()
+        shown = {row.name: row.full_in_s for row in core.overview().environments}
+        assert shown["testing"] == pytest.approx(256 - 59)
+        assert shown["staging"] is None

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from swarmdeck.engine import actions as act
-from swarmdeck.engine import views
+from swarmdeck.engine import connect, open_engine, views
 from swarmdeck.engine.budgets import laid_over
 from swarmdeck.engine.clock import FakeClock, SystemClock
 from swarmdeck.engine.core import Core, open_core
@@ -239,6 +239,14 @@ def test_of_budgets_that_do_not_fit_together_the_least_important_goes() -> None:
     assert (plan, list(ignored)) == (PLAN, ["testing"])
 
 
+async def test_a_stored_budget_of_an_unknown_environment_fails_no_opening(tmp_path: Path) -> None:
+    async with opened(tmp_path) as core:
+        statement = "INSERT INTO budget VALUES ('moon', 1, 2, 3, 'me')"
+        await core.budgets._database.write(lambda tx: tx.execute(statement) and None)
+    async with opened(tmp_path) as core:
+        assert core.budgets.ignored == {"moon": "there is no such environment"}
+
+
 async def test_a_file_of_the_release_before_is_migrated(tmp_path: Path) -> None:
     async with opened(tmp_path):
         pass
@@ -354,3 +362,19 @@ def test_it_keeps_few_samples() -> None:
     seen = Measured()
     seen.feed(*range(1000))
     assert len(seen.forecast._samples["testing"]) <= 62
+
+
+async def test_over_the_socket_a_budget_is_asked_changed_and_refused(tmp_path: Path) -> None:
+    async with open_engine(tmp_path) as owner, connect(tmp_path) as engine:
+        asked = act.MemoryAdmit(environment="testing", base_bytes=9 * GB, max_bytes=12 * GB)
+        assert (await engine.run(asked)).accepted
+        wanted = act.MemoryBudget(environment="testing", base_bytes=9 * GB, max_bytes=12 * GB)
+        assert (await engine.run(wanted)).buffer_after_bytes == 7 * GB
+        (row,) = [e for e in (await owner.views.overview()).environments if e.name == "testing"]
+        assert row.base_bytes == 9 * GB
+        with pytest.raises(OverBudget, match="would take 10 GB out of the buffer"):
+            await engine.run(
+                act.MemoryBudget(environment="staging", base_bytes=16 * GB, max_bytes=16 * GB)
+            )
+        kinds = [event.kind for event in await engine.run(act.EventList())]
+        assert kinds == ["refusal", "budget", "engine"]
