@@ -22,7 +22,7 @@ R = TypeVar("R")
 
 _WHEEL_ROWS: Final = 3
 # How long rows that change one by one wait to be painted together. A whole screen takes 8 ms.
-_TOGETHER_S: Final = 0.5
+_TOGETHER_S: Final = 0.75
 
 
 class VirtualTable(LineWidget, Generic[R], can_focus=True):
@@ -204,7 +204,7 @@ class VirtualTable(LineWidget, Generic[R], can_focus=True):
 
     def changed(self, *keys: str) -> None:
         """The rows of these keys have other contents, at the places they had: paint those on the
-        screen anew, at once after a rest and else together, twice a second. The others cost a
+        screen anew, at once after a rest and else together with those of 0.75 s. The others cost a
         look-up each. Rows that came, went or changed places need `show`; a sort waits for it."""
         seen = self._on_screen.keys() & keys
         for key in seen:
