@@ -202,7 +202,7 @@ def _of_environment(environment: EnvironmentView) -> Iterator[Finding]:
         yield Finding(
             "dead-letters",
             name,
-            f"{environment.queue.dead:,} messages have used up their attempts",
+            f"{environment.queue.dead:,} of its messages are dead letters",
             f"swarmdeck queue dead {name}",
             name,
         )

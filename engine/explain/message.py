@@ -202,7 +202,6 @@ def _ended(draft: Draft, services: Services, message: MessageView) -> str:
         draft.blocks("error", message.error or "the last attempt gave no error")
         if message.holder:
             draft.adds("holder", f"the last attempt was that of {message.holder}")
-        draft.remedy(actions.QueueEdit(id=message.id, max_attempts=_more(message.max_attempts)))
         return "it failed in every attempt and is not tried again by itself"
     if message.state == MessageState.EXPIRED:
         at_us = message.expires_at_us or _now_us(services, message)
@@ -215,7 +214,3 @@ def _ended(draft: Draft, services: Services, message: MessageView) -> str:
 
 def _now_us(services: Services, message: MessageView) -> int:
     return services.places[message.environment].database.clock.wall_us()
-
-
-def _more(attempts: int) -> int:
-    return min(100, attempts + 3)

@@ -173,7 +173,7 @@ def test_what_it_says_follows_the_figures_without_firing_again(scene: Scene) -> 
     scene.look(FIRES_AFTER)
     dead(scene, 1200)
     assert scene.look() == []
-    assert scene.firing()[0].detail == "1,200 messages have used up their attempts"
+    assert scene.firing()[0].detail == "1,200 of its messages are dead letters"
 
 
 def test_firing_ones_come_first_critical_before_warning(scene: Scene) -> None:
