@@ -197,7 +197,7 @@ def _attempts(message: views.MessageView) -> str:
 def _message_note(message: views.MessageView, moment: Moment) -> str:
     """What matters of a message in its state: who holds it, when it is due, why it died."""
     if message.state == "leased":
-        return f"{message.holder or DASH}, {wording.left(moment.us, message.lease_until_us)} left"
+        return f"{wording.left(moment.us, message.lease_until_us)} left, {message.holder or DASH}"
     if message.state == "delayed":
         return f"due in {wording.left(moment.us, message.due_at_us)}"
     if message.error:
@@ -384,10 +384,10 @@ def alerts(moment: Moment) -> tuple[Column[Any], ...]:
         Column("state", _firing, width=10, style=lambda a: "bad" if _fires(a) else "muted"),
         severity(),
         text("rule", width=14),
-        text("subject", width=ID_CELLS),
+        text("subject", width=ID_CELLS, priority=1),
         age("since", "since_us", moment),
         text("what", "detail", width=20, grow=1),
-        where(priority=1),
+        where(priority=2),
     )
 
 

@@ -52,7 +52,8 @@ class Listing:
     """A table to go to. Its rows come with the overview (`rows`) or from a query of its own.
 
     `opens` is where enter leads, `about` the lines above the table, always `about_height` of them.
-    `paged` rows are read from the engine as far as they are on the screen.
+    `paged` rows are read from the engine as far as they are on the screen. `words` say below the
+    table what of the selected row its columns may have to cut.
     """
 
     title: str
@@ -68,6 +69,7 @@ class Listing:
     by_environment: bool = True
     by_state: bool = False
     paged: bool = False
+    words: Callable[[Any], str] | None = None
 
 
 def narrowed(query: Action, scope: Scope, first: int, rows: int) -> Action:
@@ -311,6 +313,7 @@ AUDIT: Final = Listing(
     groups=("rows", "table", "motion"),
     query=lambda scope: actions.AuditList(environment=scope.place),
     paged=True,
+    words=lambda entry: f"{entry.actor} {entry.action} {entry.object} {entry.detail}".strip(),
 )
 
 # --- what happened, what needs a person --------------------------------------------------------
@@ -323,6 +326,7 @@ LOG: Final = Listing(
     empty="Nothing has happened since the engine opened.\n\nc  starts a swarm,  D  the demo",
     groups=("rows", "table", "motion"),
     query=lambda scope: actions.EventList(environment=scope.place),
+    words=lambda event: f"{event.subject}: {event.text}" if event.subject else event.text,
 )
 
 
@@ -345,6 +349,9 @@ ALERTS: Final = Listing(
     opens=lambda alert: Place("explain", alert.subject),
     about=_about_alerts,
     about_height=2,
+    words=lambda alert: (
+        f"{alert.subject}: {alert.detail}" + (f". {alert.hint}" if alert.hint else "")
+    ),
 )
 
 LISTINGS: Final[dict[str, Listing]] = {

@@ -153,8 +153,9 @@ def _cell_lines(cell: CellRow) -> Sequence[Line]:
         line(("  record ", "muted"), f"{cell.namespace}:{cell.key}", ("  level ", "muted"),
              cell.level, ("  owner ", "muted"), cell.owner, ("  team ", "muted"),
              cell.team or "-"),
-        line(("  reading is decided by ", "muted"), (cell.rule, "accent"),
-             (f": {RULES.get(cell.rule, 'see enter')}", "text")),
+        line(("  reading: ", "muted"), (cell.rule, "accent"),
+             (f", {RULES.get(cell.rule, 'enter says more')}", "text"),
+             ("   enter shows who else may", "muted")),
     )  # fmt: skip
 
 
@@ -267,7 +268,7 @@ class ViewAsScreen(ListScreen):
         yield self._matrix
 
     def on_mount(self) -> None:
-        self.head.warn(f"AS {self.subject}")
+        self.head.warn(f"AS {self.subject}, esc ends it")
         self._matrix.about(str(self._home), (self.subject,))
 
     @property
@@ -280,7 +281,7 @@ class ViewAsScreen(ListScreen):
             ask_matrix(self, self._matrix, pull.overview)
             agent = next((a for a in pull.overview.agents if a.id == self.subject), None)
             if agent is not None:
-                self.head.warn(f"AS {agent.name}")
+                self.head.warn(f"AS {agent.name}, esc ends it")
 
     def on_acl_matrix_moved(self, message: AclMatrix.Moved) -> None:
         self._settle()

@@ -70,6 +70,7 @@ class ExplainScreen(DeckScreen):
 
     def on_mount(self) -> None:
         self._verdict.set_lines(((), line(("  reading …", "muted"))))
+        self.set_focus(self._remedies)
 
     @property
     def subject(self) -> str:

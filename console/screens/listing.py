@@ -28,7 +28,7 @@ from ..filters import Filter, read_filter
 from ..listings import OPEN, STATES, Listing, Scope, narrowed
 from ..places import Place
 from .frame import INNER, DeckScreen
-from .pane import TextPane, json_lines
+from .pane import TextPane, WrappedLine, json_lines
 
 PAGE_ROWS: Final = 200
 WIDE_CELLS: Final = 160
@@ -46,6 +46,7 @@ class ListScreen(DeckScreen):
     DEFAULT_CSS = """
     ListScreen #split { height: 1fr; }
     ListScreen #work { width: 1fr; }
+    ListScreen #words { height: 3; }
     ListScreen #detail { width: 38%; max-width: 90; margin: 0 0 0 2; display: none; }
     ListScreen.-huge.-detailed #detail { display: block; }
     """
@@ -70,6 +71,7 @@ class ListScreen(DeckScreen):
         self._wrong = ""
         self._columns = tuple(listing.columns(moment))
         self._about = LineWidget(id="about")
+        self._words_line = WrappedLine(title="Selected", frame="rule", id="words")
         self._detail = TextPane("In full", id="detail")
         self._detail.can_focus = False
         self._settling: Timer | None = None
@@ -99,7 +101,8 @@ class ListScreen(DeckScreen):
 
     def below(self) -> Iterable[Widget]:
         """Widgets under the table."""
-        return ()
+        if self.listing.words is not None:
+            yield self._words_line
 
     def on_mount(self) -> None:
         self._retitle()
@@ -252,6 +255,9 @@ class ListScreen(DeckScreen):
 
     def _settle(self) -> None:
         """Show the selected row in full once the cursor rests: a key that is held stays quick."""
+        if self.listing.words is not None:
+            row = self.table.cursor_row
+            self._words_line.tell("" if row is None else self.listing.words(row))
         if self._settling is not None:
             self._settling.stop()
         self._settling = self.set_timer(_SETTLE_S, self._describe)

@@ -10,7 +10,7 @@ from textual.widget import Widget
 
 from ...engine import views
 from ...engine.model import PREFIXES
-from ...widgets import Line, LineWidget, Span, VirtualTable, fit, line
+from ...widgets import Line, LineWidget, Span, VirtualTable, line
 from ...widgets.format import size
 from .. import columns
 from ..bridge import Pull
@@ -19,7 +19,7 @@ from ..listings import LISTINGS, Scope, scale_words
 from ..places import Place
 from .listing import ListScreen
 
-_USED, _ALLOCATED, _PLAN, _HELD = "█", "▒", "─", "▓"
+_USED, _ALLOCATED, _PLAN = "█", "▒", "─"
 _LEAST_NAMED: Final = 3
 
 
@@ -81,10 +81,9 @@ class HostMap(LineWidget):
         host = overview.host
         self._parts = shares(overview)
         self._words = line(
-            (" swarms may have ", "muted"), size(host.swarm_plan_bytes),
-            ("  allocated ", "muted"), size(host.allocated_bytes),
-            ("  used ", "muted"), size(host.used_bytes),
-            ("  free on the host ", "muted"), size(host.available_bytes),
+            (" allocated ", "muted"), size(host.allocated_bytes), (" of ", "muted"),
+            size(host.swarm_plan_bytes), ("  used ", "muted"), size(host.used_bytes),
+            ("  free ", "muted"), size(host.available_bytes),
         )  # fmt: skip
         self._note = " · ".join(
             part for part in (size(host.total_bytes), scale_words(host), host.enforcement) if part
@@ -94,13 +93,26 @@ class HostMap(LineWidget):
     def layout_lines(self) -> Sequence[Line]:
         cells = widths(self._parts, self.body_width)
         parts = list(zip(self._parts, cells, strict=True))
-        legend = line((f"   {_USED} used  {_ALLOCATED} allocated  {_PLAN} planned", "muted"))
         return (
             tuple(span for part, width in parts for span in _bar(part, width)),
             tuple(_name(part, width) for part, width in parts),
-            tuple((fit(size(part.bytes), width - 1) + " ", "muted") for part, width in parts),
-            (*self._words, *legend),
+            tuple((f"{_size(part, width - 1):<{width}}", "muted") for part, width in parts),
+            (*self._words, (self._legend(), "muted")),
         )
+
+    def _legend(self) -> str:
+        room = self.body_width - sum(len(text) for text, _ in self._words)
+        legends = (
+            f"   {_USED} used  {_ALLOCATED} allocated  {_PLAN} planned",
+            f"  {_USED} used {_ALLOCATED} alloc {_PLAN} plan",
+        )
+        return next((text for text in legends if len(text) <= room), "")
+
+
+def _size(part: Share, room: int) -> str:
+    """Its size, as long as there is room for."""
+    full = size(part.bytes)
+    return next((text for text in (full, full.replace(" ", "")[:-1]) if len(text) <= room), "")
 
 
 def _bar(part: Share, width: int) -> Iterator[Span]:
@@ -118,10 +130,8 @@ def _bar(part: Share, width: int) -> Iterator[Span]:
 def _name(part: Share, width: int) -> Span:
     """The name, its short form, or nothing where it would not be told."""
     room = width - 1
-    names = (part.name, PREFIXES.get(part.name, part.name[:4]))
+    names = (part.name, PREFIXES.get(part.name, part.name[:5]), part.name[:_LEAST_NAMED])
     name = next((name for name in names if len(name) <= room), "")
-    if not name and room >= _LEAST_NAMED:
-        name = names[1][:room]
     return f"{name:<{width}}", part.style
 
 

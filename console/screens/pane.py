@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
@@ -73,6 +74,22 @@ class TextPane(LineWidget, can_focus=True):
 
     def on_mouse_scroll_up(self) -> None:
         self.action_scroll_by(-3)
+
+
+class WrappedLine(LineWidget):
+    """A text in as many lines as it needs and there are."""
+
+    _text = ""
+
+    def tell(self, text: str) -> None:
+        """Show this text."""
+        self._text = text
+        self.rebuild()
+
+    def layout_lines(self) -> Sequence[Line]:
+        return [
+            line(f"  {part}") for part in textwrap.wrap(self._text, max(8, self.body_width - 4))
+        ]
 
 
 class TextScreen(DeckScreen):

@@ -138,7 +138,7 @@ class TreeScreen(DeckScreen):
             id="tree",
         )  # fmt: skip
         self._shut: frozenset[str] = frozenset()
-        self._nodes: Sequence[Node] = ()
+        self._grown: Sequence[Node] = ()
         self._seen: views.Overview | None = None
 
     def body(self) -> Iterable[Widget]:
@@ -156,9 +156,9 @@ class TreeScreen(DeckScreen):
 
     def _grow(self) -> None:
         if self._seen is not None:
-            self._nodes = grow(self._seen, self._shut)
+            self._grown = grow(self._seen, self._shut)
             self._table.empty = "No environment is open."
-            self._table.show(self._nodes)
+            self._table.show(self._grown)
 
     def fold(self, way: str) -> None:
         """Shut the branch under the cursor, or one level up (`shut`); open it (`open`)."""
@@ -175,8 +175,8 @@ class TreeScreen(DeckScreen):
 
     def _above(self, node: Node) -> str:
         """The branch a line hangs on; itself at the top."""
-        at = self._nodes.index(node)
-        found = (each.key for each in reversed(self._nodes[:at]) if each.depth < node.depth)
+        at = self._grown.index(node)
+        found = (each.key for each in reversed(self._grown[:at]) if each.depth < node.depth)
         return next(found, node.key)
 
     def on_virtual_table_selected(self, message: VirtualTable.Selected) -> None:

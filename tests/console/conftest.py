@@ -95,7 +95,9 @@ def agent(ident: str, of: views.SwarmView | None, place: int, **more: Any) -> vi
 
 def environment(name: str, *, busy: bool) -> views.EnvironmentView:
     priority, isolation, durability, loss, base, most, limit = PLANS[name]
-    share = {"production": 6, "development": 4, "research": 1}.get(name, 0) if busy else 0
+    share = {"production": 6, "development": 12, "research": 1}.get(name, 0) if busy else 0
+    borrowed = name == "development" and busy
+    loans = (("buffer", GIB), ("staging", GIB)) if borrowed else ()
     return views.EnvironmentView(
         name=name,
         priority=priority,
@@ -105,10 +107,13 @@ def environment(name: str, *, busy: bool) -> views.EnvironmentView:
         base_bytes=base * GIB,
         max_bytes=most * GIB,
         allocated_bytes=share * GIB,
-        borrowed_bytes=0,
-        lent_bytes=0,
+        borrowed_bytes=2 * GIB * borrowed,
+        lent_bytes=GIB * (busy and name == "staging"),
+        lenders=tuple(views.LoanView(lender=lender, bytes=held) for lender, held in loans),
+        available_bytes=(most - share) * GIB,
+        full_in_s=1_900.0 if borrowed else None,
         used_bytes=share * 300 * MIB,
-        agents=share * 2,
+        agents=min(limit, share * 2),
         agent_limit=limit,
         swarms=int(share > 0),
         records=share * 1_250,
@@ -237,6 +242,12 @@ def audit(number: int, **more: Any) -> views.AuditView:
 def busy_overview() -> views.Overview:
     pay = swarm("prod_swarm_4kd81xq2", "payments", "production", 12)
     crawl = swarm("dev_swarm_7m2pz0tb", "crawl", "development", 8, agents_ready=7, restarts=2)
+    crawl = msgspec.structs.replace(
+        crawl,
+        memory_bytes=12 * GIB,
+        borrowed_bytes=2 * GIB,
+        lenders=environment("development", busy=True).lenders,
+    )
     paper = swarm("research_swarm_c5v93hne", "papers", "research", 2, state="draining")
     members = [agent(f"prod_agent_{n:08d}", pay, n) for n in range(12)]
     members += [agent(f"dev_agent_{n:08d}", crawl, n) for n in range(7)]
