@@ -15,6 +15,7 @@ import pytest
 from textual.pilot import Pilot
 
 from swarmdeck.console.deck import HostMaker, SwarmDeck
+from swarmdeck.console.preferences import Preferences
 from swarmdeck.engine import actions, views
 from swarmdeck.engine.actions import Action
 from swarmdeck.engine.errors import NotFound, SwarmDeckError
@@ -446,7 +447,8 @@ class Deck:
 
 _KEYS = {
     " ": "space", "-": "minus", "_": "underscore", ".": "full_stop", "[": "left_square_bracket",
-    ":": "colon", "'": "apostrophe", '"': "quotation_mark",
+    ":": "colon", "/": "slash", "@": "at", "=": "equals_sign", "!": "exclamation_mark",
+    ">": "greater_than_sign", "<": "less_than_sign", "'": "apostrophe", '"': "quotation_mark",
 }  # fmt: skip
 
 
@@ -459,10 +461,11 @@ async def console(
     make: HostMaker | None = None,
     ready: bool = True,
     notifications: bool = False,
+    preferences: Preferences | None = None,
 ) -> AsyncIterator[Deck]:
     """A console that shows its first pull, unless `ready` is False."""
     host = host or FakeHost(seen)
-    app = SwarmDeck(make or (lambda _on_event: host), "data")
+    app = SwarmDeck(make or (lambda _on_event: host), "data", preferences)
     async with app.run_test(size=size, notifications=notifications) as pilot:
         deck = Deck(app, host, pilot)
         if ready:
