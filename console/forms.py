@@ -50,8 +50,8 @@ def choices(parameter: Parameter) -> tuple[str, ...]:
     begins as none of them: nothing is chosen for the person, least of all production."""
     if parameter.kind == "switch":
         return ("false", "true")
-    if parameter.repeated or not parameter.choices:
-        return ()
+    if parameter.repeated or not parameter.choices or parameter.kind == "priority":
+        return ()  # a priority is a number too
     return parameter.choices if default_text(parameter) else (NONE, *parameter.choices)
 
 
@@ -59,6 +59,8 @@ def note(parameter: Parameter) -> str:
     """What may be entered, in a few words, for a field that does not show its choices."""
     if parameter.repeated and parameter.choices:
         return "some of " + " ".join(parameter.choices)
+    if parameter.kind == "priority":
+        return f"1 to 10, {parameter.choices[0]} to {parameter.choices[-1]}"
     words = {"size": "such as 512MB or 2GB", "json": "JSON", "value": "JSON or text"}
     limits = bounds(parameter)
     parts = [limits, "" if limits and parameter.kind == "size" else words.get(parameter.kind, "")]

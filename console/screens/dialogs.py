@@ -6,7 +6,7 @@ A dialog returns its answer when it is dismissed; it runs nothing itself.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from textual import events
 from textual.app import ComposeResult
@@ -26,6 +26,9 @@ from ..commands import line_of
 from ..forms import Checked
 from ..help import Entry
 from ..plans import Plan
+
+
+_OBJECTS: Final = {"environment", "id", "key", "subject"}
 
 
 class ChoiceField(LineWidget, can_focus=True):
@@ -188,9 +191,11 @@ class FormScreen(Dialog):
         self.call_after_refresh(self._begin)
 
     def _begin(self) -> None:
-        """Focus the first field that is still to be filled."""
+        """Focus the first field that is still to be filled, else the first behind those that only
+        say what the action is about."""
         empty = [field for field in self._fields if field.parameter.required and not field.text]
-        first = next(iter(empty or self._fields), None)
+        behind = [field for field in self._fields if field.parameter.field not in _OBJECTS]
+        first = next(iter(empty or behind or self._fields), None)
         self.begin(first.entry if first is not None else None)
         self._show()
 
