@@ -385,7 +385,7 @@ def alerts(moment: Moment) -> tuple[Column[Any], ...]:
         severity(),
         text("rule", width=14),
         text("subject", width=ID_CELLS, priority=1),
-        age("since", "since_us", moment),
+        age("since", "since_at_us", moment),
         text("what", "detail", width=20, grow=1),
         where(priority=2),
     )

@@ -95,7 +95,7 @@ class Alerts:
             for _ in range(FIRES_AFTER):
                 self.evaluate()
         now = [watched.alert for watched in self._watched.values() if watched.alert is not None]
-        now.sort(key=lambda alert: (alert.severity != "critical", -alert.since_us, alert.id))
+        now.sort(key=lambda alert: (alert.severity != "critical", -alert.since_at_us, alert.id))
         if not firing:
             now += reversed(self._resolved.values())
         return [alert for alert in now if environment in {None, alert.environment}]
@@ -166,7 +166,7 @@ def _firing(ident: str, finding: Finding, since_us: int) -> AlertView:
         state="firing",
         environment=finding.environment,
         subject=finding.subject,
-        since_us=since_us,
+        since_at_us=since_us,
         resolved_at_us=None,
         detail=finding.detail,
         hint=finding.hint,

@@ -291,7 +291,7 @@ class Core:
             swarms=tuple(self.swarms.list()),
             agents=tuple(self.swarms.agents()),
             access=overview.access_summary(self.places),
-            benchmarks=self._results.shown,
+            benchmarks=self._results.glance,
         )
 
     def _engine_view(self) -> views.EngineView:

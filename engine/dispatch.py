@@ -55,6 +55,9 @@ AGENT_MAY: Final[Mapping[str, tuple[Own, ...]]] = {
     "queue.count": (_HOME,),
     "queue.show": (("id", "prefix"),),
     "acl.explain": (("subject", "id"),),
+    "acl.matrix": (("environment", "environment"),),
+    "acl.who": (("environment", "environment"),),
+    "explain": (("subject", "prefix"),),
     "agent.show": (("id", "id"),),
     "swarm.health": (("id", "swarm"),),
 }

@@ -450,12 +450,14 @@ class Handlers:
     async def acl_matrix(self, context: Context, action: actions.AclMatrix) -> views.MatrixView:
         from .matrix import matrix  # noqa: PLC0415 - most commands never need it
 
-        return await matrix(self._place(action.environment), context.principal, action)
+        place = self._place(action.environment)
+        return await matrix(place, context.principal, action, self._services.places)
 
     async def acl_who(self, context: Context, action: actions.AclWho) -> list[views.DecisionView]:
         from .matrix import who  # noqa: PLC0415 - most commands never need it
 
-        return await who(self._place(action.environment), context.principal, action)
+        place = self._place(action.environment)
+        return await who(place, context.principal, action, self._services.places)
 
     async def audit_list(self, _: Context, action: actions.AuditList) -> list[views.AuditView]:
         end = action.offset + action.limit

@@ -496,7 +496,7 @@ class AlertView(View, frozen=True, kw_only=True):
     state: str
     environment: str
     subject: str
-    since_us: int
+    since_at_us: int
     resolved_at_us: int | None
     detail: str
     hint: str = ""

@@ -27,6 +27,7 @@ from ..engine.views import (
 )
 from .app import CellScreen, DeckApp
 from .chart import BrailleChart, Series, Threshold
+from .columns import Column
 from .command import CommandBar
 from .format import count, duration, size
 from .heat import HeatRow, HeatStrip
@@ -36,7 +37,7 @@ from .matrix import AclMatrix
 from .meter import Meter, MeterBar
 from .states import mark_of, state_text
 from .status import StatusLine
-from .table import Column, VirtualTable
+from .table import VirtualTable
 
 _NOW_US: Final = 1_795_219_200_000_000
 _METERS: Final = (

@@ -295,7 +295,7 @@ def _alert_lines(firing: Sequence[views.AlertView] | None, moment: Moment) -> Se
         return (line(("✓ ", "good"), ("nothing fires", "muted")),)
     return [
         line((columns.SEVERITIES.get(alert.severity, ("?", "warning"))[0], _grave(alert)),
-             f" {alert.rule} ", (wording.ago(moment.us, alert.since_us), "muted"),
+             f" {alert.rule} ", (wording.ago(moment.us, alert.since_at_us), "muted"),
              f"  {alert.subject}  ", (alert.detail, "muted"))
         for alert in firing
     ]  # fmt: skip

@@ -36,6 +36,19 @@ class Results:
     def __init__(self, data: Path) -> None:
         self._folder = data / "bench"
         self._shown: tuple[BenchView, ...] | None = None
+        self._glance: tuple[BenchView, ...] = ()
+        self._glance_of: tuple[BenchView, ...] | None = None
+
+    @property
+    def glance(self) -> tuple[BenchView, ...]:
+        """The last results without what only charts need: the overview carries them ten times a
+        second."""
+        shown = self.shown
+        if self._glance_of is not shown:
+            bare = {"repeats": (), "references": (), "latencies": ()}
+            self._glance = tuple(msgspec.structs.replace(view, **bare) for view in shown)
+            self._glance_of = shown
+        return self._glance
 
     @property
     def shown(self) -> tuple[BenchView, ...]:

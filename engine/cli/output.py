@@ -40,11 +40,9 @@ class Shown(msgspec.Struct, frozen=True):
 
 def as_text(result: Any, shown: Shown) -> str:  # noqa: ANN401 - any result of an action
     """The result of an action as lines of text, each ended."""
-    if isinstance(result, views.KeyPage):
-        more = [f"(more: --cursor {safe_text(result.cursor)})"] if result.cursor is not None else []
-        return _lines([*map(safe_text, result.keys), *more])
-    if isinstance(result, views.Done):
-        return _lines([safe_text(result.detail) or "done"])
+    page = _PAGES.get(type(result))
+    if page is not None:
+        return page(result, shown)
     if isinstance(result, msgspec.Struct):
         return record(result, shown)
     if result and isinstance(result[0], views.BenchView):
@@ -52,6 +50,11 @@ def as_text(result: Any, shown: Shown) -> str:  # noqa: ANN401 - any result of a
     if result and isinstance(result[0], msgspec.Struct):
         return struct_table(result, shown)
     return _lines([safe_text(str(line)) for line in result] or ["(none)"])
+
+
+def _keys(page: views.KeyPage, _shown: Shown) -> str:
+    more = [f"(more: --cursor {safe_text(page.cursor)})"] if page.cursor is not None else []
+    return _lines([*map(safe_text, page.keys), *more])
 
 
 def as_json(result: Any) -> bytes:  # noqa: ANN401 - any result of an action
@@ -80,6 +83,32 @@ def benchmarks(rows: Sequence[views.BenchView], shown: Shown) -> str:
     return table(
         [titles[0], *(["values"] if protected else []), *titles[1:]], table_rows, shown.width
     )
+
+
+def matrix(view: views.MatrixView, shown: Shown) -> str:
+    """A line for each record, a column for each subject: what it may do, and which rule decided
+    about reading."""
+    names = ["key", "namespace", "level", "owner"]
+    rows = [
+        [
+            *((safe_text(getattr(row, name)), False) for name in names),
+            *((f"{each.rights} {each.rule}", False) for each in row.cells),
+        ]
+        for row in view.rows
+    ]
+    titles = [*names, *(safe_text(subject.name) for subject in view.subjects)]
+    more = "(more: --offset)\n" if view.more else ""
+    return table(titles, rows, shown.width) + more if rows else "(no record)\n"
+
+
+def explanation(view: views.ExplanationView, _shown: Shown) -> str:
+    """The verdict, why, and what would change it: a line each, to be read and copied."""
+    reasons = [
+        f"  {'✗' if reason.blocks else '·'} {reason.rule}: {safe_text(reason.text)}"
+        for reason in view.reasons
+    ]
+    remedies = [f"  $ {safe_text(remedy)}" for remedy in view.remedies]
+    return _lines([f"{safe_text(view.subject)}: {safe_text(view.verdict)}", *reasons, *remedies])
 
 
 def record(view: msgspec.Struct, shown: Shown, indent: str = "") -> str:
@@ -160,8 +189,14 @@ def _plain(name: str, value: Any, now_us: int) -> Cell:  # noqa: ANN401 - any fi
     if isinstance(value, (int, float)):
         return _number(name, value, now_us), True
     if isinstance(value, (tuple, list)):
-        return ", ".join(safe_text(str(item)) for item in value), False
+        return ", ".join(safe_text(_item(item)) for item in value), False
     return safe_text(str(value)), False
+
+
+def _item(item: object) -> str:
+    if isinstance(item, views.LoanView):
+        return f"{item.lender} {format_size(item.bytes)}"
+    return str(item)
 
 
 def _number(name: str, value: float, now_us: int) -> str:
@@ -201,6 +236,14 @@ def _protected(row: views.BenchView) -> str:
 def _tells(name: str, rows: Sequence[msgspec.Struct]) -> bool:
     values = [getattr(row, name) for row in rows]
     return any(v not in (None, "", ()) and not isinstance(v, msgspec.Struct) for v in values)
+
+
+_PAGES: Final[dict[type, Callable[[Any, Shown], str]]] = {
+    views.KeyPage: _keys,
+    views.Done: lambda done, _shown: _lines([safe_text(done.detail) or "done"]),
+    views.MatrixView: matrix,
+    views.ExplanationView: explanation,
+}
 
 
 # --- columns --------------------------------------------------------------------------------

@@ -108,7 +108,7 @@ def alert(number: int, **more: Any) -> views.AlertView:
         "state": "firing" if number < 2 else "resolved",
         "environment": "research",
         "subject": "dev_swarm_7m2pz0tb",
-        "since_us": NOW_US - (number + 1) * 400_000_000,
+        "since_at_us": NOW_US - (number + 1) * 400_000_000,
         "resolved_at_us": None if number < 2 else NOW_US - 60_000_000,
         "detail": "12 messages of research failed for good",
         "hint": "4 shows them",

@@ -137,7 +137,7 @@ def test_an_alert_fires_when_it_holds_and_resolves_when_it_is_quiet(scene: Scene
     assert [alert.state for alert in scene.firing()] == ["firing"]
     assert scene.look() == [("dead-letters.testing", "resolved")]
     (over,) = scene.alerts.list(None, firing=False)
-    assert (over.state, over.since_us, over.resolved_at_us) == (
+    assert (over.state, over.since_at_us, over.resolved_at_us) == (
         "resolved", began, scene.clock.wall_us(),
     )  # fmt: skip
     assert scene.firing() == []

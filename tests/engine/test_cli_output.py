@@ -162,3 +162,33 @@ def test_status_and_plan_tell_planned_allocated_and_used_apart() -> None:
 )
 def test_durations_are_in_the_largest_unit(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_effective_rights_are_a_column_for_each_subject() -> None:
+    cell = views.CellView(rights="r--", rule="level")
+    row = views.MatrixRow(
+        key="plan\x1b[2J", namespace="default", level="team", owner="a", team=None, cells=(cell,)
+    )
+    subject = views.SubjectView(id="dev_agent_1", name="web", swarm=None, teams=(), role="agent")
+    matrix = views.MatrixView(
+        environment="development", subjects=(subject,), rows=(row,), more=True
+    )
+    text = as_text(matrix, Shown(None, 0))
+    assert text.splitlines()[0].split() == ["key", "namespace", "level", "owner", "web"]
+    assert "plan␛[2J  default    team   a      r-- level" in text
+    assert "(more: --offset)" in text
+
+
+def test_an_explanation_can_be_read_and_its_remedies_copied() -> None:
+    view = views.ExplanationView(
+        subject="dev_msg_1", kind="message", environment="development", state="dead",
+        verdict="It failed for good.", remedies=("swarmdeck queue retry dev_msg_1",),
+        reasons=(views.ReasonView(rule="error", text="bad\nfile"),
+                 views.ReasonView(rule="attempts", text="3 of 3", blocks=False)),
+    )  # fmt: skip
+    assert as_text(view, Shown(None, 0)).splitlines() == [
+        "dev_msg_1: It failed for good.",
+        "  ✗ error: bad␊file",
+        "  · attempts: 3 of 3",
+        "  $ swarmdeck queue retry dev_msg_1",
+    ]
