@@ -147,6 +147,7 @@ class Core:
                 await self._open_budgets(outcome)
 
     async def _open_budgets(self, coordination: Database) -> None:
+        self.coordination = coordination
         self.budgets = Budgets(
             self.ledger, coordination, scale=self._scale, changed=self._budget_changed
         )

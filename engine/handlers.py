@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .bench.meter import Sample
     from .budgets import Budgets
     from .journal import Journal
+    from .store.database import Database
 
 
 class Services(Protocol):
@@ -54,6 +55,7 @@ class Services(Protocol):
     alerts: Alerts
     journal: Journal
     budgets: Budgets
+    coordination: Database
 
     @property
     def places(self) -> Mapping[str, Place]: ...
@@ -461,9 +463,12 @@ class Handlers:
 
     async def audit_list(self, _: Context, action: actions.AuditList) -> list[views.AuditView]:
         end = action.offset + action.limit
+        trails = [place.database for place in self._places(action.environment)]
+        if action.environment is None:  # what concerns all of them, such as budgets
+            trails.append(self._services.coordination)
         found = [
-            await upkeep.audit_trail(place.database, action.actor, action.contains, end)
-            for place in self._places(action.environment)
+            await upkeep.audit_trail(database, action.actor, action.contains, end)
+            for database in trails
         ]
         rows = sorted((row for rows in found for row in rows), key=lambda row: -row.at_us)
         return rows[action.offset : end]

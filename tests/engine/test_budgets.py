@@ -129,6 +129,10 @@ async def test_a_change_is_in_force_shown_told_and_audited(core: Core) -> None:
     assert any(getattr(event, "topic", "") == "engine" for event in await events.take())
     (told,) = [event for event in core.journal.list(None, "", 9) if event.kind == "budget"]
     assert told.text == ("base 8 GB to 10 GB, max 12 GB to 12 GB, buffer 8 GB to 6 GB, by operator")
+    [shown] = await core.engine.run(act.AuditList())
+    assert (shown.environment, shown.action, shown.object) == (
+        "coordination", "memory.budget", "testing",
+    )  # fmt: skip
     rows = await audit(core)
     assert rows == [(OPERATOR, "memory.budget", "testing", told.text.removesuffix(", by operator"))]
 
