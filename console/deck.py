@@ -19,7 +19,7 @@ from .. import themes
 from ..engine.actions import Action, Demo, Stop, spec_of
 from ..engine.commandline import Completion
 from ..engine.errors import Busy, Defect, InvalidInput, NotFound, SwarmDeckError
-from ..engine.events import EngineStopping, Event, Progress
+from ..engine.events import EngineStopping, Event, Progress, Sampled
 from ..engine.text import safe_text
 from ..widgets import DeckApp
 from ..widgets.format import clock
@@ -224,6 +224,10 @@ class SwarmDeck(DeckApp, inherit_bindings=False):
     def _on_event(self, event: Event) -> None:
         if isinstance(event, EngineStopping) and not self.host.attached:
             self.exit(return_code=0)  # somebody stopped the engine that lives in this console
+        if isinstance(event, Sampled):
+            for screen in self._decks():
+                screen.sample(event)
+            return
         said = wording.event_line(event)
         if said is not None:
             text, style = said

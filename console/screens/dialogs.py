@@ -27,7 +27,6 @@ from ..forms import Checked
 from ..help import Entry
 from ..plans import Plan
 
-
 _OBJECTS: Final = {"environment", "id", "key", "subject"}
 
 

@@ -17,6 +17,7 @@ from textual.widget import Widget
 
 from ...engine.actions import Action
 from ...engine.errors import ErrorReport, SwarmDeckError
+from ...engine.events import Sampled
 from ...widgets import (
     AclMatrix,
     Candidate,
@@ -237,6 +238,9 @@ class DeckScreen(CellScreen[None]):
     def show(self, pull: Pull) -> None:
         """Show what was read."""
         raise NotImplementedError
+
+    def sample(self, event: Sampled) -> None:
+        """What a running benchmark just did; only screens that draw it look."""
 
     @property
     def row(self) -> object:
