@@ -13,7 +13,7 @@ import re
 import string
 import sys
 import tomllib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -171,15 +171,12 @@ class _UserKey(Key, frozen=True, forbid_unknown_fields=True):
 
 def parse_user_keymap(text: str, source: str, known: Keymap) -> Keymap:
     """What a user's file says, for laying over `known`. Raises ConfigError with file and line."""
-    found = _parsed(text, source, _UserKey)
-    for group in found.groups:
-        if group not in known.groups:
-            hint = suggestion(group, known.groups, f"one of {', '.join(known.groups)}")
-            raise ConfigError(f"{_place(source, text, group)}: no group {group}", hint=hint)
-    return found
+    return _parsed(text, source, _UserKey, known.groups)
 
 
-def _parsed(text: str, source: str, kind: type[Key]) -> Keymap:
+def _parsed(
+    text: str, source: str, kind: type[Key], known: Collection[str] | None = None
+) -> Keymap:
     try:
         tables = tomllib.loads(text)
         aliases = msgspec.convert(tables.pop(ALIASES, {}), dict[str, str])
@@ -188,6 +185,10 @@ def _parsed(text: str, source: str, kind: type[Key]) -> Keymap:
     except msgspec.ValidationError as error:
         message = f"{_place(source, text, ALIASES)}: {error}"
         raise ConfigError(message, hint='an alias is written like: dl = "queue dead"') from error
+    for group in tables:
+        if known is not None and group not in known:
+            hint = suggestion(group, known, f"one of {', '.join(known)}")
+            raise ConfigError(f"{_place(source, text, group)}: no group {group}", hint=hint)
     groups = {group: _read_group(group, rows, source, text, kind) for group, rows in tables.items()}
     return Keymap(groups, aliases)
 
