@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 from ..acl import Access, Standing
 from ..errors import InvalidInput
 from ..model import Level, Principal, Right
+from ..store.contains import containing
 from ..store.database import Reader
 from .records import Place
 
@@ -20,6 +21,8 @@ LAST: Final = "\U0010ffff"
 _ANY: Final[Where] = ("1", ())
 _COLUMNS: Final = """namespace, key, format, length(body), level, owner, team, swarm, version,
        created_at, updated_at, expires_at"""
+_LEVEL_NAMES: Final = " ".join(f"WHEN {level:d} THEN '{level.name}'" for level in Level)
+_TEXTS: Final = ("key", "namespace", "owner", "ifnull(team, '')", f"CASE level {_LEVEL_NAMES} END")
 _ORDERS: Final = {
     "key": (),
     "size": ("length(body)",),
@@ -90,35 +93,31 @@ def query(
     wanted: Browse, sight: Sight, now_us: int, start: Place | None = None
 ) -> Callable[[Reader], list[Row]]:
     """A page of records, those before it passed over. `start`: count from this place on."""
-    text = wanted.contains
     parts = [within(wanted, now_us), sight.where]
     if start is not None:
         parts.append(("(namespace, key) >= (?, ?)", start))
-    folds = bool(text) and not text.isascii()  # SQLite folds the case of ASCII letters only
-    if text and not folds:
-        parts.append(_containing(text))
     order = _ordered(wanted.order, descending=wanted.descending)
 
-    def keep(row: Row) -> bool:
-        return (not folds or _occurs(text, row)) and sight.sees(row)
-
     def read(reader: Reader) -> list[Row]:
-        if sight.exact and not folds:
+        if sight.exact:
             rows = rows_of(reader, parts, order, limit=wanted.limit, offset=wanted.offset)
-            return [row for row in rows if sight.sees(row)]
-        kept = filter(keep, rows_of(reader, parts, order))
+            return list(filter(sight.sees, rows))
+        kept = filter(sight.sees, rows_of(reader, parts, order))
         return list(islice(kept, wanted.offset, wanted.offset + wanted.limit))
 
     return read
 
 
 def within(wanted: Browse, now_us: int) -> Where:
-    """Live records of a namespace (None: of all) whose key begins with a prefix."""
+    """Live records of a namespace (None: of all) whose key begins with a prefix and in which a
+    text occurs."""
     parts: list[Where] = [("expires_at IS NULL OR expires_at > ?", (now_us,))]
     if wanted.namespace is not None:
         parts.append(("namespace = ?", (wanted.namespace,)))
     if wanted.prefix:
         parts.append(("key >= ? AND key < ?", (wanted.prefix, wanted.prefix + LAST)))
+    if wanted.contains:
+        parts.append(containing(wanted.contains, _TEXTS))
     return joined(parts)
 
 
@@ -138,19 +137,6 @@ def _ordered(order: str, *, descending: bool) -> str:
         raise InvalidInput(f"records have no order {order}", hint=", ".join(_ORDERS))
     turn = " DESC" if descending else ""
     return ", ".join(column + turn for column in (*_ORDERS[order], "namespace", "key"))
-
-
-def _containing(text: str) -> Where:
-    wanted = text.lower()
-    names = [str(int(level)) for level in Level if wanted in level.name.lower()]
-    columns = [f"instr(lower({name}), ?) > 0" for name in ("key", "namespace", "owner", "team")]
-    where = " OR ".join((*columns, f"level IN ({', '.join(names) or 'NULL'})"))
-    return f"({where})", (wanted,) * len(columns)
-
-
-def _occurs(text: str, row: Row) -> bool:
-    columns = (row[1], row[0], row[5], row[6] or "", Level(row[4]).name)
-    return any(text.casefold() in column.casefold() for column in columns)
 
 
 def joined(parts: Sequence[Where], word: str = " AND ") -> Where:

@@ -24,10 +24,10 @@ class Wish(NamedTuple):
     """Which messages, None is any, and how they are ordered; without a state, those that have
     not ended, or those that `holder` holds.
 
-    `contains` is a text in id, kind, sender, holder, target or error, in any case (letters beyond
-    ASCII: as given, small or large). `order` is urgency (open ones by priority, then oldest first;
-    ended ones newest first), age (oldest first), kind or attempts (fewest first), both then by
-    urgency and age; `descending` turns it around.
+    `contains` is a text in id, kind, sender, holder, target or error, in any case. `order` is
+    urgency (open ones by priority, then oldest first; ended ones newest first), age (oldest
+    first), kind or attempts (fewest first), both then by urgency and age; `descending` turns it
+    around.
     """
 
     state: MessageState | None = None
@@ -83,16 +83,17 @@ def _spans(totals: Sequence[int | None], offset: int, limit: int) -> list[tuple[
     if len(totals) == 1:
         return [(offset, limit)]
     spans = []
-    for number in range(len(totals)):
+    for number, own in enumerate(totals):
         others = [*totals[:number], *totals[number + 1 :]]
         known = [total for total in others if total is not None]
         skip = max(0, offset - sum(known)) if len(known) == len(others) else 0
-        if offset + limit - skip > MOST_MERGED:
+        end = offset + limit if own is None else min(own, offset + limit)
+        if end - skip > MOST_MERGED:
             raise InvalidInput(
                 f"row {offset:,} of several environments is too far down to be merged",
                 hint="name one environment, or filter",
             )
-        spans.append((skip, offset + limit - skip))
+        spans.append((skip, max(0, end - skip)))
     return spans
 
 

@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from ..errors import InvalidInput
+from ..store.contains import containing
 from ..store.database import Reader
 from . import statements as sql
 from .counters import Counters
@@ -33,6 +34,8 @@ _OPEN_ORDERS: Final = {
 }
 _ENDED_ORDERS: Final = _OPEN_ORDERS | {"urgency": ("id DESC",)}
 _TEXTS: Final = ("kind", "sender", "ifnull(holder, '')", "target", "error")
+
+SORTING: Final = 4  # to sort the messages of many lanes costs as much as to pass so many each
 
 _to_json = msgspec.json.Encoder().encode
 
@@ -132,7 +135,7 @@ def _of_priority(facts: Facts, wanted: Wish, part: Slice) -> Look:
     count, rows = sum(counts.values()), part.skip + part.take
     if len(targets) > 1:
         passes = _passed_by_id(rows, count, facts.last_id) + len(targets)
-        if passes <= count:
+        if passes <= SORTING * count:
             return Look(_by_id(facts, wanted, part, targets), passes)
         rows = count
     arms = [_arm_of_priority(facts.env, state, targets, part.priority) for state in counts]
@@ -150,16 +153,18 @@ def _arm_of_priority(env: str, state: int, targets: Sequence[str], priority: int
 
 
 def _by_id(facts: Facts, wanted: Wish, part: Slice, targets: Sequence[str] = ()) -> Part:
-    """Read messages by their ids; those of a priority from the first that is one of them on."""
+    """Read messages by their ids; upwards, those of a priority from the first of them on."""
     states = ", ".join(map(str, wanted.states))
     where = f"env = ? AND state IN ({states})"
     parameters: tuple[object, ...] = (facts.env,)
     if part.priority:
+        where, parameters = f"{where} AND priority = ?", (*parameters, part.priority)
+    if part.priority and not wanted.descending:
         firsts = [_firsts(facts.env, state, targets, part.priority) for state in wanted.states]
         first = " UNION ALL ".join(arm.text for arm in firsts)
         lowest = f"SELECT min(id) FROM ({first})"  # noqa: S608 - parts of our own, also below
-        where += f" AND priority = ? AND id >= coalesce(({lowest}), 0)"
-        parameters += (part.priority, *(value for arm in firsts for value in arm.parameters))
+        where += f" AND id >= coalesce(({lowest}), 0)"
+        parameters += tuple(value for arm in firsts for value in arm.parameters)
     order = ", ".join(_turned(wanted, _orders(wanted)[-1:]))
     found = f"SELECT id FROM message NOT INDEXED WHERE {where}"  # noqa: S608
     return Part(f"{found} ORDER BY {order} LIMIT ? OFFSET ?", (*parameters, part.take, part.skip))
@@ -203,15 +208,8 @@ def _filters(facts: Facts, wanted: Wish) -> Iterator[Part]:
         if value is not None:
             yield Part(f"{column} = ?", (value,))
     if wanted.contains:
-        text = wanted.contains
-        spellings = dict.fromkeys((text.lower(), text, text.upper()))  # SQLite folds only ASCII
-        columns = ("? || id", *_TEXTS)
-        one = " OR ".join(f"instr(lower({column}), ?) > 0" for column in columns)
-        known = (f"{facts.prefix}_msg_",)
-        yield Part(
-            f"({' OR '.join([one] * len(spellings))})",
-            tuple(value for each in spellings for value in (*known, *(each,) * len(columns))),
-        )
+        shown = f"'{facts.prefix}_msg_' || id"
+        yield Part(*containing(wanted.contains, (shown, *_TEXTS)))
 
 
 def _together(arms: Sequence[Part], order: Sequence[str], part: Slice) -> Part:

@@ -227,15 +227,7 @@ class MessageQueue:
         targets = self.counters.lanes.filled()
         oldest = await self._database.read(views.oldest(search.since, targets))
         self.counters.priorities.found(search, oldest)
-        return [
-            LaneView(
-                environment=self.environment.value,
-                priority=priority,
-                oldest_at_us=oldest[priority].sent_us if priority in oldest else None,
-                **self.counters.priorities.counts(priority),
-            )
-            for priority in range(10, 0, -1)
-        ]
+        return views.lanes(self.environment, self.counters.priorities, oldest)
 
     async def dead(self, *, limit: int = 200) -> MessageViews:
         """The dead letters, newest first."""
@@ -294,7 +286,8 @@ class MessageQueue:
         self._require_purger(principal)
         wanted = steering.Filter(sender, kind, to)
         if ids is not None:
-            return await self._purge_these(principal, [self._number(ident) for ident in ids])
+            numbers = [self._number(ident) for ident in ids]
+            return await self._purge_these(principal, numbers, None, "by id", _quietly)
         if not any(wanted):
             raise InvalidInput("nothing says which messages to delete", hint="give ids or a filter")
         gone, after, until = 0, 0, self._last_id
@@ -322,25 +315,22 @@ class MessageQueue:
         wanted = None if kind is None else arguments.kind(kind)
         idents = await self._aside.read(pages.idents(position, wanted))
         why = f"state={state}" if wanted is None else f"state={state} kind={wanted}"
-        gone = 0
-        for start in range(0, len(idents), steering.PURGE_ROWS):
-            progress(start / len(idents), f"{gone:,} messages deleted")
-            part = idents[start : start + steering.PURGE_ROWS]
-            change = steering.purge_these(principal, part, position, why)
-            moves = await self._database.write(change, topic="queue", then=self.moved)
-            gone += len(moves)
-        return gone
+        return await self._purge_these(principal, idents, position, why, progress)
 
     def _require_purger(self, principal: Principal) -> None:
         if principal.role is Role.AGENT:
             self._note_denial(principal, "messages", "purge")
             raise Denied(f"{principal.id} may not delete messages", hint="ask the operator")
 
-    async def _purge_these(self, principal: Principal, idents: Sequence[int]) -> int:
+    async def _purge_these(
+        self, principal: Principal, idents: Sequence[int], state: int | None, why: str,
+        progress: Callable[[float, str], None],
+    ) -> int:  # fmt: skip
         gone = 0
         for start in range(0, len(idents), steering.PURGE_ROWS):
+            progress(start / len(idents), f"{gone:,} messages deleted")
             part = dict.fromkeys(idents[start : start + steering.PURGE_ROWS])
-            change = steering.purge_these(principal, list(part))
+            change = steering.purge_these(principal, list(part), state, why)
             moves = await self._database.write(change, topic="queue", then=self.moved)
             gone += len(moves)
         return gone
@@ -499,6 +489,10 @@ class MessageQueue:
             self._sweep = None
             self._deadline_us = self._clock.wall_us() + int(RETRY_SWEEP_S * 1_000_000)
             self._set_alarm()
+
+
+def _quietly(fraction: float, text: str) -> None:
+    """Progress that nobody follows."""
 
 
 def _heed(done: asyncio.Future[Any]) -> None:

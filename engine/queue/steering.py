@@ -97,7 +97,7 @@ def purge(
 
 
 def purge_these(
-    principal: Principal, idents: Sequence[int], state: int | None = None, why: str = "by id"
+    principal: Principal, idents: Sequence[int], state: int | None, why: str
 ) -> Callable[[Transaction], list[Move]]:
     """Delete these messages if they are in `state` (None: whatever it is); those that are not
     there are left out."""

@@ -11,8 +11,9 @@ from .. import codec
 from ..errors import NotFound
 from ..model import Environment
 from ..store.database import Reader
-from ..views import MessageView
+from ..views import LaneView, MessageView
 from . import statements as sql
+from .counters import Priorities
 from .statements import DEAD, DONE, STATES
 
 FEW_LANES: Final = 32
@@ -90,6 +91,21 @@ def _oldest_of_many(
         listed = (reader.env, priority, _to_json(targets).decode())
         row = reader.execute(sql.OLDEST_OF_LANES, listed).fetchone()
     return None if row is None else row[0]
+
+
+def lanes(
+    environment: Environment, priorities: Priorities, oldest: Mapping[int, Oldest]
+) -> list[LaneView]:
+    """All priorities, the most urgent first."""
+    return [
+        LaneView(
+            environment=environment.value,
+            priority=priority,
+            oldest_at_us=oldest[priority].sent_us if priority in oldest else None,
+            **priorities.counts(priority),
+        )
+        for priority in range(10, 0, -1)
+    ]
 
 
 def tally(target: str) -> Callable[[Reader], Tally]:

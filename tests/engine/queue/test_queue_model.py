@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from swarmdeck.engine.errors import Conflict, NotFound, OutcomeUnknown
-from swarmdeck.engine.model import OPERATOR_PRINCIPAL, Principal
-from swarmdeck.engine.queue import counters
+from swarmdeck.engine.errors import Conflict, InvalidInput, NotFound, OutcomeUnknown
+from swarmdeck.engine.model import OPERATOR_PRINCIPAL, MessageState, Principal
+from swarmdeck.engine.queue import counters, steering, views
 from swarmdeck.engine.queue import statements as sql
+from swarmdeck.engine.queue.edit import Edit
 
 SECOND = 1_000_000
 OPEN = {"ready", "delayed", "leased"}
@@ -40,6 +41,16 @@ MESSAGES = st.fixed_dictionaries(
         "max_attempts": st.integers(1, 3),
     }
 )
+EDITS = st.fixed_dictionaries(
+    {},
+    optional={
+        "priority": st.integers(1, 3),
+        "delay_s": st.sampled_from([0, 2, 9]),
+        "expires_s": st.sampled_from([1, 8]),
+        "max_attempts": st.integers(1, 3),
+    },
+)
+ENDED = st.sampled_from(["ready", "delayed", "done", "dead", "expired", "cancelled"])
 
 
 @dataclass
@@ -101,6 +112,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.keys: dict[str, int] = {}
         self.deliveries: list[tuple[int, int, str]] = []
         self.redelivered = 0
+        self.newest = 0
         self.scene = self.make_scene(self.folder / "development.db")
         self.loop.run_until_complete(self.scene.open())
 
@@ -117,7 +129,7 @@ class QueueMachine(RuleBasedStateMachine):
         async def body() -> Any:
             try:
                 answer = await call
-            except (Conflict, NotFound) as error:
+            except (Conflict, InvalidInput, NotFound) as error:
                 answer = error
             await self.scene.queue.tick()
             return answer
@@ -154,7 +166,8 @@ class QueueMachine(RuleBasedStateMachine):
             assert answer == f"dev_msg_{self.keys[key]}"
             return
         number = int(answer.removeprefix("dev_msg_"))
-        assert number > max(self.messages, default=0), "ids grow, also over a restart"
+        assert number > self.newest, "ids grow, also over a restart and after a purge"
+        self.newest = number
         if key is not None:
             self.keys[key] = number
         delay_us = fields["delay_s"] * SECOND
@@ -272,6 +285,66 @@ class QueueMachine(RuleBasedStateMachine):
         else:
             assert isinstance(answer, Conflict)
 
+    @precondition(lambda self: self.messages)
+    @rule(data=st.data(), fields=EDITS)
+    def edit(self, data: st.DataObject, fields: dict[str, Any]) -> None:
+        message = self.messages[data.draw(st.sampled_from(sorted(self.messages)))]
+        expected = self._edited(message, **fields)
+        answer = self.run(self.scene.queue.edit(OPERATOR_PRINCIPAL, message.ident, Edit(**fields)))
+        if expected is None:
+            assert isinstance(answer, (Conflict, InvalidInput)), f"{fields} of {message}"
+        else:
+            assert answer.priority == expected.priority
+            self.messages[message.number] = expected
+            expected.settle(self.now_us)
+
+    def _edited(
+        self,
+        message: Message,
+        priority: int | None = None,
+        delay_s: float | None = None,
+        expires_s: float | None = None,
+        max_attempts: int | None = None,
+    ) -> Message | None:
+        """The message afterwards, None where it may not be changed so."""
+        times = delay_s is not None or expires_s is not None
+        if (priority, max_attempts, times) == (None, None, False):
+            return None
+        if message.state in {"leased", "done"}:
+            return None
+        if delay_s is not None and message.state not in OPEN:
+            return None
+        new = replace(message)
+        if delay_s is not None:
+            new.state = "delayed" if delay_s else "ready"
+            new.due_us = self.now_us + int(delay_s * SECOND) if delay_s else 0
+        if expires_s is not None:
+            new.expires_us = self.now_us + int(expires_s * SECOND)
+        due_us = new.due_us if new.state == "delayed" else self.now_us
+        if times and 0 < new.expires_us <= due_us:
+            return None
+        new.priority = priority or new.priority
+        new.max_attempts = max_attempts or new.max_attempts
+        return new
+
+    @rule(state=ENDED, kind=st.sampled_from([None, "x"]))
+    def purge(self, state: str, kind: str | None) -> None:
+        doomed = [
+            number
+            for number, message in self.messages.items()
+            if message.state == state and kind in {None, message.kind}
+        ]
+        state_of = MessageState(state)
+        gone = self.run(
+            self.scene.queue.purge_state(OPERATOR_PRINCIPAL, state_of, kind, lambda *_: None)
+        )
+        assert gone == len(doomed)
+        for number in doomed:
+            message = self.messages.pop(number)
+            self.redelivered -= max(message.attempt - 1, 0)
+            self.deliveries = [each for each in self.deliveries if each[0] != number]
+            self.keys = {key: known for key, known in self.keys.items() if known != number}
+
     @rule(name=AGENTS)
     def reap(self, name: str) -> None:
         held = [
@@ -327,7 +400,11 @@ HUNT = settings(
 )
 
 
-def test_any_order_of_calls_does_what_the_model_says(make_scene: Callable[[Path], Any]) -> None:
+@pytest.mark.parametrize("few_lanes", [views.FEW_LANES, -1], ids=["few lanes", "many lanes"])
+def test_any_order_of_calls_does_what_the_model_says(
+    make_scene: Callable[[Path], Any], monkeypatch: pytest.MonkeyPatch, few_lanes: int
+) -> None:
+    monkeypatch.setattr(views, "FEW_LANES", few_lanes)
     run_state_machine_as_test(machine(make_scene), settings=SETTINGS)
 
 
@@ -359,7 +436,44 @@ def kept_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sql, "UNTAKE", sql.UNTAKE.replace("attempt - 1", "attempt"))
 
 
-@pytest.mark.parametrize("plant", [twice, no_order, lost_lane, kept_attempt])
+def old_priority(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message whose priority was changed counts where it was."""
+    moved = counters.Priorities.moved
+
+    def stubborn(self: counters.Priorities, move: counters.Move) -> None:
+        moved(self, move._replace(to_priority=0))
+
+    monkeypatch.setattr(counters.Priorities, "moved", stubborn)
+
+
+def young(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An old message that is ready again does not become the oldest."""
+    moved = counters.Priorities.moved
+
+    def forgetful(self: counters.Priorities, move: counters.Move) -> None:
+        since = list(self._since)
+        moved(self, move)
+        self._since = since
+
+    monkeypatch.setattr(counters.Priorities, "moved", forgetful)
+    monkeypatch.setattr(views, "FEW_LANES", -1)
+
+
+def any_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A purge takes what was edited into another state meanwhile, and all states at that."""
+    purge_these = steering.purge_these
+
+    def careless(principal: Any, idents: Any, state: int | None, why: str) -> Any:
+        every = range(idents[0], idents[-1] + 1)
+        return purge_these(principal, list(every), None, why)
+
+    monkeypatch.setattr(steering, "purge_these", careless)
+
+
+PLANTS = [twice, no_order, lost_lane, kept_attempt, old_priority, young, any_state]
+
+
+@pytest.mark.parametrize("plant", PLANTS)
 def test_the_model_finds_a_planted_bug(
     make_scene: Callable[[Path], Any],
     monkeypatch: pytest.MonkeyPatch,

@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
+from swarmdeck.engine.model import MessageState
+from swarmdeck.engine.queue import pages
 from swarmdeck.engine.queue import statements as sql
+from swarmdeck.engine.queue.listing import Wish
 
 PLANS = {
     "HEADS": (sql.HEADS, "message_ready (env=? AND target=?)"),
@@ -18,10 +21,31 @@ PLANS = {
     "NEXT_LEASE": (sql.NEXT_LEASE, "message_leased (env=?)"),
     "NEXT_DELAY": (sql.NEXT_DELAY, "message_delayed (env=?)"),
     "SELECT_BY_KEY": (sql.SELECT_BY_KEY, "message_dedup (env=? AND dedup_key=?)"),
+    "LANE_OF_PRIORITY": (
+        f"{sql.LANE_OF_PRIORITY} ORDER BY id LIMIT ? OFFSET ?",
+        "COVERING INDEX message_ready (env=? AND target=? AND priority=?)",
+    ),
+    "LANES_OF_PRIORITY": (
+        sql.LANES_OF_PRIORITY,
+        "COVERING INDEX message_ready (env=? AND target=? AND priority=?)",
+    ),
+    "FIRSTS_OF_PRIORITY": (
+        sql.FIRSTS_OF_PRIORITY,
+        "COVERING INDEX message_ready (env=? AND target=? AND priority=?)",
+    ),
+    "OLDEST_OF_LANE": (
+        sql.OLDEST_OF_LANE,
+        "COVERING INDEX message_ready (env=? AND target=? AND priority=?)",
+    ),
+    "OLDEST_SINCE": (sql.OLDEST_SINCE, "INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
     "COUNT_READY": (sql.COUNT_READY, "COVERING INDEX message_ready_kind (env=?)"),
     "COUNT_DONE": (sql.COUNT_DONE, "COVERING INDEX message_done (env=?)"),
     "COUNT_FINISHED": (sql.COUNT_FINISHED, "message_finished (env=?"),
     "SUM_REDELIVERED": (sql.SUM_REDELIVERED, "COVERING INDEX message_redelivered (env=?"),
+}
+SORTED_SEPARATELY = {
+    "COUNT_DELAYED": (sql.COUNT_DELAYED, "message_delayed (env=?)"),
+    "COUNT_DEAD": (sql.COUNT_DEAD, "message_finished (env=? AND state=?)"),
 }
 BY_ID = {
     "TAKE": sql.TAKE,
@@ -33,6 +57,8 @@ BY_ID = {
     "PROMOTE": sql.PROMOTE,
     "EXPIRE": sql.EXPIRE,
     "SELECT_LEASE": sql.SELECT_LEASE,
+    "SELECT_EDITED": sql.SELECT_EDITED,
+    "EDIT": sql.EDIT,
 }
 
 
@@ -47,6 +73,56 @@ async def test_a_statement_uses_its_index_and_does_not_sort(scene: Any, name: st
     steps = await plan(scene, statement)
     assert any(index in step for step in steps), steps
     assert not any("TEMP B-TREE" in step for step in steps), steps
+
+
+@pytest.mark.parametrize("name", SORTED_SEPARATELY)
+async def test_a_count_by_priority_uses_its_index(scene: Any, name: str) -> None:
+    statement, index = SORTED_SEPARATELY[name]
+    assert any(index in step for step in await plan(scene, statement))
+
+
+async def look_plans(scene: Any, wanted: Wish, skip: int = 0) -> list[list[str]]:
+    """The plans of what a page of the queue as it is would ask."""
+    facts = pages.Facts(scene.queue.counters, "development", "dev", 1_000_000)
+    return [await plan(scene, look.part.text) for look in pages.looks(facts, wanted, skip, 200)]
+
+
+@pytest.mark.parametrize("descending", [False, True])
+async def test_a_page_of_one_lane_sorts_nothing_that_is_ready(scene: Any, descending: bool) -> None:
+    await scene.send(), await scene.send()
+    [steps] = await look_plans(scene, Wish(descending=descending))
+    assert not any("TEMP B-TREE" in step for step in steps), steps
+    await scene.claim()
+    [steps] = await look_plans(scene, Wish(descending=descending))
+    ready = next(n for n, step in enumerate(steps) if "message_ready " in step)
+    leased = next(n for n, step in enumerate(steps) if "message_leased " in step)
+    sorts = [n for n, step in enumerate(steps) if "TEMP B-TREE" in step]
+    assert "MERGE (UNION ALL)" in steps[0]
+    assert len(sorts) == 1, steps
+    assert (ready < leased) is (leased < sorts[0]), "only what is leased is sorted"
+
+
+async def test_a_page_over_many_lanes_goes_by_id_as_long_as_that_is_short(scene: Any) -> None:
+    for name in "abc":
+        await scene.send(to=f"dev_agent_{name}")
+    facts = pages.Facts(scene.queue.counters, "development", "dev", 3)
+    [look] = pages.looks(facts, Wish(), 0, 2)
+    steps = await plan(scene, look.part.text)
+    assert any("message USING INTEGER PRIMARY KEY (rowid>?)" in step for step in steps), steps
+    [far] = pages.looks(facts._replace(last_id=1_000_000), Wish(), 0, 2)
+    steps = await plan(scene, far.part.text)
+    assert any("message_ready (env=? AND target=? AND priority=?)" in step for step in steps)
+
+
+@pytest.mark.parametrize("state", ["dead", "expired", "cancelled"])
+async def test_a_page_of_what_has_ended_comes_out_of_its_index(scene: Any, state: str) -> None:
+    [steps] = await look_plans(scene, Wish(MessageState(state)))
+    assert steps == ["SEARCH message USING COVERING INDEX message_finished (env=? AND state=?)"]
+
+
+async def test_the_rows_of_a_page_are_found_by_id(scene: Any) -> None:
+    steps = await plan(scene, sql.SELECT_PAGE)
+    assert "SEARCH message USING INTEGER PRIMARY KEY (rowid=?)" in steps
 
 
 @pytest.mark.parametrize("name", BY_ID)
