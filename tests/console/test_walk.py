@@ -1,0 +1,335 @@
+"""A person's walk through the whole console in a real terminal: every screen, every key of the
+key table, every action of the registry, on the terminals people have, also over ssh.
+
+`make test` walks once; `make stress` walks on every kind of terminal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import pytest
+
+from swarmdeck.console.commands import SCREENS
+from swarmdeck.engine import open_engine
+from swarmdeck.engine.actions import ACTIONS
+
+pytestmark = pytest.mark.tmux
+
+PROGRAM: Final = "from swarmdeck.console.main import main; raise SystemExit(main())"
+PATIENCE_S: Final = 20.0
+NARROW, WIDE = (80, 24), (200, 60)
+
+
+class Kind(NamedTuple):
+    """A terminal to walk on."""
+
+    term: str = "xterm-256color"
+    size: tuple[int, int] = NARROW
+    colour: bool = True
+    ssh: bool = False
+
+    def __str__(self) -> str:
+        width, height = self.size
+        words = [self.term, f"{width}x{height}"]
+        words += [] if self.colour else ["NO_COLOR"]
+        return " ".join([*words, "ssh"] if self.ssh else words)
+
+
+EVERY_KIND: Final = [
+    *(
+        Kind(term, size)
+        for term in ("xterm-256color", "screen", "linux")
+        for size in (NARROW, WIDE)
+    ),
+    *(Kind(size=size, colour=False) for size in (NARROW, WIDE)),
+    *(Kind(size=size, ssh=True) for size in (NARROW, WIDE)),
+]
+KINDS: Final = EVERY_KIND if os.environ.get("STRESS") else EVERY_KIND[:1]
+
+
+class Window:
+    """A program in a tmux server of its own."""
+
+    def __init__(self, folder: Path, kind: Kind, *command: str) -> None:
+        self._tmux = ["tmux", "-S", str(folder / "tmux"), "-f", "/dev/null"]
+        width, height = (str(cells) for cells in kind.size)
+        self.size = kind.size
+        self._do("new-session", "-d", "-x", width, "-y", height, *command)
+        self._do("set-option", "-g", "remain-on-exit", "on")
+
+    def _do(self, *words: str) -> str:
+        done = subprocess.run(
+            [*self._tmux, *words], check=True, capture_output=True, text=True, timeout=10
+        )
+        return done.stdout
+
+    @property
+    def text(self) -> str:
+        return self._do("capture-pane", "-p")
+
+    @property
+    def ended(self) -> bool:
+        return self._do("display-message", "-p", "#{pane_dead}").strip() == "1"
+
+    def press(self, *keys: str) -> None:
+        self._do("send-keys", *keys)
+
+    def type(self, text: str) -> None:
+        self._do("send-keys", "-l", text)
+
+    def until(self, seen: Callable[[str], object], what: str) -> str:
+        deadline_s = time.monotonic() + PATIENCE_S
+        while not seen(text := self.text):
+            assert time.monotonic() < deadline_s, f"not seen: {what}\n{text}"
+            assert not self.ended, f"it has ended before: {what}\n{text}"
+            time.sleep(0.03)
+        self.check(text)
+        return text
+
+    def check(self, text: str) -> None:
+        """What must hold for every screen there is."""
+        assert "Traceback" not in text, text
+        rows = text.split("\n")[: self.size[1]]
+        assert "SwarmDeck" in rows[0], f"the head has scrolled away\n{text}"
+        assert max(map(len, rows)) <= self.size[0], text
+
+    def close(self) -> None:
+        self._do("kill-server")
+
+
+class Ids(NamedTuple):
+    """What the prepared directory holds."""
+
+    agent: str
+    other: str
+    team: str
+    grant: str
+    denial: str
+    ready: str
+    dead: str
+    leased: str
+
+
+async def prepare(data: Path) -> Ids:
+    """A directory with something of everything."""
+    async with open_engine(data) as engine:
+        team = await engine.agents.create_team("development", name="Web")
+        agent = await engine.agents.register("development", name="api", team=team.id)
+        other = await engine.agents.register("development", name="web")
+        memory = engine.memory(agent)
+        for level in ("private", "team", "swarm", "public"):
+            await memory.set(f"plan:{level}", {"text": level}, level=level)
+        queue = engine.queue("development", as_=agent)
+        dead = await queue.send("broken", {"n": 1}, max_attempts=1)
+        for message in await queue.claim(1):
+            await queue.nack(message, error="it cannot be read")
+        leased = await queue.send("slow", {"n": 2})
+        await queue.claim(1, lease_s=3000)
+        ready = [await queue.send("digest", {"n": n}, priority=n % 10 + 1) for n in range(40)]
+        await queue.send("later", {"n": 3}, delay_s=3000)
+        grant = await engine.acl.grant(other, level="team", actions=["read"])
+        denial = await engine.acl.deny(other, level="public", actions=["write"])
+    return Ids(agent.id, other.id, team.id, grant.id, denial.id, ready[0], dead, leased)
+
+
+def lines(ids: Ids, swarm: str, folder: Path) -> dict[str, str]:
+    """A command line for every action, in an order in which each has something to act on."""
+    here = "development"
+    return {
+        "status": "status",
+        "doctor": "doctor",
+        "config.show": "config show",
+        "explain": f"explain {ids.dead}",
+        "alert.list": "alert list",
+        "event.list": "event list",
+        "logs": f"logs {ids.agent}",
+        "memory.plan": "memory plan",
+        "memory.admit": f"memory admit {here} --base 2GB --max 3GB",
+        "memory.budget": f"memory budget {here} --base 1GB --max 2GB",
+        "db.stats": "db stats",
+        "db.check": "db check",
+        "db.pragmas": f"db pragmas {here}",
+        "db.schema": f"db schema {here}",
+        "swarm.create": f"swarm create {here} --agents 0 --memory 64MB",
+        "swarm.list": "swarm list",
+        "swarm.health": f"swarm health {swarm}",
+        "swarm.scale": f"swarm scale {swarm} 0 128MB",
+        "agent.register": f"agent register {here} third",
+        "agent.update": f"agent update {ids.other} --type reviewer",
+        "agent.list": "agent list",
+        "agent.show": f"agent show {ids.agent}",
+        "team.create": f"team create {here} Docs",
+        "team.list": "team list",
+        "team.add": f"team add {ids.team} {ids.other}",
+        "team.remove": f"team remove {ids.team} {ids.other}",
+        "memory.set": f"memory set {here} note hello",
+        "memory.get": f"memory get {here} note",
+        "memory.level": f"memory level {here} note public",
+        "memory.keys": f"memory keys {here}",
+        "memory.list": f"memory list {here}",
+        "memory.delete": f"memory delete {here} note",
+        "queue.send": f"queue send {here} digest '{{}}'",
+        "queue.list": "queue list",
+        "queue.count": "queue count",
+        "queue.lanes": "queue lanes",
+        "queue.show": f"queue show {ids.ready}",
+        "queue.edit": f"queue edit {ids.ready} --priority 9",
+        "queue.dead": "queue dead",
+        "queue.retry": f"queue retry {ids.dead}",
+        "queue.cancel": f"queue cancel {ids.ready}",
+        "queue.purge": f"queue purge {here} cancelled",
+        "acl.grant": f"acl grant {ids.other}",
+        "acl.deny": f"acl deny {ids.other} --actions delete",
+        "acl.list": "acl list",
+        "acl.explain": f"acl explain {ids.other} read {here} plan:team",
+        "acl.matrix": f"acl matrix {here}",
+        "acl.who": f"acl who {here} plan:team",
+        "acl.revoke": f"acl revoke {ids.denial}",
+        "audit.list": "audit list",
+        "bench.run": "bench run access.decide --seconds 0.2 --repeats 1",
+        "bench.show": "bench show",
+        "bench.baseline": "bench baseline walk",
+        "bench.compare": "bench compare --peers naive --rounds 1 --seconds 0.1 --growth 0",
+        "demo": f"demo --files {folder} --agents 1",
+        "agent.unregister": f"agent unregister {ids.other}",
+        "swarm.terminate": f"swarm terminate {swarm} --force",
+        "stop": "stop",
+    }
+
+
+def test_the_walk_leaves_out_no_action(tmp_path: Path) -> None:
+    ids = Ids(*("dev_agent_00000001",) * 8)
+    assert set(lines(ids, "dev_swarm_00000001", tmp_path)) == set(ACTIONS)
+
+
+class Sshd:
+    """An ssh server of our own, for one key, on a port of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        program = shutil.which("sshd") or "/usr/sbin/sshd"
+        if not Path(program).exists():
+            pytest.skip("needs sshd: apt-get install openssh-server")
+        for name in ("host", "user"):
+            words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
+            subprocess.run(words, check=True, timeout=20)
+        if os.geteuid() == 0:
+            Path("/run/sshd").mkdir(exist_ok=True)
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            self.port = probe.getsockname()[1]
+        options = {
+            "ListenAddress": "127.0.0.1",
+            "Port": self.port,
+            "HostKey": folder / "host",
+            "AuthorizedKeysFile": folder / "user.pub",
+            "StrictModes": "no",
+            "PidFile": "none",
+            "UsePAM": "no",
+        }
+        config = folder / "sshd_config"
+        config.write_text("".join(f"{name} {value}\n" for name, value in options.items()))
+        self._key = folder / "user"
+        self._server = subprocess.Popen([program, "-D", "-e", "-f", str(config)],
+                                        stderr=subprocess.DEVNULL)  # fmt: skip
+
+    def command(self, *words: str) -> list[str]:
+        options = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR",
+                   "ConnectionAttempts=20"]  # fmt: skip
+        flags = [word for option in options for word in ("-o", option)]
+        where = f"{getpass.getuser()}@127.0.0.1"
+        quoted = " ".join(f"'{word}'" for word in words)
+        return ["ssh", "-tt", "-p", str(self.port), "-i", str(self._key), *flags, where, quoted]
+
+    def close(self) -> None:
+        self._server.terminate()
+        self._server.wait(10)
+
+
+class Walk(NamedTuple):
+    window: Window
+    ids: Ids
+    folder: Path
+
+
+@pytest.fixture(params=KINDS, ids=str)
+def walk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Walk]:
+    kind: Kind = request.param
+    ids = asyncio.run(prepare(tmp_path / "data"))
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "one.txt").write_text("one two three\n")
+    words = [f"TERM={kind.term}", *(() if kind.colour else ("NO_COLOR=1",))]
+    command = ["env", *words, sys.executable, "-c", PROGRAM, "--data", str(tmp_path / "data")]
+    server = Sshd(tmp_path) if kind.ssh else None
+    window = Window(tmp_path, kind, *(server.command(*command) if server else command))
+    yield Walk(window, ids, tmp_path / "files")
+    window.close()
+    if server is not None:
+        server.close()
+
+
+def run(window: Window, line: str) -> None:
+    """Type a command as fast as a terminal sends it."""
+    window.press("1")
+    window.until(lambda text: " overview " in text.split("\n")[0], "the first screen")
+    window.type(f":{line}")
+    window.until(lambda text: line.rsplit(maxsplit=1)[-1] in text, f"the line {line!r} as typed")
+    window.press("Enter")
+
+
+def _answered(text: str) -> bool:
+    return "▸" in text.split("\n")[0] and "reading" not in text and "asking" not in text
+
+
+def do(window: Window, name: str, line: str) -> None:
+    """Run an action and wait for what it says."""
+    spec = ACTIONS[name]
+    run(window, line)
+    if spec.destructive:
+        window.until(lambda text: "esc" in text and "?" in text, f"the plan of {name}")
+        window.press("y")
+    if spec.query:
+        window.until(_answered, f"the answer to {line}")
+    else:
+        window.until(lambda text: f"{name}:" in text, f"what {line} has done")
+
+
+def test_every_screen_every_action_no_key_lost(walk: Walk) -> None:
+    window = walk.window
+    window.until(lambda text: "No swarm runs yet" in text, "the first screen")
+    for screen in SCREENS:
+        run(window, screen)
+        window.until(lambda text, name=screen: f" {name} " in text.split("\n")[0], screen)
+    # Typed ahead: thirty motions in one burst move the cursor by thirty rows.
+    window.press("4")
+    window.until(lambda text: "1 of " in text and "digest" in text, "the queue")
+    window.type("j" * 30)
+    window.until(lambda text: re.search(r"\b31 of \d+", text), "the cursor thirty rows down")
+    window.type("k" * 30)
+    window.until(lambda text: re.search(r"\b1 of \d+", text), "the cursor back at the top")
+    run(window, "swarm create development --agents 0 --memory 64MB")
+    text = window.until(lambda text: re.search(r"dev_swarm_\w{8}", text), "a swarm")
+    found = re.search(r"dev_swarm_\w{8}", text)
+    assert found is not None
+    table = lines(walk.ids, found[0], walk.folder)
+    for name in [name for name in table if name != "stop"]:
+        do(window, name, table[name])
+    run(window, table["stop"])
+    time.sleep(0.3)
+    if not window.ended:
+        window.press("y")
+    deadline_s = time.monotonic() + PATIENCE_S
+    while not window.ended:
+        assert time.monotonic() < deadline_s, window.text
+        time.sleep(0.05)
+    assert "Traceback" not in window.text
