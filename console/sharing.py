@@ -51,6 +51,8 @@ def _copy(app: SwarmDeck, text: str, what: str) -> None:
 
 def query_of(screen: DeckScreen) -> Action | None:
     """The query that answers what a screen shows; None for a text that comes from none."""
+    if screen.place.name == "overview":
+        return actions.Status()
     asked = screen.query_wanted()
     return _unpaged(asked) if asked is not None else _of_overview(screen.place)
 
@@ -69,8 +71,6 @@ def _of_overview(place: Place) -> Action | None:
     """What shows on its own what a screen takes from the overview."""
     where: Any = place.environment or None
     match place.name:
-        case "overview":
-            return actions.Status()
         case "swarms":
             return actions.SwarmList(environment=where)
         case "agents":
