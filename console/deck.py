@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, ClassVar
 
+import msgspec
 from textual import events
 from textual.binding import BindingType
 from textual.driver import Driver
@@ -37,7 +38,7 @@ from .preferences import Preferences
 from .screens import DeckScreen, ListScreen, OverviewScreen, screen_for
 from .screens.dialogs import ConfirmScreen, Dialog, FormScreen
 from .screens.frame import FRESH_S
-from .steady import steady
+from .steady import Steady
 from .terminal import DeckDriver, Gone, terminal_gone
 from .trail import Path, Trail
 from .words import tell
@@ -68,6 +69,7 @@ class SwarmDeck(DeckApp, inherit_bindings=False):
         use(user_keymap(self.preferences.keymap_file))
         self.failure: SwarmDeckError | None = None
         self.last = Pull(None)
+        self._steady = Steady(coarse=self.preferences.low_bandwidth)
         self.history = History(self.preferences.history_file)
         self.guard = Guard(self.preferences.read_only, self.preferences.read_only_source)
         self.interval_s = self.preferences.interval_s
@@ -182,6 +184,7 @@ class SwarmDeck(DeckApp, inherit_bindings=False):
     def _show(self, pull: Pull) -> None:
         if pull.overview is not None:
             self.moment.us = pull.overview.at_us
+            pull = msgspec.structs.replace(pull, overview=self._steady.of(pull.overview))
         self.last = pull
         for screen in self._decks():
             screen.show(pull)
@@ -210,8 +213,8 @@ class SwarmDeck(DeckApp, inherit_bindings=False):
         if bridge is not None and self.last.overview is not None:
             fresh = bridge.age_s < max(FRESH_S, 2 * bridge.interval_s)
             mode = "attached" if attached else "embedded"
-            engine_now = steady(self.last.overview.engine, coarse=self.low_bandwidth)
-            status.show(engine_now, age_s=0.0 if fresh else bridge.age_s, mode=mode)
+            age_s = 0.0 if fresh else bridge.age_s
+            status.show(self.last.overview.engine, age_s=age_s, mode=mode)
 
     def _notice(self) -> tuple[str, str]:
         """What matters most beside the numbers: lost, paused, or what is under way."""

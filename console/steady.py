@@ -10,10 +10,33 @@ from typing import Final
 
 import msgspec
 
-from ..engine.views import EngineView
+from ..engine.views import EngineView, Overview
 
 _LAGS_MS: Final = (0, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
 _WAL_STEP: Final = 16 << 20
+
+
+_STEP: Final = 0.01
+
+
+class Steady:
+    """Overviews as the screens show them: with what trembles held still. The free memory of the
+    host stays as it was shown until it has moved by a hundredth of all there is."""
+
+    def __init__(self, *, coarse: bool = False) -> None:
+        self._coarse = coarse
+        self._free = 0
+
+    def of(self, overview: Overview) -> Overview:
+        """The overview to show."""
+        host = overview.host
+        if abs(host.available_bytes - self._free) >= host.total_bytes * _STEP:
+            self._free = host.available_bytes
+        return msgspec.structs.replace(
+            overview,
+            engine=steady(overview.engine, coarse=self._coarse),
+            host=msgspec.structs.replace(host, available_bytes=self._free),
+        )
 
 
 def steady(engine: EngineView, *, coarse: bool = False) -> EngineView:
