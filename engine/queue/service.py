@@ -287,14 +287,16 @@ class MessageQueue:
         wanted = steering.Filter(sender, kind, to)
         if ids is not None:
             numbers = [self._number(ident) for ident in ids]
-            return await self._purge_these(principal, numbers, None, "by id", _quietly)
+            return await self._purge_these(principal, numbers, None, "by id", lambda *_: None)
         if not any(wanted):
             raise InvalidInput("nothing says which messages to delete", hint="give ids or a filter")
         gone, after, until = 0, 0, self._last_id
         last: int | None = after
         while last is not None:
             change = steering.purge(principal, wanted, last, until)
-            purged = await self._database.write(change, topic="queue", then=self._purged)
+            purged = await self._database.write(
+                change, topic="queue", then=lambda p: self.moved(p.moves)
+            )
             gone, last = gone + len(purged.moves), purged.last
         return gone
 
@@ -445,9 +447,6 @@ class MessageQueue:
     def _moved_one(self, move: Move) -> None:
         self.moved((move,))
 
-    def _purged(self, purged: steering.Purged) -> None:
-        self.moved(purged.moves)
-
     # --- time -------------------------------------------------------------------------------
 
     def due(self, deadline_us: int) -> None:
@@ -489,10 +488,6 @@ class MessageQueue:
             self._sweep = None
             self._deadline_us = self._clock.wall_us() + int(RETRY_SWEEP_S * 1_000_000)
             self._set_alarm()
-
-
-def _quietly(fraction: float, text: str) -> None:
-    """Progress that nobody follows."""
 
 
 def _heed(done: asyncio.Future[Any]) -> None:
