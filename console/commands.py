@@ -202,7 +202,9 @@ def _here(words: Sequence[str]) -> Tell:
 
 def _place(screen: str, words: Sequence[str]) -> GoTo:
     """A screen and what narrows it. A filter goes on until the environment or the end."""
-    states, filters, environment = [], [], ""
+    states: list[str] = []
+    filters: list[str] = []
+    environment = ""
     for word in words:
         if word.startswith("@"):
             environment = environment_named(word[1:])

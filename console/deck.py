@@ -19,15 +19,13 @@ from textual.worker import Worker, WorkerState, get_current_worker
 from .. import themes
 from ..engine.actions import Action, Demo, Stop, spec_of
 from ..engine.commandline import Completion
-from ..engine.errors import Busy, Defect, InvalidInput, NotFound, SwarmDeckError
+from ..engine.errors import Busy, Defect, InvalidInput, SwarmDeckError
 from ..engine.events import EngineStopping, Event, Progress, Sampled
 from ..engine.text import safe_text
-from ..widgets import DeckApp
 from ..widgets.format import clock
 from . import batch, commands, plans, wording
 from .batch import Job
 from .bridge import Bridge, Host, Pull
-from .columns import Moment
 from .commands import Fill, GoTo, Intent, Known, Run, Tell
 from .guard import Guard
 from .history import History
@@ -35,18 +33,18 @@ from .keymap import Key, fill, use, user_keymap
 from .operations import Operations
 from .places import Place
 from .preferences import Preferences
-from .screens import DeckScreen, ListScreen, OverviewScreen, screen_for
+from .screens import DeckScreen, OverviewScreen
 from .screens.dialogs import ConfirmScreen, Dialog, FormScreen
 from .screens.frame import FRESH_S
 from .steady import Steady
 from .terminal import DeckDriver, Gone, terminal_gone
-from .trail import Path, Trail
+from .walking import Walker
 from .words import tell
 
 HostMaker = Callable[[Callable[[Event], None]], Host]
 
 
-class SwarmDeck(DeckApp, inherit_bindings=False):
+class SwarmDeck(Walker, inherit_bindings=False):
     """The console over one engine.
 
     `make_host` is given what to call with each event; `data` names the data directory on the
@@ -68,15 +66,12 @@ class SwarmDeck(DeckApp, inherit_bindings=False):
         super().__init__(self.preferences.theme or themes.DEFAULT)
         use(user_keymap(self.preferences.keymap_file))
         self.failure: SwarmDeckError | None = None
-        self.last = Pull(None)
         self._steady = Steady(coarse=self.preferences.low_bandwidth)
         self.history = History(self.preferences.history_file)
         self.guard = Guard(self.preferences.read_only, self.preferences.read_only_source)
         self.interval_s = self.preferences.interval_s
-        self.trail = Trail((Place("overview"),))
         self.filters: list[str] = []
         self.operations = Operations()
-        self.moment = Moment()
         self.data = data
         self._make_host = make_host
         self.host = make_host(self._on_event)
@@ -106,7 +101,7 @@ class SwarmDeck(DeckApp, inherit_bindings=False):
 
     def _begin(self, view: GoTo) -> None:
         try:
-            self._go_to(view)
+            self.go_to(view)
         except SwarmDeckError as error:
             self.say_error(error)
 
@@ -190,14 +185,6 @@ class SwarmDeck(DeckApp, inherit_bindings=False):
             screen.show(pull)
         self.show_foot()
 
-    @property
-    def deck(self) -> DeckScreen | None:
-        """The screen that is worked in, dialogs aside."""
-        return next(reversed(self._decks()), None)
-
-    def _decks(self) -> list[DeckScreen]:
-        return [screen for screen in self.screen_stack if isinstance(screen, DeckScreen)]
-
     def show_foot(self) -> None:
         """Head and status line of the screen in front, from what is known now."""
         screen, bridge = self.deck, self.bridge
@@ -257,79 +244,6 @@ class SwarmDeck(DeckApp, inherit_bindings=False):
             clean, title=safe_text(title), severity=severity, markup=False
         )  # painted: clean
 
-    # --- going somewhere
-
-    def visit(self, place: Place) -> None:
-        """Show a place over the present one; the bridge asks for its rows at once. Raises
-        InvalidInput for a place that cannot be narrowed as it says."""
-        screen = self._made(place)
-        self.trail.keep(self._path())
-        self._push(screen)
-        self.trail.went(self._path())
-
-    def _made(self, place: Place) -> DeckScreen:
-        screen = screen_for(place, self.moment)
-        if isinstance(screen, ListScreen):
-            screen.narrow_to(place)
-        screen.came_from = place
-        return screen
-
-    def _push(self, screen: DeckScreen) -> None:
-        self.push_screen(screen)
-        self.call_after_refresh(self._arrived, screen)
-
-    def _arrived(self, screen: DeckScreen) -> None:
-        screen.show(Pull(self.last.overview))
-        self.show_foot()
-        self.refresh_soon()
-
-    def go(self, place: Place) -> None:
-        """Show a place on its own: back to the first screen, then there. Raises InvalidInput for
-        one that cannot be narrowed as it says."""
-        self._walk((Place("overview"), place) if place.name != "overview" else (place,))
-
-    def back(self) -> None:
-        """Leave the screen in front, unless it is the first."""
-        if len(self._decks()) > 1:
-            self._walk(self._path()[: len(self._decks()) - 1])
-
-    def step(self, by: int) -> None:
-        """So many views back (negative) or ahead, as they were left. Raises NotFound."""
-        self.trail.keep(self._path())
-        self._revisit(self.trail.step(by))
-
-    def swap(self) -> None:
-        """To the view before this one. Raises NotFound."""
-        self.trail.keep(self._path())
-        self._revisit(self.trail.swap())
-
-    def _revisit(self, path: Path | None) -> None:
-        if path is None:
-            raise NotFound("there is no other view to go to")
-        self._show_path(path)
-
-    def _walk(self, path: Path) -> None:
-        self.trail.keep(self._path())
-        self._show_path(path)
-        self.trail.went(self._path())
-
-    def _show_path(self, path: Path) -> None:
-        """Leave the screens that are not on the path, and put those on that are missing."""
-        now = self._path()
-        same = next((at for at, (a, b) in enumerate(zip(now, path, strict=False)) if a != b), None)
-        kept = max(1, min(len(now), len(path)) if same is None else same)
-        screens = [self._made(place) for place in path[kept:]]
-        while len(self._decks()) > kept:
-            self.pop_screen()
-        for screen in screens:
-            self._push(screen)
-        self.call_after_refresh(self.show_foot)
-        self.refresh_soon()
-
-    def _path(self) -> Path:
-        """Where one is: the places of the screens, one upon the other."""
-        return tuple(screen.place for screen in self._decks() if screen.place.name != "help")
-
     # --- what is asked for
 
     async def on_event(self, event: events.Event) -> None:
@@ -386,7 +300,7 @@ class SwarmDeck(DeckApp, inherit_bindings=False):
     def _do(self, intent: Intent) -> None:
         match intent:
             case GoTo():
-                self._go_to(intent)
+                self.go_to(intent)
             case Tell(word=word, arguments=arguments):
                 tell(self, word, arguments)
             case Run(action=action):
@@ -395,16 +309,6 @@ class SwarmDeck(DeckApp, inherit_bindings=False):
                 self.guard.check_fields(intent.spec, intent.texts)
                 form = FormScreen(intent.spec, intent.texts, intent.error)
                 self.push_screen(form, self._filled)
-
-    def _go_to(self, view: GoTo) -> None:
-        """Memory is by environment already: one of them is its records."""
-        if view.screen == "memory" and view.environment not in {"", "all"}:
-            self.go(Place("records", view.environment, filter=view.filter))
-            return
-        where = "" if view.environment == "all" else view.environment
-        if view.filter and view.screen == "overview":
-            raise InvalidInput("the overview has no rows to filter", hint="2 to 9 show tables")
-        self.go(Place(view.screen, filter=view.filter, environment=where, state=view.state))
 
     def _filled(self, action: Action | None) -> None:
         if action is not None:

@@ -90,7 +90,8 @@ def read_arguments(arguments: Sequence[str]) -> tuple[Format, str]:
         raise InvalidInput(f"export does not take {len(words)} files", hint=hint)
     file = words[0] if words else ""
     ending = Path(file).suffix.removeprefix(".").casefold()
-    return named or next((each for each in FORMATS if ending == each), "csv"), file
+    by_ending: Format = "json" if ending == "json" else "csv"
+    return named or by_ending, file
 
 
 def written(export: Export, suffix: Format) -> str:
