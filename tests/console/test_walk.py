@@ -1,7 +1,7 @@
 """A person's walk through the whole console in a real terminal: every screen, every key of the
 key table, every action of the registry, on the terminals people have, also over ssh.
 
-`make test` walks once; `make stress` walks on every kind of terminal.
+`make test` walks once, with the keys of one screen; `make stress` walks on every kind of terminal.
 """
 
 from __future__ import annotations
@@ -21,7 +21,11 @@ from typing import Final, NamedTuple
 
 import pytest
 
+from swarmdeck.console.columns import Moment
 from swarmdeck.console.commands import SCREENS
+from swarmdeck.console.keymap import keymap
+from swarmdeck.console.places import Place
+from swarmdeck.console.screens import OverviewScreen, screen_for
 from swarmdeck.engine import open_engine
 from swarmdeck.engine.actions import ACTIONS
 
@@ -288,7 +292,7 @@ def run(window: Window, line: str) -> None:
 
 
 def _answered(text: str) -> bool:
-    return "▸" in text.split("\n")[0] and "reading" not in text and "asking" not in text
+    return "▸" in text.split("\n", maxsplit=1)[0] and "reading" not in text and "asking" not in text
 
 
 def do(window: Window, name: str, line: str) -> None:
@@ -333,3 +337,53 @@ def test_every_screen_every_action_no_key_lost(walk: Walk) -> None:
         assert time.monotonic() < deadline_s, window.text
         time.sleep(0.05)
     assert "Traceback" not in window.text
+
+
+TMUX_KEYS: Final = {
+    "escape": "Escape", "enter": "Enter", "space": "Space", "tab": "Tab", "shift+tab": "BTab",
+    "pageup": "PageUp", "pagedown": "PageDown", "home": "Home", "end": "End", "up": "Up",
+    "down": "Down", "left": "Left", "right": "Right", "shift+left": "S-Left",
+    "shift+right": "S-Right",
+}  # fmt: skip
+LEAVING: Final = frozenset({"quit", "demo"})
+"""What a key must not do here: leave, or begin long work. The walk over the actions does both."""
+
+
+def keys_of(screen: str) -> list[tuple[str, str]]:
+    """Every key of a screen, as tmux names it, and what it runs."""
+    place = Place(screen)
+    shown = OverviewScreen(Moment(), "") if screen == "overview" else screen_for(place, Moment())
+    names = [(name, key.run) for key in keymap().of(shown.groups) for name in key.names]
+    return [(_tmux_key(name), run) for name, run in names if run not in LEAVING]
+
+
+def _tmux_key(name: str) -> str:
+    return TMUX_KEYS.get(name) or name.replace("ctrl+", "C-")
+
+
+def test_every_key_of_every_screen(walk: Walk) -> None:
+    window = walk.window
+    window.until(lambda text: "No swarm runs yet" in text, "the first screen")
+    for screen in SCREENS if os.environ.get("STRESS") else ["queue"]:
+        for key, run_ in keys_of(screen):
+            there(window, screen)
+            window.press(key)
+            time.sleep(0.05)
+            text = window.until(_there_is_a_head, f"{key} ({run_}) on {screen}")
+            assert "defect" not in text.lower(), f"{key} ({run_}) on {screen}\n{text}"
+
+
+def _there_is_a_head(text: str) -> bool:
+    return "SwarmDeck" in text.split("\n", maxsplit=1)[0]
+
+
+def there(window: Window, screen: str) -> None:
+    """On a screen, whatever is in front now."""
+    for _ in range(4):
+        head = window.text.split("\n")[0]
+        if re.search(rf"(overview ▸ |^ SwarmDeck   ){screen} ", head):
+            break
+        window.press("Escape")
+        time.sleep(0.05)
+    run(window, screen)
+    window.until(lambda text: f" {screen} " in text.split("\n")[0], screen)
