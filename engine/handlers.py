@@ -396,10 +396,8 @@ class Handlers:
         return views.Done(changed=gone, detail=f"{gone:,} messages deleted")
 
     async def queue_dead(self, _: Context, action: actions.QueueDead) -> list[views.MessageView]:
-        found = [
-            await place.queue.dead(limit=action.limit) for place in self._places(action.environment)
-        ]
-        return [row for rows in found for row in rows][: action.limit]
+        queues = [place.queue for place in self._places(action.environment)]
+        return await list_over(queues, Wish(MessageState.DEAD), offset=0, limit=action.limit)
 
     # --- access and audit -------------------------------------------------------------------
 

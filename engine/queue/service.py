@@ -229,10 +229,6 @@ class MessageQueue:
         self.counters.priorities.found(search, oldest)
         return views.lanes(self.environment, self.counters.priorities, oldest)
 
-    async def dead(self, *, limit: int = 200) -> MessageViews:
-        """The dead letters, newest first."""
-        return await self.list(state=MessageState.DEAD, limit=limit)
-
     async def show(self, ident: str) -> MessageView:
         """One message with its body and result. Raises NotFound."""
         return await self._database.read(views.show(self.environment, self._number(ident), ident))

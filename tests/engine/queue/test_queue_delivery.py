@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from swarmdeck.engine.errors import Conflict, Denied, InvalidInput, NotFound, Unavailable
-from swarmdeck.engine.model import OPERATOR_PRINCIPAL, Principal, Role
+from swarmdeck.engine.model import OPERATOR_PRINCIPAL, MessageState, Principal, Role
 
 HOUR = 3600
 
@@ -163,7 +163,7 @@ async def test_a_poison_message_becomes_a_dead_letter_with_its_last_error(scene:
         state = await scene.queue.nack(scene.a, ident, attempt, f"boom {attempt}", 0)
     assert state == "dead"
     assert await scene.claim() == []
-    [letter] = await scene.queue.dead()
+    [letter] = await scene.queue.list(state=MessageState.DEAD)
     assert (letter.id, letter.error, letter.attempt) == (ident, "boom 3", 3)
     assert scene.queue.counters.redelivered == 2
 
