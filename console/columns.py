@@ -26,7 +26,7 @@ ID_CELLS: Final = 23
 BEAT_S: Final = 10.0
 """A heartbeat comes every 5 s; older than this, one was missed."""
 
-_EFFECTS: Final = {"allow": "good", "deny": "bad", "allowed": "text", "denied": "bad"}
+_EFFECTS: Final = {"allow": "good", "deny": "bad"}
 
 
 class Moment:
@@ -213,13 +213,13 @@ def environments(_moment: Moment) -> tuple[Column[Any], ...]:
     return (
         where(field="name"),
         amount("plan", "base_bytes"),
-        amount("at most", "max_bytes", priority=3),
+        amount("at most", "max_bytes", priority=4),
         amount("allocated", "allocated_bytes", width=9),
         amount("used", "used_bytes"),
         amount("borrowed", "borrowed_bytes"),
-        Column("from", lambda e: lenders(e.lenders), width=22, priority=4, style="muted"),
+        Column("from", lambda e: lenders(e.lenders), width=26, priority=2, style="muted"),
         amount("lent", "lent_bytes", priority=1),
-        amount("one more", "available_bytes", priority=2),
+        amount("one more", "available_bytes", priority=3),
         Column("full in", _full_in, width=8, align="right", style=_full_style, priority=1),
         Column("agents", _agents_of_limit, width=7, align="right", priority=4),
         number("records", width=9, priority=5),
@@ -230,8 +230,8 @@ def environments(_moment: Moment) -> tuple[Column[Any], ...]:
 
 
 def lenders(loans: Sequence[views.LoanView]) -> str:
-    """From whom, or a dash: `2 GB from buffer`."""
-    return wording.loans(loans) or DASH
+    """From whom how much, or a dash: `buffer 2 GB, staging 1 GB`."""
+    return ", ".join(f"{loan.lender} {wording.size(loan.bytes)}" for loan in loans) or DASH
 
 
 def _full_in(environment: views.EnvironmentView) -> str:
@@ -250,12 +250,12 @@ def borrowers(moment: Moment) -> tuple[Column[Any], ...]:
     """The swarms of an environment as holders of its memory."""
     return (
         text("id", width=ID_CELLS),
-        text("name", width=16, priority=1, grow=1),
+        text("name", width=16, priority=2, grow=1),
         state(),
         amount("memory", "memory_bytes"),
         amount("used", "used_bytes"),
         amount("borrowed", "borrowed_bytes"),
-        Column("from", lambda s: lenders(s.lenders), width=22, priority=2, style="muted"),
+        Column("from", lambda s: lenders(s.lenders), width=26, priority=1, style="muted"),
         Column("agents", _swarm_ready, width=6, align="right", priority=3),
         age("age", "created_at_us", moment, priority=4),
     )
@@ -282,15 +282,25 @@ def records(moment: Moment) -> tuple[Column[Any], ...]:
 def grants(moment: Moment) -> tuple[Column[Any], ...]:
     return (
         text("subject", width=ID_CELLS),
-        text("effect", width=6, style=lambda grant: _EFFECTS.get(grant.effect, "text")),
-        Column("may", lambda grant: " ".join(grant.actions), width=17),
+        Column("effect", _effect, width=7, style=lambda g: _EFFECTS.get(g.effect, "text")),
+        Column("may", _letters, width=4),
         text("level", width=7),
-        Column("keys", lambda grant: f"{grant.namespace}:{grant.key_prefix}*", width=14, grow=1),
+        Column("keys", lambda grant: f"{grant.namespace}:{grant.key_prefix}*", width=24, grow=1),
+        expiry(moment),
         where(priority=1),
-        expiry(moment, priority=2),
         text("by", "granted_by", width=12, priority=3),
         text("id", width=18, priority=4),
     )
+
+
+def _letters(grant: views.GrantView) -> str:
+    """The rights as the matrix writes them: `rw-`."""
+    rights = (("r", "read"), ("w", "write"), ("d", "delete"))
+    return "".join(letter if right in grant.actions else "-" for letter, right in rights)
+
+
+def _effect(grant: views.GrantView) -> str:
+    return f"{'✗' if grant.effect == 'deny' else '✓'} {grant.effect}"
 
 
 def audit(_moment: Moment) -> tuple[Column[Any], ...]:
@@ -298,15 +308,19 @@ def audit(_moment: Moment) -> tuple[Column[Any], ...]:
         Column("time", lambda entry: clock(entry.at_us), width=8),
         text("actor", width=ID_CELLS),
         text("action", width=15),
-        Column("outcome", _outcome, width=7, style=lambda entry: _EFFECTS[_outcome(entry)]),
+        Column("outcome", _outcome, width=9, style=_outcome_style),
         text("object", width=18, grow=2),
         where(priority=1),
         text("detail", width=30, priority=2, grow=1),
     )
 
 
-def _outcome(entry: views.AuditView) -> str:
-    return "allowed" if entry.allowed else "denied"
+def _outcome(entry: views.AuditView | views.DecisionView) -> str:
+    return "✓ allowed" if entry.allowed else "✗ denied"
+
+
+def _outcome_style(entry: views.AuditView | views.DecisionView) -> str:
+    return "text" if entry.allowed else "bad"
 
 
 def benchmarks(moment: Moment) -> tuple[Column[Any], ...]:
@@ -352,7 +366,7 @@ def decisions(_moment: Moment) -> tuple[Column[Any], ...]:
     return (
         text("subject", width=ID_CELLS),
         text("right", "action", width=7),
-        Column("outcome", _outcome, width=9, style=lambda entry: _EFFECTS[_outcome(entry)]),
+        Column("outcome", _outcome, width=9, style=_outcome_style),
         text("rule", width=14),
         text("why", "detail", width=20, grow=1),
         where(priority=2),

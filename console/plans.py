@@ -188,8 +188,12 @@ def _budget(action: actions.MemoryBudget, seen: views.AdmissionView) -> _Draft:
 
 def _change(before: int, after: int) -> str:
     if before == after:
-        return f"{wording.size(before)}, as it is"
-    return f"{wording.size(before)} → {wording.size(after)}"
+        return f"{_amount(before)}, as it is"
+    return f"{_amount(before)} → {_amount(after)}"
+
+
+def _amount(size_bytes: int) -> str:
+    return wording.size(size_bytes) if size_bytes else "nothing"
 
 
 def _held(holder: views.HolderView) -> str:

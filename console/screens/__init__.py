@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -83,14 +84,18 @@ def _answer(place: Place, moment: Moment) -> DeckScreen:
     if kind is not None:
         return ListScreen(title, moment, answer_listing(title, kind, query))
     read = text_lines if spec.result == list[str] else json_lines
-    return TextScreen(title, moment, title, query=query, read=read)
+    follow = isinstance(query, actions.Logs)
+    return TextScreen(title, moment, title, query=query, read=read, follow=follow)
 
 
 def _who(place: Place, moment: Moment) -> DeckScreen:
     """Who may do what to a record, and by which rule."""
     row = place.row
     query = actions.AclWho(environment=row.environment, key=row.key, namespace=row.namespace)
-    listing = answer_listing(f"Who may · {row.key}", views.DecisionView, query)
+    listing = replace(
+        answer_listing(f"Who may · {row.key}", views.DecisionView, query),
+        words=lambda d: f"{d.subject} {'may' if d.allowed else 'may not'} {d.action}: {d.detail}",
+    )
     return ListScreen(f"who {row.key}", moment, listing)
 
 

@@ -61,7 +61,7 @@ class RightsMatrix(AclMatrix):
         """Show this environment; with `only` the rights of these subjects alone."""
         if (environment, only) != (self._environment, self._only):
             self._environment, self._only = environment, only
-            self._offset, self._newest = 0, ()
+            self._offset, self._newest, self._more_after = 0, (), False
             self.empty = "reading …"
             self.show(views.MatrixView(environment=environment, subjects=(), rows=()))
             self.title = f"Rights · {environment}"
@@ -153,7 +153,7 @@ def _cell_lines(cell: CellRow) -> Sequence[Line]:
         line(("  record ", "muted"), f"{cell.namespace}:{cell.key}", ("  level ", "muted"),
              cell.level, ("  owner ", "muted"), cell.owner, ("  team ", "muted"),
              cell.team or "-"),
-        line(("  reading: ", "muted"), (cell.rule, "accent"),
+        line(("  to read: ", "muted"), (cell.rule, "accent"),
              (f", {RULES.get(cell.rule, 'enter says more')}", "text"),
              ("   enter shows who else may", "muted")),
     )  # fmt: skip

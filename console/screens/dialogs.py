@@ -5,6 +5,7 @@ A dialog returns its answer when it is dismissed; it runs nothing itself.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
 
@@ -27,6 +28,8 @@ from ..forms import Checked
 from ..help import Entry
 from ..plans import Plan
 
+_MOST_CELLS: Final = 92
+_FRAME_CELLS: Final = 6
 _OBJECTS: Final = {"environment", "id", "key", "subject"}
 
 
@@ -314,11 +317,12 @@ class ConfirmScreen(Dialog):
 
     def _lines(self) -> list[Line]:
         lines: list[Line] = [(), line((f" {self._plan.question}", "warning bold")), ()]
-        lines += [line(("  • ", "muted"), sentence) for sentence in self._plan.touches]
+        for sentence in self._plan.touches:
+            lines += self._wrapped("  • ", sentence, "muted", "text")
         if self._plan.refused:
-            lines += [(), line((f"  ✗ {self._plan.refused}", "bad"))]
+            lines += [(), *self._wrapped("  ✗ ", self._plan.refused, "bad", "bad")]
         if self._action is not None:
-            lines += [(), line((" $ ", "muted"), (line_of(self._action), "accent"))]
+            lines += [(), *self._wrapped(" $ ", line_of(self._action), "muted", "accent")]
         if self._plan.words:
             wanted = " or ".join(self._plan.words)
             lines += [
@@ -326,6 +330,13 @@ class ConfirmScreen(Dialog):
                 line(" This is production. To go on, type ", (wanted, "warning bold")),
             ]
         return lines
+
+    def _wrapped(self, mark: str, text: str, mark_style: str, style: str) -> list[Line]:
+        """A text behind a mark, in as many lines as it needs: nothing of a plan is cut."""
+        room = min(_MOST_CELLS, self.app.size.width * 96 // 100) - _FRAME_CELLS - len(mark)
+        first, *others = textwrap.wrap(text, max(20, room)) or [""]
+        lines = [line((mark, mark_style), (first, style))]
+        return [*lines, *(line(" " * len(mark), (other, style)) for other in others)]
 
     def _show_keys(self, wrong: bool = False) -> None:
         if self._plan.words:

@@ -99,7 +99,7 @@ class HeadLine(LineWidget):
         self._banner = ""
 
     def warn(self, banner: str) -> None:
-        """Words that must not be overlooked on this screen, in the middle of the line."""
+        """Words that must not be overlooked on this screen, before the way to it."""
         self._banner = banner
         self.rebuild()
 
@@ -113,13 +113,13 @@ class HeadLine(LineWidget):
         left: list[Span] = [(" SwarmDeck ", "title bold reverse"), (" ", "text")]
         if self._warning:
             left += [(f" {self._warning} ", "warning bold reverse"), (" ", "text")]
+        if self._banner:
+            left += [(f" {self._banner} ", "warning bold reverse"), (" ", "text")]
         for place, crumb in enumerate(self._crumbs):
             last = place == len(self._crumbs) - 1
             left.append((f" {crumb}", "title bold" if last else "muted"))
             if not last:
                 left.append((" ▸", "muted"))
-        if self._banner:
-            left += [("  ", "text"), (f" {self._banner} ", "warning bold reverse")]
         room = self.body_width - sum(len(text) for text, _ in left) - 2
         where = self._where
         if len(where) > room:  # the end of it says whose engine it is

@@ -397,7 +397,8 @@ class ListScreen(DeckScreen):
         self._worker.refresh_soon()
 
     def on_virtual_table_selected(self, message: VirtualTable.Selected) -> None:
-        if self.listing.opens is not None:
-            self.post_message(self.Opened(self.listing.opens(message.row)))
-        else:
-            self.post_message(self.Opened(Place("detail", row=message.row)))
+        opens = self.listing.opens
+        place = opens(message.row) if opens is not None else Place("detail", row=message.row)
+        if not place.subject and self.scope.subject:  # a record is read as whoever listed it
+            place = msgspec.structs.replace(place, subject=self.scope.subject)
+        self.post_message(self.Opened(place))

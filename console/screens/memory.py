@@ -62,7 +62,10 @@ def widths(parts: Sequence[Share], room: int) -> list[int]:
     for part in parts:
         edges.append(edges[-1] + part.bytes)
     cuts = [round(edge * room / total) for edge in edges]
-    return [max(1, right - left) for left, right in pairwise(cuts)]
+    cells = [max(1, right - left) for left, right in pairwise(cuts)]
+    while sum(cells) > room and max(cells) > 1:
+        cells[cells.index(max(cells))] -= 1
+    return cells
 
 
 class HostMap(LineWidget):

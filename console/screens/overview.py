@@ -273,8 +273,8 @@ def _bench_lines(benchmarks: Sequence[views.BenchView]) -> Sequence[Line]:
     if not benchmarks:
         return (line(("Not measured yet: 7, then b", "muted")),)
     return [
-        line(f"{bench.name:<18.18} ", (f"{rate(bench.ops_s):>8}", "text"),
-             (f"  {_spark(bench.repeats)}", "accent"), (f"  99 % {micros(bench.p99_us)}", "muted"))
+        line(f"{bench.name:<16.16} ", (f"{rate(bench.ops_s):>8}", "text"),
+             (f" {_spark(bench.repeats):<5}", "accent"), (f" {micros(bench.p99_us):>7}", "muted"))
         for bench in benchmarks
     ]  # fmt: skip
 
@@ -294,8 +294,8 @@ def _alert_lines(firing: Sequence[views.AlertView] | None, moment: Moment) -> Se
     if not firing:
         return (line(("✓ ", "good"), ("nothing fires", "muted")),)
     return [
-        line((columns.SEVERITIES.get(alert.severity, ("?", "warning"))[0], _grave(alert)),
-             f" {alert.rule} ", (wording.ago(moment.us, alert.since_at_us), "muted"),
+        line((f"{columns.SEVERITIES.get(alert.severity, ('?', ''))[0][0]} ", _grave(alert)),
+             f"{alert.rule}  ", (wording.ago(moment.us, alert.since_at_us), "muted"),
              f"  {alert.subject}  ", (alert.detail, "muted"))
         for alert in firing
     ]  # fmt: skip

@@ -184,7 +184,7 @@ def message(number: int, state: str = "ready", **more: Any) -> views.MessageView
         "to": "dev_swarm_7m2pz0tb",
         "created_at_us": NOW_US - number * 7_000_000,
         "due_at_us": NOW_US + 45_000_000 if state == "delayed" else None,
-        "lease_until_us": NOW_US + 21_000_000 if state == "leased" else None,
+        "lease_until_us": NOW_US + 25_000_000 if state == "leased" else None,
         "expires_at_us": None,
         "error": "ValueError: not a digest" if state == "dead" else "",
         "body": None,
@@ -479,6 +479,7 @@ class Samples:
     """What the tests of this folder take from here."""
 
     FakeHost = FakeHost
+    KEYS = _KEYS
     HOSTILE = HOSTILE
     NOW_US = NOW_US
     agent = staticmethod(agent)

@@ -45,7 +45,10 @@ def matrix(action: actions.AclMatrix, total: int = 140) -> views.MatrixView:
     """A matrix of so many records, one window of it."""
     subjects = SUBJECTS
     if action.subjects:
-        subjects = tuple(each for each in SUBJECTS if each.id in action.subjects)
+        subjects = tuple(
+            views.SubjectView(id=ident, name="worker 1", swarm=None, teams=(), role="agent")
+            for ident in action.subjects
+        )
     numbers = range(action.offset, min(total, action.offset + action.limit))
     rows = tuple(
         views.MatrixRow(

@@ -11,7 +11,7 @@ from swarmdeck.console.places import Place
 from swarmdeck.console.screens.dialogs import ConfirmScreen, FormScreen
 from swarmdeck.engine import actions, views
 from swarmdeck.engine.errors import InvalidInput
-from swarmdeck.engine.events import AgentChanged
+from swarmdeck.engine.events import AgentChanged, Sampled
 
 IDENT = "dev_agent_00000001"
 
@@ -21,7 +21,13 @@ def poisoned(fakes: Any) -> views.Overview:
     bad = fakes.HOSTILE
     seen = fakes.busy()
     swarms = tuple(
-        msgspec.structs.replace(swarm, name=bad, reason=bad, command=(bad, bad))
+        msgspec.structs.replace(
+            swarm,
+            name=bad,
+            reason=bad,
+            command=(bad, bad),
+            lenders=(views.LoanView(lender=bad, bytes=1),),
+        )
         for swarm in seen.swarms
     )
     agents = tuple(
@@ -49,6 +55,73 @@ def hostile_host(fakes: Any) -> Any:
         ),
         actions.AclList: lambda _: [fakes.grant(1, subject=bad, key_prefix=bad, granted_by=bad)],
         actions.AuditList: lambda _: [fakes.audit(1, actor=bad, object=bad, detail=bad)],
+        actions.AlertList: lambda _: [
+            fakes.samples.alert(1, rule=bad, subject=bad, detail=bad, hint=bad, environment=bad)
+        ],
+        actions.EventList: lambda _: [fakes.samples.happening(1, kind=bad, subject=bad, text=bad)],
+        actions.Explain: lambda _: views.ExplanationView(
+            subject=bad,
+            kind=bad,
+            environment=bad,
+            state=bad,
+            verdict=bad,
+            reasons=(views.ReasonView(rule=bad, text=bad),),
+            remedies=(bad,),
+        ),
+        actions.AclMatrix: lambda _: views.MatrixView(
+            environment="development",
+            subjects=(views.SubjectView(id=bad, name=bad, swarm=bad, teams=(bad,), role=bad),),
+            rows=(
+                views.MatrixRow(
+                    key=bad,
+                    namespace=bad,
+                    level=bad,
+                    owner=bad,
+                    team=bad,
+                    cells=(views.CellView(rights=bad, rule=bad),),
+                ),
+            ),
+        ),
+        actions.AclWho: lambda _: [
+            views.DecisionView(
+                allowed=False,
+                rule=bad,
+                detail=bad,
+                subject=bad,
+                action=bad,
+                environment=bad,
+                namespace=bad,
+                key=bad,
+                level=bad,
+                owner=bad,
+            )
+        ],
+        actions.BenchShow: lambda _: [
+            msgspec.structs.replace(
+                fakes.samples.measured(fakes.busy().benchmarks[0], 0),
+                name=bad,
+                workload=bad,
+                baseline=bad,
+                verdict=bad,
+                machine=bad,
+                commit=bad,
+            )
+        ],
+        actions.MemoryAdmit: lambda a: msgspec.structs.replace(
+            fakes.samples.admission(a),
+            accepted=False,
+            reason=bad,
+            hint=bad,
+            holders=(
+                views.HolderView(
+                    swarm=bad,
+                    environment=bad,
+                    bytes=1,
+                    borrowed_bytes=1,
+                    lenders=(views.LoanView(lender=bad, bytes=1),),
+                ),
+            ),
+        ),
         actions.Logs: lambda _: [bad, "\x1b]0;title\x07", "a\nb\rc"],
     }
     return host
@@ -56,6 +129,9 @@ def hostile_host(fakes: Any) -> Any:
 
 PLACES = [
     *(Place(name) for name in ("swarms", "agents", "queue", "memory", "access", "bench", "audit")),
+    *(Place(name) for name in ("log", "alerts", "tree")),
+    Place("explain", "dev_msg_00000001"),
+    Place("as", IDENT),
     Place("swarm", "dev_swarm_7m2pz0tb"),
     Place("agent", IDENT),
     Place("records", "development"),
@@ -91,6 +167,35 @@ async def test_no_screen_passes_an_escape_or_runs_markup(fakes: Any, place: Plac
         await deck.until(lambda: "reading" not in deck.text)
         assert_harmless(deck)
         await deck.press("d")
+        assert_harmless(deck)
+
+
+async def test_who_may_and_a_running_benchmark_are_harmless(fakes: Any) -> None:
+    async with fakes.console(host=hostile_host(fakes), size=(200, 60)) as deck:
+        deck.app.visit(Place("who", row=fakes.record(1, key=fakes.HOSTILE)))
+        await deck.until(lambda: "denied" in deck.text)
+        assert_harmless(deck)
+        deck.app.visit(Place("bench"))
+        await deck.until(lambda: "Latencies" in deck.text)
+        deck.app._on_event(Sampled("op", fakes.HOSTILE, 0.1, 1.0, 1.0, 1.0))
+        await deck.until(lambda: "Live" in deck.text)
+        assert_harmless(deck)
+
+
+async def test_a_hostile_remedy_runs_no_markup_and_says_why_it_cannot_be_run(fakes: Any) -> None:
+    async with fakes.console(host=hostile_host(fakes), size=(200, 60)) as deck:
+        deck.app.visit(Place("explain", "dev_msg_00000001"))
+        await deck.until(lambda: "[@click=app.exit]x[/]" in deck.text)
+        await deck.press("enter")
+        await deck.until(lambda: deck.toasts)
+        assert_harmless(deck)
+
+
+async def test_a_hostile_plan_is_harmless(fakes: Any) -> None:
+    async with fakes.console(host=hostile_host(fakes)) as deck:
+        await deck.type("memory budget development --base 1GB --max 1GB")
+        await deck.until(lambda: isinstance(deck.app.screen, ConfirmScreen))
+        assert "It does not fit" in deck.text
         assert_harmless(deck)
 
 

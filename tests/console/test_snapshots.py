@@ -2,28 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 
 from swarmdeck.console.deck import SwarmDeck
+from swarmdeck.console.screens.listing import WIDE_CELLS
+from swarmdeck.engine import actions
+from swarmdeck.engine.actions import Action
+from swarmdeck.engine.errors import SwarmDeckError, Unavailable
+from swarmdeck.engine.events import Sampled
 
 
 @pytest.fixture
 def look(snapshot: Any, fakes: Any) -> Any:
-    async def look(name: str, state: str, *keys: str, awaits: str = "") -> None:
-        """Open the console over sample data, press the keys, wait for a text, compare."""
+    async def look(
+        name: str,
+        state: str,
+        *keys: str,
+        awaits: str = "",
+        tiles: str = "",
+        failures: Mapping[type[Action], SwarmDeckError] | None = None,
+        after: Callable[[SwarmDeck], None] | None = None,
+    ) -> None:
+        """Open the console over sample data, press the keys, wait for a text, compare. A key
+        `wait:text` waits for that text; `after` is called with the app when all is pressed,
+        `tiles` is waited for where the terminal has room for more than tables."""
+
+        def host() -> Any:
+            made = fakes.FakeHost(getattr(fakes, state)())
+            made.failures |= failures or {}
+            return made
+
         make: Callable[[], SwarmDeck] = lambda: SwarmDeck(  # noqa: E731 - typed
-            lambda _on_event: fakes.FakeHost(getattr(fakes, state)()), "~/swarmdeck"
+            lambda _on_event: host(), "~/swarmdeck"
         )
 
         async def ready(pilot: Any) -> None:
             deck = fakes.Deck(pilot.app, None, pilot)
             await deck.until(lambda: pilot.app.last.overview is not None)
             for key in keys:
-                await deck.press(key)
-            await deck.until(lambda: awaits in deck.text and "reading" not in deck.text)
+                if key.startswith("wait:"):
+                    await deck.until(lambda key=key: key.removeprefix("wait:") in deck.text)
+                else:
+                    await deck.press(fakes.KEYS.get(key, key))
+            if after is not None:
+                after(pilot.app)
+            await deck.until(lambda: awaits in deck.text and "reading …" not in deck.text)
+            if pilot.app.size.width >= 110:
+                await deck.until(lambda: tiles in deck.text)
+            if pilot.app.size.width >= WIDE_CELLS:
+                await pilot.pause(0.3)  # the row in full follows a tenth of a second later
 
         await snapshot(make, f"console/{name}", before=ready)
 
@@ -32,11 +63,12 @@ def look(snapshot: Any, fakes: Any) -> Any:
 
 @pytest.mark.parametrize("state", ["busy", "empty", "failing"])
 async def test_overview(look: Any, state: str) -> None:
-    await look(f"overview-{state}", state)
+    awaits = "nothing fires" if state == "empty" else "dead-letters"
+    await look(f"overview-{state}", state, tiles=awaits)
 
 
 async def test_help(look: Any) -> None:
-    await look("help", "busy", "question_mark", awaits="Between the swarms and the queue")
+    await look("help", "busy", "question_mark", awaits="To the next part")
 
 
 async def test_form(look: Any) -> None:
@@ -51,16 +83,101 @@ async def test_confirm_in_production(look: Any) -> None:
     await look("confirm-production", "busy", "ctrl+x", awaits="This is production")
 
 
-async def test_queue(look: Any) -> None:
-    await look("queue", "busy", "4", awaits="due in 45 s")
+SCREENS = {
+    "memory": ("5", "Budgets", "Budgets"),
+    "swarms": ("2", "running", "No swarm runs yet"),
+    "agents": ("3", "beating", "No agents"),
+    "queue": ("4", "due in < 50 s", "No message is in this state"),
+    "access": ("6", "✓ may", "No record is in"),
+    "bench": ("7", "Latencies · memory set", "Nothing measured yet"),
+    "audit": ("8", "memory.get", "Nothing was changed yet"),
+    "log": ("9", "said so", "Nothing has happened"),
+    "alerts": ("0", "failed for good", "All is well"),
+    "tree": ("T", "payments", "production"),
+}
+"""By name: the key that leads there, what a busy one shows, what an empty one says."""
+
+
+@pytest.mark.parametrize("name", SCREENS)
+async def test_busy(look: Any, name: str) -> None:
+    key, shown, _ = SCREENS[name]
+    await look(f"{name}-busy", "busy", key, awaits=shown)
+
+
+@pytest.mark.parametrize("name", SCREENS)
+async def test_empty(look: Any, name: str) -> None:
+    key, _, said = SCREENS[name]
+    await look(f"{name}-empty", "empty", key, awaits=said)
+
+
+FAILING = {
+    "queue": actions.QueueList, "access": actions.AclMatrix, "bench": actions.BenchShow,
+    "audit": actions.AuditList, "log": actions.EventList, "alerts": actions.AlertList,
+}  # fmt: skip
+"""Screens with a query of their own, which can fail."""
+
+
+@pytest.mark.parametrize("name", FAILING)
+async def test_failing(look: Any, name: str) -> None:
+    key = SCREENS[name][0]
+    failures = {FAILING[name]: Unavailable("the disk does not answer", hint="look at the host")}
+    await look(f"{name}-failing", "busy", key, awaits="✗ the disk", failures=failures)
+
+
+@pytest.mark.parametrize("name", ["memory", "swarms", "agents", "tree"])
+async def test_degraded(look: Any, name: str) -> None:
+    await look(f"{name}-degraded", "failing", SCREENS[name][0], awaits=SCREENS[name][1])
 
 
 async def test_swarm(look: Any) -> None:
     await look("swarm", "busy", "j", "enter", awaits="Agents of the swarm")
 
 
+async def test_agent(look: Any) -> None:
+    await look("agent", "busy", "j", "enter", "j", "enter", awaits="< 30 s left")
+
+
 async def test_message(look: Any) -> None:
     await look("message", "busy", "4", "enter", awaits='"path"')
+
+
+async def test_records(look: Any) -> None:
+    await look("records", "busy", "5", "j", "enter", awaits="digest:lib/module_1.py")
+
+
+async def test_explanation(look: Any) -> None:
+    await look("explanation", "busy", "4", "j", "x", awaits="It waits")
+
+
+async def test_who_may(look: Any) -> None:
+    await look("who", "busy", "6", "wait:✓ may", "j", "enter", awaits="nothing allows it")
+
+
+async def test_grants(look: Any) -> None:
+    await look("grants", "busy", "6", "tab", awaits="✓ allow")
+
+
+async def test_view_as(look: Any) -> None:
+    await look("view-as", "busy", "3", "j", "A", "wait:AS worker 1", awaits="▐rwd")
+
+
+async def test_budget(look: Any) -> None:
+    line = "memory budget development --base 12GB --max 14GB"
+    await look("budget", "busy", "colon", *line, "enter", awaits="buffer of the host")
+
+
+async def test_budget_that_does_not_fit(look: Any) -> None:
+    line = "memory budget development --base 20GB --max 20GB"
+    await look("budget-refused", "busy", "colon", *line, "enter", awaits="It does not fit")
+
+
+async def test_bench_while_it_runs(look: Any) -> None:
+    def sample(app: SwarmDeck) -> None:
+        for at in range(90):
+            rate = 41_000.0 + 2_500 * math.sin(at / 7) + 900 * (at % 3)
+            app._on_event(Sampled("op1", "memory set", at / 10, rate, 1_810.0, 3_400.0))
+
+    await look("bench-live", "busy", "7", awaits="Live · memory set", after=sample)
 
 
 async def test_command_bar(look: Any) -> None:

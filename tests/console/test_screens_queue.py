@@ -1,0 +1,181 @@
+"""The queue panel: lanes, states, and what can be done to a message."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from swarmdeck.console import prefill
+from swarmdeck.console.screens.dialogs import ConfirmScreen, FormScreen
+from swarmdeck.engine import actions
+from swarmdeck.engine.errors import NotFound, Unavailable
+
+
+@pytest.mark.parametrize(("size", "hidden"), [((80, 24), 6), ((120, 30), 3), ((200, 60), 0)])
+async def test_lanes_give_way_to_messages_as_the_terminal_gets_lower(
+    fakes: Any, size: tuple[int, int], hidden: int
+) -> None:
+    async with fakes.console(fakes.busy(), size=size) as deck:
+        await deck.press("4")
+        await deck.until(lambda: " 10  ▓" in deck.text)
+        assert ("more lane" in deck.text) == bool(hidden)
+        assert not hidden or f"{hidden} more lanes" in deck.text
+        assert "Messages · open" in deck.text
+
+
+async def test_lanes_follow_the_environment_and_say_when_they_cannot_be_read(fakes: Any) -> None:
+    host = fakes.FakeHost(fakes.busy())
+    async with fakes.console(host=host) as deck:
+        await deck.type("queue @development")
+        await deck.until(lambda: "Lanes by priority · development" in deck.text)
+        await deck.until(lambda: actions.QueueLanes(environment="development") in host.asked)
+        host.failures[actions.QueueLanes] = Unavailable("the lanes are gone")
+        await deck.until(lambda: "✗ the lanes are gone" in deck.text)
+        assert "1 of 40" in deck.text, "the messages stay"
+        host.failures.clear()
+        await deck.until(lambda: "gone" not in deck.text)
+
+
+async def test_one_answer_is_awaited_at_a_time(fakes: Any) -> None:
+    """A slow engine is not asked again and again for what it has not answered."""
+    host = fakes.FakeHost(fakes.busy())
+    async with fakes.console(host=host) as deck:
+        run = host.run
+
+        async def slow(action: Any, on_progress: Any = None) -> Any:
+            if isinstance(action, actions.QueueLanes):
+                host.asked.append(action)
+                await host.working.wait()
+            return await run(action, on_progress)
+
+        host.run = slow
+        host.working.clear()
+        await deck.press("4")
+        for _ in range(3):
+            before = sum(isinstance(a, actions.Status) for a in host.asked)
+            deck.app.refresh_soon()
+            await deck.until(
+                lambda before=before: (
+                    sum(isinstance(a, actions.Status) for a in host.asked) > before
+                )
+            )
+        assert sum(isinstance(a, actions.QueueLanes) for a in host.asked) == 1
+        host.working.set()
+        await deck.until(lambda: " 10  ▓" in deck.text)
+
+
+async def test_edit_begins_with_the_whole_message(fakes: Any) -> None:
+    async with fakes.console(fakes.busy()) as deck:
+        await deck.press("4", "j", "e")
+        await deck.until(lambda: isinstance(deck.app.screen, FormScreen))
+        assert "lib/module_1.py" in deck.text
+        await deck.press("tab", "backspace", *"8", "enter")
+        await deck.until(deck.host.changes)
+        (edit,) = deck.host.changes()
+        assert isinstance(edit, actions.QueueEdit)
+        assert edit.id == "dev_msg_00000001"
+        assert edit.priority == 8
+        assert edit.body["path"] == "lib/module_1.py"
+
+
+async def test_a_message_that_is_gone_cannot_be_edited(fakes: Any) -> None:
+    host = fakes.FakeHost(fakes.busy())
+    host.failures[actions.QueueShow] = NotFound("no message dev_msg_00000000")
+    async with fakes.console(host=host) as deck:
+        await deck.press("4", "e")
+        await deck.until(lambda: deck.toasts)
+        assert "Not found" in deck.toasts[0]
+
+
+@pytest.mark.parametrize("key", ["X", "P"])
+async def test_a_purge_counts_and_asks(fakes: Any, key: str) -> None:
+    async with fakes.console(fakes.busy()) as deck:
+        await deck.type("queue dead @development")
+        await deck.until(lambda: "not a digest" in deck.text)
+        await deck.press(key)
+        await deck.until(lambda: isinstance(deck.app.screen, FormScreen))
+        await deck.press("enter")
+        await deck.until(lambda: isinstance(deck.app.screen, ConfirmScreen))
+        assert "12 messages: digest 12" in deck.text
+        assert "gone for good" in deck.text
+        await deck.press("y")
+        wanted = actions.QueuePurge(environment="development", state="dead")
+        await deck.until(lambda: deck.host.changes() == [wanted])
+
+
+async def test_long_queues_are_read_a_page_at_a_time(fakes: Any) -> None:
+    host = fakes.FakeHost(fakes.busy())
+    rows = [fakes.message(n) for n in range(1_000)]
+    host.answers[actions.QueueList] = lambda a: rows[a.offset : a.offset + a.limit]
+    async with fakes.console(host=host) as deck:
+        await deck.press("4")
+        await deck.until(lambda: "1 of 200" in deck.text)
+        asked = [a.offset for a in host.asked if isinstance(a, actions.QueueList)]
+        assert set(asked) == {0}
+        for _ in range(4):
+            await deck.press("G")
+            await deck.pilot.pause(0.4)
+        await deck.until(
+            lambda: (
+                {a.offset for a in host.asked if isinstance(a, actions.QueueList)}
+                >= {0, 200, 400, 600}
+            )
+        )
+        assert {a.limit for a in host.asked if isinstance(a, actions.QueueList)} == {200}
+
+
+async def test_a_plain_filter_is_looked_for_by_the_engine_and_others_here(fakes: Any) -> None:
+    async with fakes.console(fakes.busy()) as deck:
+        await deck.press("4")
+        await deck.until(lambda: "1 of 40" in deck.text)
+        await deck.press("slash", *"00000007", "enter")
+        wanted = actions.QueueList(contains="00000007")
+        await deck.until(lambda: wanted in deck.host.asked)
+        await deck.until(lambda: "1 of 1" in deck.text)
+        await deck.press("escape")
+        await deck.until(lambda: "1 of 40" in deck.text)
+        await deck.press("slash", *"prio>8", "enter")
+        await deck.until(lambda: "1 of 8" in deck.text)
+        last = [a for a in deck.host.asked if isinstance(a, actions.QueueList)][-1]
+        assert last.contains == ""
+
+
+async def test_sorting_is_the_engines_work(fakes: Any) -> None:
+    async with fakes.console(fakes.busy()) as deck:
+        await deck.press("4")
+        await deck.until(lambda: "1 of 40" in deck.text)
+        await deck.press("o", "o")
+        await deck.until(lambda: any(getattr(a, "order", "") == "kind" for a in deck.host.asked))
+
+
+async def test_x_explains_a_message_and_its_remedies_run(fakes: Any) -> None:
+    async with fakes.console(fakes.busy()) as deck:
+        await deck.press("4", "j", "x")
+        await deck.until(lambda: "What would change it" in deck.text)
+        await deck.until(lambda: "It waits: it was asked to" in deck.text)
+        assert "✗ priority" in deck.text
+        assert "· attempts" in deck.text
+        await deck.press("j", "enter")
+        wanted = actions.QueueEdit(id="dev_msg_00000001", priority=10)
+        await deck.until(lambda: deck.host.changes() == [wanted])
+
+
+async def test_an_explanation_that_fails_says_so(fakes: Any) -> None:
+    host = fakes.FakeHost(fakes.busy())
+    host.failures[actions.Explain] = NotFound("no message dev_msg_00000000", hint="look again")
+    async with fakes.console(host=host) as deck:
+        await deck.press("4", "x")
+        await deck.until(lambda: "✗ no message dev_msg_00000000" in deck.text)
+        assert "look again" in deck.text
+
+
+def test_rows_without_an_edit_or_a_reason_say_so(fakes: Any) -> None:
+    for ask in (prefill.edit, prefill.why):
+        with pytest.raises(NotFound):
+            ask(None)
+    assert prefill.exact(1 << 30) == "1GB"
+    assert prefill.exact(1536 << 20) == "1536MB"
+    assert prefill.exact(1234567) == "1234567"
+    assert prefill.edit(fakes.agent("dev_agent_1", None, 1))[:3] == ("form", "agent", "update")
+    assert prefill.edit(fakes.swarm("dev_swarm_1", "x", "development", 2))[4] == "2"
