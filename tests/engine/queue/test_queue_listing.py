@@ -12,7 +12,7 @@ import pytest
 
 from swarmdeck.engine.errors import InvalidInput
 from swarmdeck.engine.model import OPERATOR_PRINCIPAL, MessageState
-from swarmdeck.engine.queue import listing, pages
+from swarmdeck.engine.queue import listing, pages, views
 from swarmdeck.engine.queue.listing import Wish, list_over
 from swarmdeck.engine.store import aside
 from swarmdeck.engine.views import MessageView
@@ -202,3 +202,28 @@ async def test_nothing_new_is_read_of_priorities_above_the_page(scene: Any) -> N
         await scene.send(priority=priority)
     found = list(pages.slices(scene.queue.counters, Wish(), 3, 2))
     assert found == [pages.Slice(5, 0, 1), pages.Slice(1, 0, 1)]
+
+
+@pytest.mark.parametrize("few_lanes", [views.FEW_LANES, -1], ids=["few lanes", "many lanes"])
+async def test_an_old_message_that_is_ready_again_is_the_oldest(
+    tmp_path: Path,
+    make_scene: Callable[[Path], Any],
+    monkeypatch: pytest.MonkeyPatch,
+    few_lanes: int,
+) -> None:
+    monkeypatch.setattr(views, "FEW_LANES", few_lanes)
+    scene = make_scene(tmp_path / "queue.db")
+    await scene.open()
+    sent_us = scene.clock.wall_us()
+    await scene.send("x", priority=5)
+    [message] = await scene.claim(scene.a, 1, lease_s=600)
+    scene.clock.advance(60)
+    await scene.send("x", priority=5)
+    assert await _oldest(scene) == sent_us + 60_000_000
+    await scene.queue.nack(scene.a, message[0], message[4], "later", 0)
+    assert await _oldest(scene) == sent_us
+    await scene.close()
+
+
+async def _oldest(scene: Any) -> int | None:
+    return {lane.priority: lane.oldest_at_us for lane in await scene.queue.lane_views()}[5]

@@ -396,7 +396,7 @@ SETTINGS = settings(
     suppress_health_check=list(HealthCheck),
 )
 HUNT = settings(
-    SETTINGS, max_examples=200, phases=[Phase.generate], database=None, derandomize=True
+    SETTINGS, max_examples=1000, phases=[Phase.generate], database=None, derandomize=True
 )
 
 
