@@ -43,5 +43,8 @@ def shared_again(screen: DeckScreen) -> bool:
         widget.styles.clear_rule("height")
     for widget in screen.query(f".{_HIDDEN}"):
         widget.remove_class(_HIDDEN)
+        widget.styles.display = "block"  # tells the parent to arrange anew, which clearing does not
         widget.styles.clear_rule("display")
+    if given:
+        screen.refresh(layout=True)
     return bool(given)

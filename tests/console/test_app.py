@@ -174,7 +174,7 @@ async def test_every_key_on_every_screen_leaves_a_console_that_works(
                 if deck.app.deck.asking:
                     await deck.press("escape")
                 if deck.app.deck.crumb == "overview" or len(deck.app._decks()) > 3:
-                    deck.app.go("overview")
+                    deck.app.go(Place("overview"))
                     deck.app.visit(place)
                     await deck.pilot.pause()
         assert deck.app.is_running
@@ -281,6 +281,16 @@ async def test_a_defect_in_the_host_becomes_a_toast_too(fakes: Any) -> None:
         await deck.type("queue retry dev_msg_1")
         await deck.until(lambda: deck.toasts)
         assert "ZeroDivisionError" in deck.toasts[0]
+        assert deck.app.is_running
+
+
+async def test_a_defect_while_planning_becomes_a_toast_and_nothing_is_done(fakes: Any) -> None:
+    host = fakes.FakeHost(fakes.busy())
+    host.failures[actions.QueueShow] = ZeroDivisionError("boom")
+    async with fakes.console(host=host) as deck:
+        await deck.type("queue cancel dev_msg_1")
+        await deck.until(lambda: any("ZeroDivisionError" in toast for toast in deck.toasts))
+        assert deck.host.changes() == []
         assert deck.app.is_running
 
 

@@ -24,12 +24,14 @@ def look(snapshot: Any, fakes: Any) -> Any:
         *keys: str,
         awaits: str = "",
         tiles: str = "",
+        lanes: str = "",
         failures: Mapping[type[Action], SwarmDeckError] | None = None,
         after: Callable[[SwarmDeck], None] | None = None,
     ) -> None:
         """Open the console over sample data, press the keys, wait for a text, compare. A key
         `wait:text` waits for that text; `after` is called with the app when all is pressed,
-        `tiles` is waited for where the terminal has room for more than tables."""
+        `tiles` is waited for where the terminal has room for more than tables, `lanes` where it
+        is tall."""
 
         def host() -> Any:
             made = fakes.FakeHost(getattr(fakes, state)())
@@ -53,6 +55,8 @@ def look(snapshot: Any, fakes: Any) -> Any:
             await deck.until(lambda: awaits in deck.text and "reading …" not in deck.text)
             if pilot.app.size.width >= 110:
                 await deck.until(lambda: tiles in deck.text)
+            if pilot.app.size.height >= 45:
+                await deck.until(lambda: lanes in deck.text)
             if pilot.app.size.width >= WIDE_CELLS:
                 await pilot.pause(0.3)  # the row in full follows a tenth of a second later
 
@@ -64,7 +68,8 @@ def look(snapshot: Any, fakes: Any) -> Any:
 @pytest.mark.parametrize("state", ["busy", "empty", "failing"])
 async def test_overview(look: Any, state: str) -> None:
     awaits = "nothing fires" if state == "empty" else "dead-letters"
-    await look(f"overview-{state}", state, tiles=awaits)
+    lanes = "" if state == "empty" else " 10  ▓"
+    await look(f"overview-{state}", state, tiles=awaits, lanes=lanes)
 
 
 async def test_help(look: Any) -> None:
@@ -93,7 +98,7 @@ SCREENS = {
     "audit": ("8", "memory.get", "Nothing was changed yet"),
     "log": ("9", "said so", "Nothing has happened"),
     "alerts": ("0", "failed for good", "All is well"),
-    "tree": ("T", "payments", "production"),
+    "tree": ("T", "payments", "No swarm runs yet"),
 }
 """By name: the key that leads there, what a busy one shows, what an empty one says."""
 
