@@ -219,7 +219,7 @@ QUEUE: Final = Listing(
     columns=columns.messages,
     key=_id,
     empty="No message is in this state.\n\n"
-    "→  next state,  e  next environment,  n  sends a message",
+    "→  next state,  @  next environment,  n  sends a message",
     groups=("queue", "states", "rows", "table", "motion"),
     query=_query_queue,
     opens=lambda message: Place("message", message.id),

@@ -41,7 +41,7 @@ RULES: Final = {
 _RIGHTS: Final = (("r", "read"), ("w", "write"), ("d", "delete"))
 _EMPTY: Final = (
     "No record is in {name} yet.\n\n:memory set {name} KEY VALUE  stores one,"
-    "  e  shows another environment"
+    "  @  shows another environment"
 )
 
 

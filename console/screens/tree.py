@@ -9,7 +9,7 @@ import msgspec
 from textual.widget import Widget
 
 from ...engine import views
-from ...widgets import Column, VirtualTable, mark_of, state_text
+from ...widgets import Column, LineWidget, VirtualTable, line, mark_of, state_text
 from ...widgets.format import count
 from .. import columns, wording
 from ..bridge import Pull
@@ -20,6 +20,10 @@ from .frame import INNER, DeckScreen
 
 _OPEN, _SHUT, _LEAF = "▾ ", "▸ ", "  "
 _LOOSE: Final = "agents without a swarm"
+_BARE: Final = (
+    line(("   No swarm runs yet, and no agent has registered.", "muted")),
+    line(("   c  starts a swarm,  D  runs the demo: real agents over real files", "muted")),
+)
 
 
 Subject: TypeAlias = views.EnvironmentView | views.SwarmView | views.AgentView | None
@@ -131,18 +135,24 @@ class TreeScreen(DeckScreen):
     """The tree. Left shuts a branch, or goes to the one above; right opens it; enter shows what
     the line stands for."""
 
+    DEFAULT_CSS = """
+    TreeScreen #hint { height: 3; display: none; }
+    """
+
     def __init__(self, crumb: str, moment: Moment) -> None:
         super().__init__(crumb, moment, ("tree", "rows", "motion", INNER))
         self._table: VirtualTable[Node] = VirtualTable(
             _columns(), lambda node: node.key, title="Tree", frame="rule", empty="reading …",
             id="tree",
         )  # fmt: skip
+        self._hint = LineWidget(id="hint")
         self._shut: frozenset[str] = frozenset()
         self._grown: Sequence[Node] = ()
         self._seen: views.Overview | None = None
 
     def body(self) -> Iterable[Widget]:
         yield self._table
+        yield self._hint
 
     @property
     def row(self) -> object:
@@ -159,6 +169,9 @@ class TreeScreen(DeckScreen):
             self._grown = grow(self._seen, self._shut)
             self._table.empty = "No environment is open."
             self._table.show(self._grown)
+            bare = not (self._seen.swarms or self._seen.agents)
+            self._hint.display = bare
+            self._hint.set_lines(_BARE if bare else ())
 
     def fold(self, way: str) -> None:
         """Shut the branch under the cursor, or one level up (`shut`); open it (`open`)."""
