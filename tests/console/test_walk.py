@@ -273,7 +273,17 @@ def walk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Walk]:
     (tmp_path / "files").mkdir()
     (tmp_path / "files" / "one.txt").write_text("one two three\n")
     words = [f"TERM={kind.term}", *(() if kind.colour else ("NO_COLOR=1",))]
-    command = ["env", *words, sys.executable, "-c", PROGRAM, "--data", str(tmp_path / "data")]
+    # In a folder of its own: what is exported is written where one is.
+    command = [
+        "env",
+        f"--chdir={tmp_path / 'files'}",
+        *words,
+        sys.executable,
+        "-c",
+        PROGRAM,
+        "--data",
+        str(tmp_path / "data"),
+    ]
     server = Sshd(tmp_path) if kind.ssh else None
     window = Window(tmp_path, kind, *(server.command(*command) if server else command))
     yield Walk(window, ids, tmp_path / "files")
