@@ -500,3 +500,13 @@ class Samples:
 @pytest.fixture
 def fakes() -> type[Samples]:
     return Samples
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a key writes, and what a console keeps for its next session, stays out of the checkout
+    and of the home of whoever runs the tests."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("XDG_STATE_HOME", str(folder / "state"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(folder / "config"))

@@ -76,23 +76,23 @@ async def looked(deck: Any) -> None:
 
 async def test_the_interval_can_be_changed_by_key_and_by_line(fakes: Any) -> None:
     async with fakes.console(fakes.busy()) as deck:
-        assert deck.app.bridge.interval_s == 1.0
+        await deck.until(lambda: deck.app.bridge.interval_s == 1.0)
         await deck.press("less_than_sign")
-        assert deck.app.bridge.interval_s == 2.0
+        await deck.until(lambda: deck.app.bridge.interval_s == 2.0)
         await deck.press("greater_than_sign", "greater_than_sign")
-        assert deck.app.bridge.interval_s == 0.5
+        await deck.until(lambda: deck.app.bridge.interval_s == 0.5)
         await deck.type("interval 7.5s")
-        assert deck.app.bridge.interval_s == 7.5
+        await deck.until(lambda: deck.app.bridge.interval_s == 7.5)
         await deck.press("greater_than_sign")
-        assert deck.app.bridge.interval_s == 5.0
+        await deck.until(lambda: deck.app.bridge.interval_s == 5.0)
         for word in ("soon", "0", "61", "nan"):
             before = len(deck.toasts)
             await deck.type(f"interval {word}")
             await deck.until(lambda before=before: len(deck.toasts) > before)
-        assert deck.app.bridge.interval_s == 5.0
+        await deck.until(lambda: deck.app.bridge.interval_s == 5.0)
         for _ in INTERVALS_S:
             await deck.press("less_than_sign")
-        assert deck.app.bridge.interval_s == INTERVALS_S[-1]
+        await deck.until(lambda: deck.app.bridge.interval_s == INTERVALS_S[-1])
 
 
 async def test_a_long_interval_holds_for_changes_but_not_for_a_person(fakes: Any) -> None:
