@@ -383,7 +383,7 @@ class ListScreen(DeckScreen):
 
     # --- what the table says
 
-    def on_virtual_table_moved(self) -> None:
+    def on_virtual_table_moved(self, message: VirtualTable.Moved) -> None:
         self._settle()
 
     def on_virtual_table_viewed(self) -> None:

@@ -21,6 +21,7 @@ from .listing import ListScreen
 
 _USED, _ALLOCATED, _PLAN = "█", "▒", "─"
 _LEAST_NAMED: Final = 3
+_SHORT: Final = {str(name): prefix for name, prefix in PREFIXES.items()}
 
 
 class Share(NamedTuple):
@@ -133,7 +134,7 @@ def _bar(part: Share, width: int) -> Iterator[Span]:
 def _name(part: Share, width: int) -> Span:
     """The name, its short form, or nothing where it would not be told."""
     room = width - 1
-    names = (part.name, PREFIXES.get(part.name, part.name[:5]), part.name[:_LEAST_NAMED])
+    names = (part.name, _SHORT.get(part.name, part.name[:5]), part.name[:_LEAST_NAMED])
     name = next((name for name in names if len(name) <= room), "")
     return f"{name:<{width}}", part.style
 

@@ -152,22 +152,8 @@ def overview(
             agents=len(agents), teams=3 if busy else 0, grants=4 if busy else 0,
             denies=1 if busy else 0, denied_calls=7 if busy else 0, epoch=19 if busy else 0,
         ),
-        benchmarks=BENCHMARKS if busy else (),
+        benchmarks=samples.BENCHMARKS if busy else (),
     )  # fmt: skip
-
-
-BENCHMARKS = tuple(
-    samples.measured(views.BenchView(
-        name=name, workload=name, ops_s=ops_s, p50_us=p50_us, p99_us=p99_us, concurrency=100,
-        operations=int(ops_s), at_us=NOW_US - 600_000_000,
-    ), place)
-    for place, (name, ops_s, p50_us, p99_us) in enumerate((
-        ("memory set", 52_100.0, 1_810.0, 3_400.0),
-        ("memory get", 411_000.0, 2.1, 9.4),
-        ("queue send, claim, ack", 18_300.0, 5_100.0, 9_900.0),
-        ("access decision", 1_230_000.0, 0.8, 1.4),
-    ))
-)  # fmt: skip
 
 
 def message(number: int, state: str = "ready", **more: Any) -> views.MessageView:
