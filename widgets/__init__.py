@@ -12,6 +12,7 @@ from .log import LogTail
 from .matrix import AclMatrix
 from .meter import Meter, MeterBar
 from .palette import Palette, load_palette
+from .plan import ConfirmPlan
 from .rows import LazyRows, PagedRows
 from .states import STATE_MARKS, Mark, mark_of, state_span, state_text
 from .status import StatusLine
@@ -26,6 +27,7 @@ __all__ = [
     "CellScreen",
     "Column",
     "CommandBar",
+    "ConfirmPlan",
     "DeckApp",
     "FocusTile",
     "HeatRow",

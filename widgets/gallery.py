@@ -35,6 +35,7 @@ from .lanes import QueueLanes
 from .log import LogTail
 from .matrix import AclMatrix
 from .meter import Meter, MeterBar
+from .plan import ConfirmPlan
 from .states import mark_of, state_text
 from .status import StatusLine
 from .table import VirtualTable
@@ -237,14 +238,22 @@ class SecondPage(CellScreen[None]):
 
     CSS = """
     SecondPage #lanes { height: 13; }
-    SecondPage #sweep { height: 10; }
     SecondPage #matrix { height: 1fr; }
+    SecondPage #beside { height: 11; }
+    SecondPage #plan { width: 46; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("n", "app.pop_screen", "First page")]
 
     def compose(self) -> ComposeResult:
         yield QueueLanes(title="Lanes", id="lanes")
-        yield BrailleChart([Series("gets")], title="Sweep", unit="/s", mode="sweep", id="sweep")
+        with Horizontal(id="beside"):
+            yield BrailleChart([Series("gets")], title="Sweep", unit="/s", mode="sweep", id="sweep")
+            yield ConfirmPlan(
+                "End swarm crawl?",
+                ("4 processes of production end", "2 GB of memory go back to the plan",
+                 "Records and queued messages stay."),
+                command="swarmdeck swarm terminate prod_swarm_1", words=("crawl",), id="plan",
+            )  # fmt: skip
         yield AclMatrix(title="Rights", id="matrix")
 
     def on_mount(self) -> None:

@@ -5,7 +5,6 @@ A dialog returns its answer when it is dismissed; it runs nothing itself.
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
 
@@ -21,7 +20,7 @@ from textual.widgets import Input
 from ...engine.actions import Action, ActionSpec
 from ...engine.errors import InvalidInput
 from ...engine.parameters import Parameter, parameters
-from ...widgets import Column, Line, LineWidget, VirtualTable, line
+from ...widgets import Column, ConfirmPlan, Line, LineWidget, VirtualTable, line
 from .. import forms, wording
 from ..commands import line_of
 from ..forms import Checked
@@ -29,7 +28,7 @@ from ..help import Entry
 from ..plans import Plan
 
 _MOST_CELLS: Final = 92
-_FRAME_CELLS: Final = 6
+_FRAME_CELLS: Final = 4
 _OBJECTS: Final = {"environment", "id", "key", "subject"}
 
 
@@ -283,13 +282,23 @@ class ConfirmScreen(Dialog):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "answer(False)", "No", show=False),
+        # Also while the word is typed: the list is to be read before it is agreed to.
+        Binding("down", "scroll(1)", "Down", show=False),
+        Binding("up", "scroll(-1)", "Up", show=False),
+        Binding("pagedown", "scroll(10)", "Page down", show=False),
+        Binding("pageup", "scroll(-10)", "Page up", show=False),
     ]
 
     def __init__(self, plan: Plan, action: Action | None = None) -> None:
         super().__init__()
         self._plan = plan
-        self._action = action
-        self._text = LineWidget()
+        self._text = ConfirmPlan(
+            plan.question,
+            plan.touches,
+            refused=plan.refused,
+            command="" if action is None else line_of(action),
+            words=plan.words,
+        )
         self._typed = Input(select_on_focus=False, compact=True)
         self._typed.cursor_blink = False
         self._foot = LineWidget()
@@ -302,41 +311,26 @@ class ConfirmScreen(Dialog):
             yield self._foot
 
     def on_mount(self) -> None:
-        lines = self._lines()
-        self._text.styles.height = len(lines)
-        self._text.set_lines(lines)
         self._foot.styles.height = 2
         self._show_keys()
         focused: Widget = self._typed if self._plan.words else self._text
-        focused.can_focus = True
         self.call_after_refresh(self._begin, focused)
+
+    def on_resize(self) -> None:
+        """As much of the plan as there is room for; the rest is scrolled to."""
+        size = self.app.size
+        width = min(_MOST_CELLS, size.width * 96 // 100) - _FRAME_CELLS
+        beside = 4 + bool(self._plan.words)  # the edges of the box, the keys, the typed word
+        most = size.height * 96 // 100 - beside
+        self._text.styles.height = max(1, min(most, self._text.height_for(width)))
+
+    def action_scroll(self, lines: int) -> None:
+        """Read on in a plan that is longer than the screen."""
+        self._text.action_scroll_by(lines)
 
     def _begin(self, focused: Widget) -> None:
         self.early.clear()  # a yes must answer what was seen
         self.begin(focused)
-
-    def _lines(self) -> list[Line]:
-        lines: list[Line] = [(), line((f" {self._plan.question}", "warning bold")), ()]
-        for sentence in self._plan.touches:
-            lines += self._wrapped("  • ", sentence, "muted", "text")
-        if self._plan.refused:
-            lines += [(), *self._wrapped("  ✗ ", self._plan.refused, "bad", "bad")]
-        if self._action is not None:
-            lines += [(), *self._wrapped(" $ ", line_of(self._action), "muted", "accent")]
-        if self._plan.words:
-            wanted = " or ".join(self._plan.words)
-            lines += [
-                (),
-                line(" This is production. To go on, type ", (wanted, "warning bold")),
-            ]
-        return lines
-
-    def _wrapped(self, mark: str, text: str, mark_style: str, style: str) -> list[Line]:
-        """A text behind a mark, in as many lines as it needs: nothing of a plan is cut."""
-        room = min(_MOST_CELLS, self.app.size.width * 96 // 100) - _FRAME_CELLS - len(mark)
-        first, *others = textwrap.wrap(text, max(20, room)) or [""]
-        lines = [line((mark, mark_style), (first, style))]
-        return [*lines, *(line(" " * len(mark), (other, style)) for other in others)]
 
     def _show_keys(self, wrong: bool = False) -> None:
         if self._plan.words:
