@@ -28,14 +28,14 @@ check: setup
 	$(BIN)/lint-imports
 	$(BIN)/python tests/lint/painted_text.py console widgets
 
-# The state machines with a hundred times the examples.
+# The state machines with a hundred times the examples, and walks on every kind of terminal.
 stress: setup
 	STRESS=100 $(BIN)/python -m pytest -n 2 -o faulthandler_timeout=0 \
-		tests/engine/queue/test_queue_model.py tests/engine/test_ledger.py
+		tests/engine/queue/test_queue_model.py tests/engine/test_ledger.py tests/console/test_walk.py
 
 bench: setup
 	$(BIN)/swarmdeck bench compare
-	$(BIN)/python tests/probes/key_latency.py
+	$(BIN)/python tests/probes/console.py --rounds 3
 
 lock: setup
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 \
