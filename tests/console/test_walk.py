@@ -310,7 +310,7 @@ def do(window: Window, name: str, line: str) -> None:
     spec = ACTIONS[name]
     run(window, line)
     if spec.destructive:
-        window.until(lambda text: "esc" in text and "?" in text, f"the plan of {name}")
+        window.until(lambda text: " y yes" in text, f"the plan of {name}")
         window.press("y")
     if spec.query:
         window.until(_answered, f"the answer to {line}")
