@@ -26,6 +26,7 @@ from ..commands import line_of
 from ..forms import Checked
 from ..help import Entry
 from ..plans import Plan
+from .safeinput import SafeInput
 
 _MOST_CELLS: Final = 92
 _FRAME_CELLS: Final = 4
@@ -94,7 +95,7 @@ class FormField(Horizontal):
         self.entry: ChoiceField | Input = (
             ChoiceField(options, text)
             if options
-            else Input(text, select_on_focus=False, compact=True)
+            else SafeInput(text, select_on_focus=False, compact=True)
         )
         if isinstance(self.entry, Input):
             self.entry.cursor_blink = False
@@ -299,7 +300,7 @@ class ConfirmScreen(Dialog):
             command="" if action is None else line_of(action),
             words=plan.words,
         )
-        self._typed = Input(select_on_focus=False, compact=True)
+        self._typed = SafeInput(select_on_focus=False, compact=True)
         self._typed.cursor_blink = False
         self._foot = LineWidget()
 
@@ -378,7 +379,7 @@ class PaletteScreen(Dialog):
     def __init__(self, entries: Sequence[Entry]) -> None:
         super().__init__()
         self._entries = entries
-        self._typed = Input(placeholder="part of a name or of what it does", compact=True)
+        self._typed = SafeInput(placeholder="part of a name or of what it does", compact=True)
         self._typed.cursor_blink = False
         self._table: VirtualTable[Entry] = VirtualTable(
             (
