@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from textual import events
 
 from swarmdeck.console.commands import SCREENS
 from swarmdeck.console.keymap import keymap
@@ -549,3 +550,13 @@ async def test_nothing_waits_for_a_host_that_does_not_answer(fakes: Any) -> None
             await deck.press(key)
         assert deck.app.deck.crumb == "overview"
         stalled.set()
+
+
+async def test_a_key_nobody_wanted_is_not_typed_into_the_bar_opened_meanwhile(fakes: Any) -> None:
+    async with fakes.console(fakes.busy()) as deck:
+        unwanted = events.Key("section_sign", "§")
+        unwanted._set_forwarded()  # as Textual marks a key that comes back from a screen
+        await deck.press("colon", "q")
+        await deck.app.on_event(unwanted)
+        assert deck.app.deck.asking
+        assert "§" not in deck.text
