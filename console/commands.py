@@ -237,10 +237,13 @@ def beginning(view: str | None, filter_: str | None) -> GoTo | None:
         if filter_ is not None:
             raise InvalidInput("--filter needs --view", hint="such as --view queue --filter age>1h")
         return None
+    hint = suggestion(view, SCREENS, f"one of {', '.join(SCREENS)}")
+    refusal = InvalidInput(f"--view {printable(view)} is no view", hint=hint)
+    if split(view)[:1] and expanded(split(view))[0] not in SCREENS:
+        raise refusal
     wanted = read(f"{view} /{filter_}" if filter_ else view)
     if not isinstance(wanted, GoTo):
-        hint = suggestion(view, SCREENS, f"one of {', '.join(SCREENS)}")
-        raise InvalidInput(f"--view {printable(view)} is no view", hint=hint)
+        raise refusal
     return wanted
 
 

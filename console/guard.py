@@ -20,7 +20,7 @@ ALL: Final = "all"
 _IDS: Final = ("id", "subject", "agent", "team", "swarm", "to", "leader", "actor")
 """Fields of actions that name something by its id, which tells its environment."""
 
-_OWN: Final = frozenset({"form", "edit"})
+_OWN: Final = frozenset({"form", "edit", "grant", "deny"})
 """Words of the console that open the form of an action which changes something."""
 
 

@@ -116,6 +116,8 @@ def test_an_environment_is_named_by_prefix_or_what_no_other_begins_with() -> Non
 
 def test_where_to_begin_is_read_from_the_options() -> None:
     assert commands.beginning(None, None) is None
+    with pytest.raises(InvalidInput, match="--view nonsense is no view"):
+        commands.beginning("nonsense", None)
     assert commands.beginning("queue", "state=dead") == GoTo("queue", "state=dead")
     assert commands.beginning("queue dead @dev", "x") == GoTo("queue", "x", "development", "dead")
     for view, filter_ in ((None, "x"), ("theme", None), ("swarm list", None), ("moon", None)):
