@@ -25,6 +25,10 @@ IDLE_S: Final = 1.0
 GAP_S: Final = 0.1
 """The least time between two pulls."""
 
+REST: Final = 9
+"""After an answer that took T to find, the screen's query rests for so many T unless a person
+waits for it: what has to look through a million rows must not keep the engine busy."""
+
 INTERVALS_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 """The steps of slower and faster."""
 
@@ -87,6 +91,7 @@ class Bridge:
         self._dirty = asyncio.Event()
         self._asked_for = asyncio.Event()
         self._pulled_s: float | None = None
+        self._rests_until_s = 0.0
         self._last: views.Overview | None = None
 
     @property
@@ -107,10 +112,11 @@ class Bridge:
     async def run(self) -> None:
         """Pull until cancelled."""
         while True:
+            waited_for = self._asked_for.is_set()
             self._dirty.clear()
             self._asked_for.clear()
             if not self.paused:
-                self._show(await self.pull())
+                self._show(await self.pull(waited_for=waited_for))
             await asyncio.sleep(GAP_S)
             news = self._dirty if self.interval_s <= IDLE_S else self._asked_for
             await self._told_or_idle(news)
@@ -122,17 +128,26 @@ class Bridge:
         except TimeoutError:
             return
 
-    async def pull(self) -> Pull:
-        """Read the overview and what the screen in front asks for, both at once."""
-        asked = self._wanted()
+    async def pull(self, *, waited_for: bool = True) -> Pull:
+        """Read the overview and what the screen in front asks for, both at once; the overview
+        alone while a costly query rests and nobody waits for it."""
+        rests = not waited_for and self._monotonic_s() < self._rests_until_s
+        asked = None if rests else self._wanted()
         overview, (answer, error) = await asyncio.gather(
-            self._ask(Status()), self._ask(asked) if asked is not None else _nothing()
+            self._ask(Status()), self._ask_at_length(asked) if asked is not None else _nothing()
         )
         seen, lost = overview
         if seen is not None:
             self._last = seen
             self._pulled_s = self._monotonic_s()
         return Pull(self._last, asked, answer, error, lost)
+
+    async def _ask_at_length(self, action: Action) -> tuple[Any, ErrorReport | None]:
+        began_s = self._monotonic_s()
+        answer = await self._ask(action)
+        ended_s = self._monotonic_s()
+        self._rests_until_s = ended_s + REST * (ended_s - began_s)
+        return answer
 
     async def _ask(self, action: Action) -> tuple[Any, ErrorReport | None]:
         try:

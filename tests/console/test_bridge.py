@@ -93,3 +93,26 @@ async def test_a_paused_bridge_reads_nothing(
     bridge.paused = False
     await enough(shown, 2)
     task.cancel()
+
+
+async def test_a_costly_query_rests_unless_a_person_waits_for_it(
+    fakes: Any, shown: list[Any]
+) -> None:
+    now = [100.0]
+    host = fakes.FakeHost(fakes.busy())
+
+    def slow(_action: Any) -> list[Any]:
+        now[0] += 2.0
+        return []
+
+    host.answers[actions.AuditList] = slow
+    bridge = Bridge(host, actions.AuditList, shown.append, lambda: now[0])
+    await bridge.pull(waited_for=False)
+    now[0] += 17.9
+    resting = await bridge.pull(waited_for=False)
+    assert (resting.asked, resting.answer) == (None, None)
+    assert resting.overview is not None
+    assert (await bridge.pull(waited_for=True)).asked == actions.AuditList()
+    now[0] += 18.1
+    assert (await bridge.pull(waited_for=False)).asked == actions.AuditList()
+    assert sum(isinstance(action, actions.AuditList) for action in host.asked) == 3
