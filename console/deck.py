@@ -195,6 +195,7 @@ class SwarmDeck(Walker, inherit_bindings=False):
         crumbs = [each.crumb for each in self._decks()]
         engine = f"{self.data}  ·  {where if bridge else 'opening'}"
         screen.head.show(crumbs, engine, self.guard.banner)
+        screen.offer()
         status = screen.status
         status.say(*self._notice())
         if bridge is not None and self.last.overview is not None:
@@ -247,12 +248,14 @@ class SwarmDeck(Walker, inherit_bindings=False):
     # --- what is asked for
 
     async def on_event(self, event: events.Event) -> None:
-        """Keys are taken in the order they come, also those typed ahead of a dialog."""
-        screen = self.screen if self.screen_stack and isinstance(event, events.Key) else None
-        if isinstance(screen, DeckScreen) and screen.asking and isinstance(event, events.Key):
-            await screen.type_key(event)
-        elif isinstance(screen, Dialog) and not screen.ready and isinstance(event, events.Key):
-            screen.early.append(event)
+        """Keys are taken in the order they come, also those typed ahead of a dialog. One that
+        nobody wanted comes back here when it may be another screen's turn: it is over."""
+        key = event if isinstance(event, events.Key) and not event.is_forwarded else None
+        screen = self.screen if self.screen_stack and key is not None else None
+        if isinstance(screen, DeckScreen) and screen.asking and key is not None:
+            await screen.type_key(key)
+        elif isinstance(screen, Dialog) and not screen.ready and key is not None:
+            screen.early.append(key)
         else:
             await super().on_event(event)
 
@@ -265,8 +268,11 @@ class SwarmDeck(Walker, inherit_bindings=False):
         the marked rows where there are some."""
         try:
             rows = self.deck.marked() if self.deck is not None else []
+            where = self.deck.environment if self.deck is not None else ""
             jobs = batch.jobs(key, rows, subject)
-            words = () if jobs else fill(key.run, row, subject)
+            words = () if jobs else fill(key.run, row, subject, where)
+            if words is None and row is not None:
+                raise InvalidInput("the key is not for rows like this one", hint="? lists all keys")
             if words is None:
                 raise InvalidInput("no row is selected", hint="the key acts on a row")
             if jobs:

@@ -265,16 +265,24 @@ def use(table: Keymap) -> None:
     _used[:] = [table]
 
 
-def fill(line: str, row: Any, subject: str = "") -> tuple[str, ...] | None:  # noqa: ANN401
-    """The words of a key's command line: `{name}` is that field of `row` (any view), `{subject}`
-    what the screen is about.
+def fill(
+    line: str,
+    row: Any,  # noqa: ANN401 - any view
+    subject: str = "",
+    environment: str = "",
+) -> tuple[str, ...] | None:
+    """The words of a key's command line: `{name}` is that field of `row`, `{subject}` what the
+    screen is about, and `{environment}` on a screen about one needs no row.
 
     None when the line needs a row and there is none, or the row has no such value.
     """
     words = []
     for word in line.split():
+        known = {"subject": subject} if row is not None else {
+            "subject": subject, "environment": environment
+        }  # fmt: skip
         values = {
-            name: subject if name == "subject" else getattr(row, name, None)
+            name: known[name] if name in known else getattr(row, name, None)
             for name in fields_of(word)
         }
         if any(value is None or value == "" for value in values.values()):
@@ -342,7 +350,7 @@ def main(argv: Sequence[str]) -> int:
     if argv:
         Path(argv[0]).write_text(page, encoding="utf-8")
     else:
-        sys.stdout.write(page)
+        sys.stdout.write(page)  # painted: a page for a file, not the screen
     return 0
 
 

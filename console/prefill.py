@@ -45,7 +45,7 @@ def edit(row: object) -> tuple[str, ...]:
         return ("form", "swarm", "scale", row.id, str(row.agents_wanted), exact(row.memory_bytes))
     if isinstance(row, views.AgentView):
         return ("form", "agent", "update", row.id, "--name", row.name, "--type", row.type)
-    raise NotFound("no row is selected that could be changed")
+    raise _unfit(row, "changed")
 
 
 def _edit_message(message: views.MessageView) -> tuple[str, ...]:
@@ -86,7 +86,13 @@ def why(row: object) -> Place:
     ident = getattr(row, "id", None)
     if ident:
         return Place("explain", str(ident))
-    raise NotFound("no row is selected that could be explained")
+    raise _unfit(row, "explained")
+
+
+def _unfit(row: object, what: str) -> NotFound:
+    if row is None:
+        return NotFound(f"no row is selected that could be {what}")
+    return NotFound(f"rows like this one cannot be {what}", hint="d shows all of it")
 
 
 def _named(row: Any, subject: str) -> str:  # noqa: ANN401 - an alert or an event

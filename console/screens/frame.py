@@ -16,8 +16,9 @@ from textual.message import Message
 from textual.widget import Widget
 
 from ...engine.actions import Action
-from ...engine.errors import ErrorReport, SwarmDeckError
+from ...engine.errors import ErrorReport, InvalidInput, SwarmDeckError
 from ...engine.events import Sampled
+from ...engine.model import Environment, environment_of
 from ...widgets import (
     AclMatrix,
     Candidate,
@@ -35,6 +36,7 @@ from ..columns import Moment
 from ..export import Export
 from ..filters import Filter
 from ..keymap import Key, keymap
+from ..offers import acts, is_of_row
 from ..places import Place
 
 LEAST_WHERE: Final = 24
@@ -146,12 +148,22 @@ class KeyLine(LineWidget):
         self._groups = groups
         self._hides = hides
         self._ends: list[tuple[int, Key]] = []
+        self._named: tuple[Key, ...] = ()
+
+    def offer(self) -> None:
+        """Name the keys that are of use now; nothing is drawn while they stay the same."""
+        if self._footer() != self._named:
+            self.rebuild()
+
+    def _footer(self) -> tuple[Key, ...]:
+        return keymap().footer(self._groups, self.body_width, self._hides)
 
     def layout_lines(self) -> Sequence[Line]:
         spans: list[Span] = []
         column = 0
         self._ends = []
-        for key in keymap().footer(self._groups, self.body_width, self._hides):
+        self._named = self._footer()
+        for key in self._named:
             spans += [(f" {key.shown} ", "accent bold"), (f"{key.label} ", "text")]
             column += key.footer_width
             self._ends.append((column, key))
@@ -217,7 +229,32 @@ class DeckScreen(CellScreen[None]):
         self._key_line.rebuild()
 
     def _hides(self, key: Key) -> bool:
-        return self._worker.hides(key, self.place.environment)
+        row = self.row
+        if not self.acts(key, row):
+            return True
+        places = {self.environment}
+        if is_of_row(key):
+            places.add(str(getattr(row, "environment", "")))
+        return any(self._worker.hides(key, place) for place in places)
+
+    def acts(self, key: Key, row: object) -> bool:
+        """Whether a key can do something with `row` selected."""
+        if key.run == "open" and isinstance(self.focused, VirtualTable):
+            return self.focused.cursor_row is not None
+        return acts(key, row, self.subject, self.environment)
+
+    def offer(self) -> None:
+        """Name the keys in the footer that are of use with what is selected now."""
+        self._key_line.offer()
+
+    def on_virtual_table_moved(self, message: VirtualTable.Moved) -> None:
+        self.offer()
+
+    def on_acl_matrix_moved(self, message: AclMatrix.Moved) -> None:
+        self.offer()
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        self.offer()
 
     def compose(self) -> ComposeResult:
         yield self.head
@@ -251,6 +288,11 @@ class DeckScreen(CellScreen[None]):
     def subject(self) -> str:
         """The id this screen is about, if it is about one thing."""
         return ""
+
+    @property
+    def environment(self) -> str:
+        """The one environment this screen is about, if it is about one."""
+        return self.place.environment or _environment_of(self.subject)
 
     @property
     def place(self) -> Place:
@@ -413,3 +455,13 @@ class DeckScreen(CellScreen[None]):
         for widget in self.query(VirtualTable):
             widget.focus()
             return
+
+
+def _environment_of(subject: str) -> str:
+    """The environment that an id or a name of one says; empty for another subject."""
+    if subject in set(Environment):
+        return subject
+    try:
+        return str(environment_of(subject))
+    except InvalidInput:
+        return ""
