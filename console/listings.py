@@ -52,8 +52,9 @@ class Listing:
     """A table to go to. Its rows come with the overview (`rows`) or from a query of its own.
 
     `opens` is where enter leads, `about` the lines above the table, always `about_height` of them.
-    `paged` rows are read from the engine as far as they are on the screen. `words` say below the
-    table what of the selected row its columns may have to cut.
+    `paged` rows are read from the engine as far as they are on the screen; `total` says how many
+    there are without a filter, None where the overview does not know. `words` say below the table
+    what of the selected row its columns may have to cut.
     """
 
     title: str
@@ -69,6 +70,7 @@ class Listing:
     by_environment: bool = True
     by_state: bool = False
     paged: bool = False
+    total: Callable[[views.Overview, Scope], int | None] | None = None
     words: Callable[[Any], str] | None = None
 
 
@@ -194,13 +196,33 @@ AGENT: Final = Listing(
 # --- queue ----------------------------------------------------------------------------------
 
 
+MOST_MERGED: Final = 19_000
+"""So far down the engine surely goes through messages of several environments; beyond that it
+may ask for one of them to be named."""
+
+
+def _in_state(counts: views.QueueCounts, state: str) -> int:
+    members = ("ready", "delayed", "leased") if state == OPEN else (state,)
+    return sum(getattr(counts, member) for member in members)
+
+
+def _total_queue(overview: views.Overview, scope: Scope) -> int | None:
+    """The messages in the state shown, unless there are too many to go to the last of them."""
+    found = [
+        _in_state(each.queue, scope.state)
+        for each in overview.environments
+        if _in(scope, each.name)
+    ]
+    several = sum(map(bool, found)) > 1
+    return None if several and sum(found) > MOST_MERGED else sum(found)
+
+
 def _about_queue(overview: views.Overview, scope: Scope, _moment: Moment) -> Sequence[Line]:
     """The states with their counts; the one shown is marked."""
     counts = [each.queue for each in overview.environments if _in(scope, each.name)]
     spans: list[Span] = [("  ", "text")]
     for state in STATES:
-        members = ("ready", "delayed", "leased") if state == OPEN else (state,)
-        total = sum(getattr(each, member) for each in counts for member in members)
+        total = sum(_in_state(each, state) for each in counts)
         chosen = state == scope.state
         style = "text" if state == OPEN or not total else mark_of(state).style
         spans.append((f" {state} {count(total)} ", f"{style} reverse bold" if chosen else style))
@@ -227,6 +249,7 @@ QUEUE: Final = Listing(
     about_height=2,
     by_state=True,
     paged=True,
+    total=_total_queue,
 )
 
 # --- memory ---------------------------------------------------------------------------------
@@ -257,6 +280,12 @@ def _query_records(scope: Scope) -> Action:
     return actions.MemoryList(environment=home.value, actor=scope.subject)
 
 
+def _total_records(overview: views.Overview, scope: Scope) -> int | None:
+    """All records of an environment; of those an agent can read nobody keeps count."""
+    records = {str(each.name): each.records for each in overview.environments}
+    return records.get(scope.subject)
+
+
 RECORDS: Final = Listing(
     title="Records",
     columns=columns.records,
@@ -268,6 +297,7 @@ RECORDS: Final = Listing(
     opens=lambda record: Place("record", row=record),
     by_environment=False,
     paged=True,
+    total=_total_records,
 )
 
 # --- access, benchmarks, audit --------------------------------------------------------------

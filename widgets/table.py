@@ -374,7 +374,7 @@ class VirtualTable(LineWidget, Generic[R], can_focus=True):
     def _summary(self) -> str:
         more = "" if self._items.exact else "+"
         known = len(self._items)
-        parts = [f"{self._index + 1} of {known:,}{more}"] if known else []
+        parts = [f"{self._index + 1:,} of {known:,}{more}"] if known else []
         if self._marks:
             parts.append(f"{len(self._marks):,} marked")
         hidden = self._columns.summary()

@@ -77,6 +77,7 @@ class ListScreen(DeckScreen):
         self._settling: Timer | None = None
         self._pages: PagedRows[Any] = PagedRows(listing.key, page_rows=PAGE_ROWS)
         self._page = 0
+        self._told: int | None = None
         self._rows: Sequence[Any] = ()
         self._read = False
         self._seen: Overview | None = None
@@ -174,6 +175,7 @@ class ListScreen(DeckScreen):
     def _take(self, rows: Sequence[Any]) -> None:
         self._read = True
         if self.listing.paged:
+            self._learn_total()
             self._pages.put(self._page, rows)
             if self._pages.wants(*self.table.viewed):
                 self._worker.refresh_soon()
@@ -181,9 +183,21 @@ class ListScreen(DeckScreen):
             self._rows = rows
         self._fill()
 
+    def _learn_total(self) -> None:
+        """Take how many rows the overview says there are, so that the last one can be gone to.
+        Only what is new: a page that ends elsewhere is right about its own end."""
+        known = self.listing.total
+        total = None
+        if known is not None and self._seen is not None and not self._filter.contains:
+            total = known(self._seen, self.scope)
+        if total is not None and total != self._told:
+            self._pages.set_total(total)
+        self._told = total
+
     def _fail(self, text: str) -> None:
         """Say in place of the rows why there are none."""
         self._pages.clear()
+        self._told = None
         self._rows = ()
         self.table.empty = text
         self.table.show(())

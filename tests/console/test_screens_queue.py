@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from swarmdeck.console import prefill
+from swarmdeck.console.listings import QUEUE, Scope
 from swarmdeck.console.screens.dialogs import ConfirmScreen, FormScreen
-from swarmdeck.engine import actions
+from swarmdeck.engine import actions, views
 from swarmdeck.engine.errors import NotFound, Unavailable
+from swarmdeck.engine.model import Environment
 
 
 @pytest.mark.parametrize(("size", "hidden"), [((80, 24), 6), ((120, 30), 3), ((200, 60), 0)])
@@ -109,8 +112,11 @@ async def test_long_queues_are_read_a_page_at_a_time(fakes: Any) -> None:
     rows = [fakes.message(n) for n in range(1_000)]
     host.answers[actions.QueueList] = lambda a: rows[a.offset : a.offset + a.limit]
     async with fakes.console(host=host) as deck:
-        await deck.press("4")
-        await deck.until(lambda: "1 of 200" in deck.text)
+        await deck.press("4", "slash", *"digest", "enter")  # nobody counts what is filtered
+        await deck.until(lambda: "1 of 200+" in deck.text)
+        host.asked.clear()
+        await deck.press("ctrl+r")
+        await deck.until(lambda: any(isinstance(a, actions.QueueList) for a in host.asked))
         asked = [a.offset for a in host.asked if isinstance(a, actions.QueueList)]
         assert set(asked) == {0}
         for _ in range(4):
@@ -179,3 +185,37 @@ def test_rows_without_an_edit_or_a_reason_say_so(fakes: Any) -> None:
     assert prefill.exact(1234567) == "1234567"
     assert prefill.edit(fakes.agent("dev_agent_1", None, 1))[:3] == ("form", "agent", "update")
     assert prefill.edit(fakes.swarm("dev_swarm_1", "x", "development", 2))[4] == "2"
+
+
+async def test_the_last_of_many_rows_is_one_key_away(fakes: Any) -> None:
+    seen = fakes.busy()
+    counts = views.QueueCounts(ready=30_000)
+    environments = tuple(
+        msgspec.structs.replace(
+            each, queue=counts if each.name == "development" else views.QueueCounts()
+        )
+        for each in seen.environments
+    )
+    host = fakes.FakeHost(msgspec.structs.replace(seen, environments=environments))
+    host.answers[actions.QueueList] = lambda a: [
+        fakes.message(n) for n in range(30_000)[a.offset : a.offset + a.limit]
+    ]
+    async with fakes.console(host=host) as deck:
+        await deck.press("4")
+        await deck.until(lambda: "1 of 30,000" in deck.text)
+        await deck.press("G")
+        await deck.until(lambda: "30,000 of 30,000" in deck.text)
+        await deck.until(lambda: actions.QueueList(offset=29_800, limit=200) in host.asked)
+        await deck.press("slash", *"digest", "enter")
+        await deck.until(lambda: "30,000" not in deck.text)
+
+
+def test_rows_that_the_engine_would_not_merge_are_not_counted(fakes: Any) -> None:
+    seen = fakes.busy()
+    total = QUEUE.total
+    assert total is not None
+    assert total(seen, Scope()) == sum(
+        each.queue.ready + each.queue.delayed + each.queue.leased for each in seen.environments
+    )
+    assert total(seen, Scope(state="done")) is None, "22,000 messages of several environments"
+    assert total(seen, Scope(environment=Environment.PRODUCTION, state="done")) == 18_204
