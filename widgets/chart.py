@@ -209,6 +209,7 @@ class BrailleChart(LineWidget):
         stretches = self._stretches
         shown = [stretches(samples, 2 * width) for samples in self._samples]
         top = self._top(shown)
+        scale = top if self._count or self._maximum is not None else None
         raster = Raster(width, height, top)
         drawn = list(zip(self._series, shown, _STROKES, strict=False))
         for series, parts, stroke in reversed(drawn):
@@ -217,7 +218,7 @@ class BrailleChart(LineWidget):
         for level in self._thresholds:
             raster.level(level)
         return [
-            *(self._axis(y, height, top) + raster.spans(y) for y in range(height)),
+            *(self._axis(y, height, scale) + raster.spans(y) for y in range(height)),
             self._legend(),
         ]
 
@@ -244,8 +245,11 @@ class BrailleChart(LineWidget):
         ]  # fmt: skip
         return round_up(max([*values, *(level.value for level in self._thresholds)], default=1.0))
 
-    def _axis(self, y: int, height: int, top: float) -> Line:
-        """Figures at the top, the middle and the bottom; the axis is one thin line."""
+    def _axis(self, y: int, height: int, top: float | None) -> Line:
+        """Figures at the top, the middle and the bottom, none while there is no scale; the axis
+        is one thin line."""
+        if top is None:
+            return ((" " * (_AXIS - 2) + " │", "border"),)
         if y in {0, height - 1} or (height >= 5 and y == height // 2):
             share = {0: 1.0, height - 1: 0.0}.get(y, 0.5) if height > 1 else 1.0
             return ((fit(count(top * share), _AXIS - 2, "right") + " ┤", "muted"),)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Generic, TypeVar
 
-from .cells import Line, Span, fit
+from .cells import Line, Span, fit, width_of
 from .columns import GAP, Column, ColumnSet
 
 R = TypeVar("R")
@@ -48,7 +48,9 @@ class RowLines(Generic[R]):
             if column is sort:
                 name += "▼" if descending else "▲"
             style = "accent bold" if column is sort else "muted"
-            spans.append((fit(name, width, column.align) + " " * GAP, style))
+            over = min(GAP - 1, max(0, width_of(name) - width))  # the arrow may reach into the gap
+            text = fit(name, width + over, column.align) + " " * (GAP - over)
+            spans.append((text, style))
         return tuple(spans)
 
     def line(self, index: int, row: R | None, *, cursor: bool, lit: bool, marked: bool) -> Line:

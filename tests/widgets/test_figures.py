@@ -133,6 +133,14 @@ async def test_a_chart_has_an_axis_a_threshold_and_a_legend() -> None:
         assert "━━ sets 30/s  ╍╍ gets 5/s" in rows[-2]
 
 
+async def test_a_chart_without_samples_has_no_scale() -> None:
+    chart = BrailleChart([Series("gets")])
+    async with One(chart).run_test(size=(60, 12)):
+        assert not any("┤" in row for row in text_of(chart))
+        chart.push(7.0)
+        assert any("10 ┤" in row for row in text_of(chart))
+
+
 async def test_most_samples_touch_one_column_of_the_chart(monkeypatch: Any) -> None:
     chart = BrailleChart([Series("sets")], maximum=100.0)
     asked: list[int] = []
