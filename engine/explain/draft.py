@@ -12,7 +12,8 @@ from ..errors import NotFound
 from ..model import Principal, format_size, printable
 from ..views import ExplanationView, LoanView, ReasonView
 
-_SPANS: Final = (("d", 86_400), ("h", 3600), ("min", 60))
+_SPANS: Final = (("s", 1, 1, 10), ("s", 1, 10, 60), ("min", 60, 1, 60), ("h", 3600, 0.5, 48))
+"""Units with their seconds, in which steps they count, and up to how many."""
 HINT: Final = "a message, swarm, agent or grant id, or an environment"
 
 
@@ -71,9 +72,14 @@ def unknown(subject: str) -> NotFound:
 
 
 def span(seconds: float) -> str:
-    """`4 s`, `5 min`, `2.5 h`, `3 d`."""
-    unit, factor = next(((u, f) for u, f in _SPANS if abs(seconds) >= f), ("s", 1))
-    return f"{seconds / factor:.1f}".removesuffix(".0") + f" {unit}"
+    """`4 s`, `40 s`, `5 min`, `2.5 h`, `3 d`: in steps so coarse that an explanation which is
+    asked for again and again mostly says the same."""
+    value = abs(seconds)
+    for unit, factor, step, below in _SPANS:
+        steps = int(value / factor / step + 0.5)
+        if steps * step < below:
+            return f"{steps * step:g} {unit}"
+    return f"{int(value / 43_200 + 0.5) / 2:g} d"
 
 
 def count(number: int, noun: str) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import shlex
 import sys
 from collections.abc import AsyncIterator, Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -103,7 +104,7 @@ async def test_a_ready_message_that_nobody_may_take(asked: Asked) -> None:
     view = await asked.why(ident)
     assert view.verdict == "no running agent may take it"
     assert rules(view) == ["nobody"]
-    assert text(view, "expires") == "it expires in 1.5 min"
+    assert text(view, "expires") == "it expires in 2 min"
     assert view.remedies == (
         f"swarmdeck swarm create testing --agents 1 --memory {commandline_size(GIB // 4)}",
         f"swarmdeck queue cancel {ident}",
@@ -166,7 +167,7 @@ async def test_a_leased_message_names_its_holder_and_what_is_left(asked: Asked) 
     asked.clock.advance(15)
     view = await asked.why(ident)
     assert view.verdict == f"{agent} works on it"
-    assert text(view, "lease").startswith("attempt 1 of 3; its lease ends in 45 s")
+    assert text(view, "lease").startswith("attempt 1 of 3; its lease ends in 50 s")
     assert text(view, "holder") == f"{agent} is external"
     asked.place.registry.heartbeat(agent)
     asked.clock.advance(20)
@@ -443,9 +444,14 @@ async def test_what_is_unknown_is_not_found_with_a_hint(asked: Asked, subject: s
 # --- words ----------------------------------------------------------------------------------
 
 
+def test_a_span_of_minutes_changes_once_a_minute() -> None:
+    said = [span(s) for s in range(600, 60, -1)]
+    assert sum(a != b for a, b in pairwise(said)) == 9
+
+
 def test_words() -> None:
-    assert [span(s) for s in (0, 4.4, 59, 60, 90, 3600, 9000, 86_400 * 3)] == [
-        "0 s", "4.4 s", "59 s", "1 min", "1.5 min", "1 h", "2.5 h", "3 d",
+    assert [span(s) for s in (0, 4.4, 44, 59, 90, 280, 7300, 9000, 86_400 * 3)] == [
+        "0 s", "4 s", "40 s", "1 min", "2 min", "5 min", "2 h", "2.5 h", "3 d",
     ]  # fmt: skip
     assert [count(n, "agent") for n in (0, 1, 1200)] == ["no agent", "1 agent", "1,200 agents"]
     lent = (LoanView(lender="buffer", bytes=GIB), LoanView(lender="staging", bytes=MIB))
