@@ -179,7 +179,7 @@ class OverviewScreen(DeckScreen):
             self._firing = pull.answer if pull.error is None else None
             self._alerts.set_lines(_alert_lines(self._firing, self.moment))
             self._alerts.note = f"{count(len(self._firing))} firing" if self._firing else ""
-        self._glance.set_lines((_glance_line(overview, self._firing),))
+        self._glance.set_lines((_glance_line(overview, self._firing, self._glance.body_width),))
         if self._lanes.display:
             self.put(actions.QueueLanes(), self._show_lanes)
         self._push(overview)
@@ -305,21 +305,23 @@ def _grave(alert: views.AlertView) -> str:
     return "bad" if alert.severity == "critical" else "warning"
 
 
-def _glance_line(overview: views.Overview, firing: Sequence[views.AlertView] | None) -> Line:
-    """What a small terminal has no tile for, what needs a person first."""
-    access = overview.access
+def _glance_line(
+    overview: views.Overview, firing: Sequence[views.AlertView] | None, room: int
+) -> Line:
+    """What a small terminal has no tile for, what needs a person first: as much as fits whole."""
+    access, first = overview.access, next(iter(overview.benchmarks), None)
     alarm = f"✗ {count(len(firing))} firing" if firing else "✓ none"
-    spans: list[Span] = [
-        (" alerts ", "muted"),
-        (alarm, "bad bold" if firing else "text"),
-        ("   access ", "muted"),
-        (f"{count(access.grants)} grants, {count(access.denied_calls)} denied calls", "text"),
-    ]
-    if overview.benchmarks:
-        first = overview.benchmarks[0]
-        spans += [("   bench ", "muted"), (f"{first.name} {rate(first.ops_s)}", "text")]
-    else:
-        spans += [("   bench ", "muted"), ("not measured", "text")]
-    host = overview.host
-    spans += [("   host ", "muted"), (f"{size(host.available_bytes)} free", "text")]
+    parts = (
+        (" alerts ", alarm, "bad bold" if firing else "text"),
+        ("  access ", f"{count(access.grants)} grants, {count(access.denied_calls)} denied calls",
+         "text"),
+        ("  bench ", f"{first.name} {rate(first.ops_s)}" if first else "not measured", "text"),
+        ("  host ", f"{size(overview.host.available_bytes)} free", "text"),
+    )  # fmt: skip
+    spans: list[Span] = []
+    for name, said, style in parts:
+        room -= len(name) + len(said)
+        if room < 0:
+            break
+        spans += [(name, "muted"), (said, style)]
     return tuple(spans)
