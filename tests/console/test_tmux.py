@@ -80,7 +80,7 @@ def test_a_walk_through_the_screens_at_several_sizes(tmux: Tmux) -> None:
     tmux.press("Escape")
     tmux.until(lambda text: '"path"' not in text)
     for key, title in (("2", "Swarms"), ("3", "Agents"), ("5", "Memory by environment"),
-                       ("6", "Grants and denials"), ("7", "Last measurements"),
+                       ("6", "Rights · "), ("7", "Last measurements"),
                        ("8", "queue.send"), ("?", "Help")):  # fmt: skip
         tmux.press(key)
         tmux.until(lambda text, title=title: title in text)
