@@ -116,7 +116,7 @@ def test_an_environment_is_named_by_prefix_or_what_no_other_begins_with() -> Non
 
 def test_where_to_begin_is_read_from_the_options() -> None:
     assert commands.beginning(None, None) is None
-    with pytest.raises(InvalidInput, match="--view nonsense is no view"):
+    with pytest.raises(InvalidInput, match="'nonsense' is no view"):
         commands.beginning("nonsense", None)
     assert commands.beginning("queue", "state=dead") == GoTo("queue", "state=dead")
     assert commands.beginning("queue dead @dev", "x") == GoTo("queue", "x", "development", "dead")
