@@ -239,7 +239,7 @@ class DeckScreen(CellScreen[None]):
 
     def acts(self, key: Key, row: object) -> bool:
         """Whether a key can do something with `row` selected."""
-        if key.run == "open" and isinstance(self.focused, VirtualTable):
+        if key.run == "open" and isinstance(self.focused, _MOVABLE):
             return self.focused.cursor_row is not None
         return acts(key, row, self.subject, self.environment)
 

@@ -74,6 +74,27 @@ def _counted(state: str, priority: int) -> Column[views.EnvironmentView]:
     )
 
 
+class GlanceLine(LineWidget):
+    """Parts beside each other, as many as fit whole."""
+
+    _parts: Sequence[tuple[str, str, str]] = ()
+
+    def tell(self, parts: Sequence[tuple[str, str, str]]) -> None:
+        """Show these, each a name, words and the style of the words."""
+        self._parts = parts
+        self.rebuild()
+
+    def layout_lines(self) -> Sequence[Line]:
+        spans: list[Span] = []
+        room = self.body_width
+        for name, said, style in self._parts:
+            room -= len(name) + len(said)
+            if room < 0:
+                break
+            spans += [(name, "muted"), (said, style)]
+        return (tuple(spans),)
+
+
 class OverviewScreen(DeckScreen):
     """Everything of one moment."""
 
@@ -117,7 +138,7 @@ class OverviewScreen(DeckScreen):
             _queue_columns(), lambda environment: str(environment.name), title="Queue",
             frame="rule", empty="", id="queue",
         )  # fmt: skip
-        self._glance = LineWidget(id="glance")
+        self._glance = GlanceLine(id="glance")
         self._agents = HeatStrip(title="Agents", frame="rule", id="agents")
         self._access = Tile(title="Access", frame="rule", id="access")
         self._bench = Tile(title="Benchmarks", frame="rule", id="bench")
@@ -179,7 +200,7 @@ class OverviewScreen(DeckScreen):
             self._firing = pull.answer if pull.error is None else None
             self._alerts.set_lines(_alert_lines(self._firing, self.moment))
             self._alerts.note = f"{count(len(self._firing))} firing" if self._firing else ""
-        self._glance.set_lines((_glance_line(overview, self._firing, self._glance.body_width),))
+        self._glance.tell(_glance_parts(overview, self._firing))
         if self._lanes.display:
             self.put(actions.QueueLanes(), self._show_lanes)
         self._push(overview)
@@ -305,23 +326,16 @@ def _grave(alert: views.AlertView) -> str:
     return "bad" if alert.severity == "critical" else "warning"
 
 
-def _glance_line(
-    overview: views.Overview, firing: Sequence[views.AlertView] | None, room: int
-) -> Line:
-    """What a small terminal has no tile for, what needs a person first: as much as fits whole."""
+def _glance_parts(
+    overview: views.Overview, firing: Sequence[views.AlertView] | None
+) -> Sequence[tuple[str, str, str]]:
+    """What a small terminal has no tile for, what needs a person first: name, words, style."""
     access, first = overview.access, next(iter(overview.benchmarks), None)
     alarm = f"✗ {count(len(firing))} firing" if firing else "✓ none"
-    parts = (
+    return (
         (" alerts ", alarm, "bad bold" if firing else "text"),
         ("  access ", f"{count(access.grants)} grants, {count(access.denied_calls)} denied calls",
          "text"),
         ("  bench ", f"{first.name} {rate(first.ops_s)}" if first else "not measured", "text"),
         ("  host ", f"{size(overview.host.available_bytes)} free", "text"),
     )  # fmt: skip
-    spans: list[Span] = []
-    for name, said, style in parts:
-        room -= len(name) + len(said)
-        if room < 0:
-            break
-        spans += [(name, "muted"), (said, style)]
-    return tuple(spans)

@@ -156,3 +156,10 @@ async def test_lanes_join_the_overview_on_a_tall_terminal(
         await deck.pilot.pause(0.3)
         assert ("Lanes by priority" in deck.text) == (size[1] >= 45)
         assert "firing" in deck.text
+
+
+async def test_the_line_below_the_overview_ends_with_a_whole_part(fakes: Any) -> None:
+    async with fakes.console(size=(80, 24)) as deck:
+        await deck.until(lambda: "bench not measured" in deck.text)
+        glance = next(row for row in deck.text.split("\n") if "bench not measured" in row)
+        assert glance.rstrip().endswith((" free", "not measured"))

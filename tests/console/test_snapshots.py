@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 import pytest
 
 from swarmdeck.console.deck import SwarmDeck
+from swarmdeck.console.preferences import Preferences
 from swarmdeck.console.screens.listing import WIDE_CELLS
 from swarmdeck.engine import actions
 from swarmdeck.engine.actions import Action
 from swarmdeck.engine.errors import SwarmDeckError, Unavailable
 from swarmdeck.engine.events import Sampled
+
+SIZES: Final = ((80, 24), (120, 30), (200, 60))
 
 
 async def filled(deck: Any, state: str) -> None:
@@ -35,6 +38,8 @@ def look(snapshot: Any, fakes: Any) -> Any:
         awaits: str = "",
         failures: Mapping[type[Action], SwarmDeckError] | None = None,
         after: Callable[[SwarmDeck], None] | None = None,
+        preferences: Preferences | None = None,
+        sizes: Sequence[tuple[int, int]] = SIZES,
     ) -> None:
         """Open the console over sample data, press the keys, wait for a text, compare. A key
         `wait:text` waits for that text; `after` is called with the app when all is pressed."""
@@ -45,7 +50,7 @@ def look(snapshot: Any, fakes: Any) -> Any:
             return made
 
         make: Callable[[], SwarmDeck] = lambda: SwarmDeck(  # noqa: E731 - typed
-            lambda _on_event: host(), "~/swarmdeck"
+            lambda _on_event: host(), "~/swarmdeck", preferences
         )
 
         async def ready(pilot: Any) -> None:
@@ -63,7 +68,7 @@ def look(snapshot: Any, fakes: Any) -> Any:
             if pilot.app.size.width >= WIDE_CELLS:
                 await pilot.pause(0.3)  # the row in full follows a tenth of a second later
 
-        await snapshot(make, f"console/{name}", before=ready)
+        await snapshot(make, f"console/{name}", before=ready, sizes=sizes)
 
     return look
 
@@ -192,3 +197,12 @@ async def test_command_bar(look: Any) -> None:
 
 async def test_palette(look: Any) -> None:
     await look("palette", "busy", "ctrl+p", *"queue", awaits="queue send")
+
+
+@pytest.mark.parametrize(("name", "keys"), [("overview", ""), ("queue", "4")])
+async def test_read_only(look: Any, name: str, keys: str) -> None:
+    looking = Preferences(read_only=("all",), read_only_source="--read-only")
+    await look(
+        f"{name}-read-only", "busy", *keys, awaits="READ-ONLY", preferences=looking,
+        sizes=SIZES[:2],
+    )  # fmt: skip
