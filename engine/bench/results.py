@@ -45,7 +45,7 @@ class Results:
         second."""
         shown = self.shown
         if self._glance_of is not shown:
-            bare = {"repeats": (), "references": (), "latencies": ()}
+            bare = {"references": (), "latencies": ()}
             self._glance = tuple(msgspec.structs.replace(view, **bare) for view in shown)
             self._glance_of = shown
         return self._glance

@@ -388,12 +388,9 @@ def _there_is_a_head(text: str) -> bool:
 
 
 def there(window: Window, screen: str) -> None:
-    """On a screen, whatever is in front now."""
-    for _ in range(4):
-        head = window.text.split("\n")[0]
-        if re.search(rf"(overview ▸ |^ SwarmDeck   ){screen} ", head):
-            break
-        window.press("Escape")
-        time.sleep(0.05)
-    run(window, screen)
-    window.until(lambda text: f" {screen} " in text.split("\n")[0], screen)
+    """On a screen, whatever is in front now: out of dialogs and bars, and a line typed at once."""
+    window.press("Escape", "Escape", "Escape", "Escape")
+    window.type(f":{screen}\r")
+    window.until(
+        lambda text: re.search(rf"(^ SwarmDeck|▸) +{screen} ", text.split("\n")[0]), screen
+    )
