@@ -89,6 +89,8 @@ def read_form(spec: ActionSpec, texts: Mapping[str, str]) -> Checked:
 
 def _value(parameter: Parameter, text: str) -> dict[str, Any]:
     """The field and its value; nothing for one that is left out. Raises InvalidInput."""
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise InvalidInput("it holds half a character, which nothing could store")
     if not text.strip():
         if parameter.required:
             raise InvalidInput("needed")
