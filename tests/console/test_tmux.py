@@ -79,7 +79,7 @@ def test_a_walk_through_the_screens_at_several_sizes(tmux: Tmux) -> None:
     tmux.resize(200, 60)
     tmux.press("Escape")
     tmux.until(lambda text: '"path"' not in text)
-    for key, title in (("2", "Swarms"), ("3", "Agents"), ("5", "Memory by environment"),
+    for key, title in (("2", "Swarms"), ("3", "Agents"), ("5", "Budgets"),
                        ("6", "Rights · "), ("7", "Last measurements"),
                        ("8", "queue.send"), ("?", "Help")):  # fmt: skip
         tmux.press(key)
