@@ -335,8 +335,8 @@ async def test_no_code_point_and_no_markup_acts(fakes: Any, name: str) -> None:
 
 async def test_what_unicode_only_sets_aside_is_shown_too(fakes: Any) -> None:
     async with fakes.console(host=hostile(fakes)) as deck:
-        seen = await go(deck, fakes, "logs")
-        deck.host.say(tuple(pieces(RESERVED, 140)))
+        seen = await go(deck, fakes, "logs", TALL)
+        deck.host.say(tuple(pieces(RESERVED, 180)))
         await shown(deck)
         seen.look()
         assert not [code for code in RESERVED if form_of(code) not in seen.text]
@@ -405,20 +405,15 @@ async def test_what_is_told_while_it_happens(fakes: Any) -> None:
 
 
 async def test_crumbs_titles_and_errors_in_place_of_rows(fakes: Any) -> None:
-    async with fakes.console(host=hostile(fakes), size=(200, 40)) as deck:
-        for texts in chunks():
-            text = " ".join(texts)
-            deck.app.visit(Place("who", row=fakes.record(1, key=text)))
-            await deck.pilot.pause()
-            harmless(deck)
+    async with fakes.console(host=hostile(fakes), size=(600, 12)) as deck:
+        for text in several():
             for query in (actions.QueueList, actions.MemoryGet):
                 deck.host.failures[query] = Unavailable(text, hint=text)
-            deck.app.visit(Place("queue"))
-            await shown(deck)
-            harmless(deck)
-            deck.app.visit(Place("record", row=fakes.record(1, key=text)))
-            await shown(deck)
-            harmless(deck)
+            for name in ("who", "queue", "record"):
+                row = None if name == "queue" else fakes.record(1, key=text)
+                deck.app.go(Place(name, row=row))
+                await shown(deck)
+                harmless(deck)
 
 
 async def test_what_is_typed_pasted_and_offered(fakes: Any) -> None:
