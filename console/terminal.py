@@ -65,7 +65,7 @@ def apart(data: str, *, waiting: bool = False) -> str:
 
 
 # The driver makes its parser by this name and offers no other way to give it one.
-linux_driver.XTermParser = KeyParser  # type: ignore[misc]
+linux_driver.XTermParser = KeyParser  # type: ignore[attr-defined]
 
 
 class Gone(events.Event, bubble=False):
@@ -83,6 +83,10 @@ class _Output:
             self._file.write(text)
         except OSError:
             self._gone()
+
+    def fileno(self) -> int:
+        """Of the file behind it."""
+        return self._file.fileno()
 
     def flush(self) -> None:
         try:
@@ -103,6 +107,15 @@ class DeckDriver(LinuxDriver):
     def __init__(self, app: App[Any], **options: Any) -> None:  # noqa: ANN401
         super().__init__(app, **options)
         self._file: Any = _Output(self._file)
+
+    def _get_terminal_size(self) -> tuple[int, int]:
+        """The size of the terminal itself: what COLUMNS and LINES said when the program began
+        stays as it was when the window is another one."""
+        try:
+            size = os.get_terminal_size(self._file.fileno())
+        except OSError:
+            size = os.terminal_size((0, 0))
+        return (size.columns, size.lines) if all(size) else super()._get_terminal_size()
 
     def _run_input_thread(self) -> None:
         try:

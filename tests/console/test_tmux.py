@@ -62,8 +62,8 @@ class Tmux:
 @pytest.fixture(params=["xterm-256color", "screen", "linux"])
 def tmux(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Tmux]:
     opened = Tmux(
-        tmp_path, "env", f"TERM={request.param}", sys.executable, "-c", PROGRAM,
-        "--data", str(tmp_path / "data"),
+        tmp_path, "env", f"TERM={request.param}", "COLUMNS=80", "LINES=24",
+        sys.executable, "-c", PROGRAM, "--data", str(tmp_path / "data"),
     )  # fmt: skip
     yield opened
     opened.close()
@@ -79,6 +79,7 @@ def test_a_walk_through_the_screens_at_several_sizes(tmux: Tmux) -> None:
     tmux.resize(200, 60)
     tmux.press("Escape")
     tmux.until(lambda text: '"path"' not in text)
+    tmux.until(lambda text: len(text.split("\n")[0]) > 150)  # the head line goes to the edge
     for key, title in (("2", "Swarms"), ("3", "Agents"), ("5", "Budgets"),
                        ("6", "Rights · "), ("7", "Last measurements"),
                        ("8", "queue.send"), ("?", "Help")):  # fmt: skip
