@@ -557,7 +557,7 @@ SEARCH = settings(
 # A planted bug has to be found, not made small; the same search every time.
 PLANTED = settings(
     SEARCH,
-    max_examples=200,
+    max_examples=1500,
     derandomize=True,
     database=None,
     phases=[Phase.generate],

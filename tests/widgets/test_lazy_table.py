@@ -112,7 +112,7 @@ async def test_rows_on_their_way_are_points_until_they_come() -> None:
         await pilot.pause()
         assert app.table.cursor_key == "agent-999999"
         assert [m.key for m in app.heard_of(VirtualTable.Moved)] == ["agent-999999"]
-        assert app.table.note == "1000000 of 1,000,000"
+        assert app.table.note == "1,000,000 of 1,000,000"
 
 
 async def test_the_rows_there_is_room_for_are_told_when_they_change() -> None:
