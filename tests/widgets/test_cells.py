@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+import unicodedata
+from collections.abc import Iterable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.segment import Segment
+from textual.app import App, ComposeResult
 
+from swarmdeck.widgets import LineWidget
 from swarmdeck.widgets.cells import cells, changed_spans, clean, fit, width_of
 
 HOSTILE = (
@@ -26,6 +33,45 @@ LINE = st.lists(st.tuples(TEXT, st.sampled_from(("text", "bad", "cursor reverse"
 def test_nothing_that_acts_on_a_terminal_is_left(text: str) -> None:
     shown = clean(text) + "".join(glyph for glyph, _ in cells(((text, "text"),), 60))
     assert all(character.isprintable() for character in shown)
+
+
+def test_no_code_point_comes_out_of_cells_able_to_act_or_hide() -> None:
+    for start in range(0, sys.maxunicode + 1, 256):
+        text = "".join(map(chr, range(start, start + 256)))
+        assert not acting(glyph for glyph, _ in cells(((text, "text"),), 256 * 8))
+
+
+GIVEN = "".join(
+    chr(code)
+    for code in range(sys.maxunicode + 1)
+    if unicodedata.category(chr(code)) not in {"Cn", "Co"} or 0xE0000 <= code < 0xE1000
+)
+"""What Unicode has given a meaning, and what it sets aside to be invisible."""
+
+
+class EveryCharacter(App[None]):
+    """A line for every 256 code points, framed, in a title too."""
+
+    def compose(self) -> ComposeResult:
+        yield LineWidget(title="every", frame="rule")
+
+
+async def test_no_code_point_comes_out_of_a_widget_able_to_act_or_hide() -> None:
+    app = EveryCharacter()
+    async with app.run_test(size=(2_060, 70)):
+        widget = app.query_one(LineWidget)
+        for first in range(0, len(GIVEN), 64 * 256):
+            texts = [GIVEN[at : at + 256] for at in range(first, first + 64 * 256, 256)]
+            widget.set_lines([((text, "text"),) for text in texts])
+            painted: list[Segment] = [each for y in range(66) for each in widget.render_line(y)]
+            assert not acting(segment.text for segment in painted)
+
+
+def acting(texts: Iterable[str]) -> set[str]:
+    """What would act on a terminal or not be seen; a few that are filed under letters included."""
+    shown = set("".join(texts))
+    hidden = shown & {"\u034f", "\u115f", "\u3164", "\ufe0f", "\U000e0100", "\U000e0fff"}
+    return hidden | {c for c in shown if unicodedata.category(c) in {"Cc", "Cf", "Cs", "Zl", "Zp"}}
 
 
 def test_markup_is_only_text() -> None:
