@@ -24,7 +24,7 @@ from typing import Final, NamedTuple
 
 GATES: Final = ("widgets/linewidget.py", "widgets/app.py", "widgets/palette.py")
 ALLOWED_WIDGETS: Final = frozenset({"Input"})
-PAINT: Final = frozenset({"Segment", "Strip", "Text", "Content", "RichLog"})
+PAINT: Final = frozenset({"Input", "Segment", "Strip", "Text", "Content", "RichLog"})
 METHODS: Final = frozenset({"notify", "write_raw", "print"})
 ATTRIBUTES: Final = frozenset({"border_title", "border_subtitle", "tooltip", "sub_title"})
 RENDERERS: Final = frozenset({"render", "render_line", "render_lines"})

@@ -36,6 +36,7 @@ def test_console_and_widgets_paint_through_the_gate(rule: ModuleType) -> None:
         "from rich.text import Text",
         "from textual.content import Content",
         "Segment(agent.name, style)",
+        "Input(message.body)",
         "self.app.notify(message.error)",
         "self.border_title = swarm.name",
         "widget.tooltip = record.key",
