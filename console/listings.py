@@ -338,8 +338,7 @@ AUDIT: Final = Listing(
     title="Audit, newest first",
     columns=columns.audit,
     key=lambda entry: f"{entry.environment}\n{entry.sequence}",
-    empty="Nothing was changed yet. What is read is kept here too, of production and staging\n"
-    "always, of the others now and then.",
+    empty="Nothing was changed yet.\n\nHere stands who changed what, and what was refused.",
     groups=("rows", "table", "motion"),
     query=lambda scope: actions.AuditList(environment=scope.place),
     paged=True,

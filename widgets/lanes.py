@@ -16,8 +16,8 @@ OLD_S: Final = 300.0
 
 _READY, _LEASED, _DELAYED, _DEAD = "█", "▓", "░", "✗"
 _PARTS: Final = (
-    ("ready", _READY, "accent"),
-    ("leased", _LEASED, "good"),
+    ("ready", _READY, "good"),
+    ("leased", _LEASED, "accent"),
     ("delayed", _DELAYED, "muted"),
     ("dead", _DEAD, "bad"),
 )
