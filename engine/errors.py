@@ -12,7 +12,9 @@
     ├── Unavailable         a part that is needed does not answer
     │   ├── StorageError    the disk refused; nothing was changed
     │   ├── OutcomeUnknown  the disk failed during commit; look before you repeat
+    │   ├── Sealed          the keys are not there: unseal the vault
     │   └── Corrupt         a database file is damaged or from a newer release
+    │       └── Damaged     one record does not match its seal
     └── Defect              a bug of ours
 
 An error knows its code, a hint and whether a retry can help. It knows nothing of terminals or
@@ -105,6 +107,15 @@ class OutcomeUnknown(Unavailable):
 
 class Corrupt(Unavailable):
     code = "corrupt"
+    retryable = False
+
+
+class Damaged(Corrupt):
+    code = "damaged"
+
+
+class Sealed(Unavailable):
+    code = "sealed"
     retryable = False
 
 

@@ -40,10 +40,13 @@ from .swarms.service import Swarms
 
 if TYPE_CHECKING:
     from .alerts import Alerts
+    from .audit import Auditor
+    from .backup import Backups
     from .bench.meter import Sample
     from .budgets import Budgets
     from .journal import Journal
     from .store.database import Database
+    from .vault import Vault
 
 
 class Services(Protocol):
@@ -56,6 +59,9 @@ class Services(Protocol):
     journal: Journal
     budgets: Budgets
     coordination: Database
+    vault: Vault
+    auditor: Auditor
+    backups: Backups
 
     @property
     def places(self) -> Mapping[str, Place]: ...
@@ -63,6 +69,11 @@ class Services(Protocol):
     def resolve(self, actor: str) -> Principal: ...
     def overview(self) -> views.Overview: ...
     def request_stop(self, reason: str) -> None: ...
+    async def confirm_clock(self, principal: Principal) -> views.Done: ...
+    async def issue_token(
+        self, agent: str, ttl_s: float, principal: Principal
+    ) -> views.TokenView: ...
+    async def revoke_token(self, agent: str, principal: Principal) -> views.Done: ...
     def sampled(self, operation: str, sample: Sample) -> None: ...
     def measured(self, found: list[views.BenchView]) -> list[views.BenchView]: ...
     def benchmarks_beside(self, baseline: str | None) -> list[views.BenchView]: ...
@@ -152,6 +163,19 @@ class Handlers:
             found.append(await upkeep.check(place))
         return found
 
+    async def db_optimize(
+        self, context: Context, action: actions.DatabaseOptimize
+    ) -> list[views.CheckView]:
+        return [await upkeep.optimize(place) for place in self._places(action.environment)]
+
+    async def db_slow(self, _: Context, action: actions.DatabaseSlow) -> list[views.StatementView]:
+        return [
+            row for place in self._places(action.environment) for row in place.database.slow.views()
+        ]
+
+    async def clock_confirm(self, context: Context, _: actions.ClockConfirm) -> views.Done:
+        return await self._services.confirm_clock(context.principal)
+
     async def db_pragmas(
         self, _: Context, action: actions.DatabasePragmas
     ) -> list[views.PragmaView]:
@@ -234,6 +258,12 @@ class Handlers:
     ) -> views.Done:
         await self._of(action.id).registry.unregister(action.id, actor=context.principal.id)
         return views.Done()
+
+    async def agent_token(self, context: Context, action: actions.AgentToken) -> views.TokenView:
+        return await self._services.issue_token(action.id, action.ttl_s, context.principal)
+
+    async def agent_revoke(self, context: Context, action: actions.AgentRevoke) -> views.Done:
+        return await self._services.revoke_token(action.id, context.principal)
 
     async def agent_list(self, _: Context, action: actions.AgentList) -> list[views.AgentView]:
         found = self._services.swarms.agents(
@@ -470,6 +500,82 @@ class Handlers:
         ]
         rows = sorted((row for rows in found for row in rows), key=lambda row: -row.at_us)
         return rows[action.offset : end]
+
+    async def acl_breakglass(
+        self, context: Context, action: actions.AclBreakglass
+    ) -> views.GrantView:
+        place = self._place(action.environment)
+        return await place.access.break_glass(
+            context.principal, action.namespace, action.key, action.reason
+        )
+
+    async def acl_export(self, context: Context, action: actions.AclExport) -> views.GrantView:
+        return await self._place(action.source).access.export(context.principal, action)
+
+    async def audit_verify(self, _: Context, action: actions.AuditVerify) -> list[views.ChainView]:
+        return await self._services.auditor.verify(action.environment)
+
+    async def audit_export(self, context: Context, action: actions.AuditExport) -> views.Done:
+        return await self._services.auditor.export(
+            action.environment, action.file, context.progress
+        )
+
+    # --- vault ------------------------------------------------------------------------------
+
+    async def vault_status(self, _: Context, action: actions.VaultStatus) -> views.VaultView:
+        return self._services.vault.view(action.environment)
+
+    async def vault_seal(self, context: Context, _: actions.VaultSeal) -> views.VaultView:
+        return await self._services.vault.seal(actor=context.principal.id)
+
+    async def vault_unseal(self, context: Context, action: actions.VaultUnseal) -> views.VaultView:
+        return await self._services.vault.unseal(action.passphrase, actor=context.principal.id)
+
+    async def vault_rotate(self, context: Context, action: actions.VaultRotate) -> views.VaultView:
+        return await self._services.vault.rotate(
+            action.environment, actor=context.principal.id, progress=context.progress
+        )
+
+    async def vault_rekey(self, context: Context, action: actions.VaultRekey) -> views.VaultView:
+        return await self._services.vault.rekey(
+            action.source, action.passphrase, actor=context.principal.id
+        )
+
+    async def vault_shred(self, context: Context, action: actions.VaultShred) -> views.Done:
+        return await self._services.vault.shred(
+            action.environment, action.kind, actor=context.principal.id
+        )
+
+    # --- backups ----------------------------------------------------------------------------
+
+    async def backup_create(
+        self, context: Context, action: actions.BackupCreate
+    ) -> views.BackupView:
+        return await self._services.backups.create(
+            action.environment, actor=context.principal.id, progress=context.progress
+        )
+
+    async def backup_list(self, _: Context, action: actions.BackupList) -> list[views.BackupView]:
+        return await self._services.backups.list(action.environment)
+
+    async def backup_verify(
+        self, context: Context, action: actions.BackupVerify
+    ) -> views.BackupView:
+        return await self._services.backups.verify(
+            action.environment, action.name, progress=context.progress
+        )
+
+    async def backup_restore(
+        self, context: Context, action: actions.BackupRestore
+    ) -> views.BackupView:
+        return await self._services.backups.restore(
+            action.environment, action.name, actor=context.principal.id, progress=context.progress
+        )
+
+    async def backup_delete(self, context: Context, action: actions.BackupDelete) -> views.Done:
+        return await self._services.backups.delete(
+            action.environment, action.name, actor=context.principal.id
+        )
 
     # --- benchmarks -------------------------------------------------------------------------
 

@@ -76,7 +76,12 @@ class Right(enum.StrEnum):
 
 
 class Role(enum.StrEnum):
+    """What somebody is in an environment. On records only admin and system add to what relations
+    give; monitor looks at what goes on, coordinator steers swarms and the queue."""
+
     AGENT = "agent"
+    MONITOR = "monitor"
+    COORDINATOR = "coordinator"
     ADMIN = "admin"
     SYSTEM = "system"
 

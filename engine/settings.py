@@ -186,20 +186,95 @@ class StoreSettings(Section, frozen=True):
     compression_threshold_bytes: Annotated[
         int,
         setting(
-            "Size from which a value is compressed, once compression is switched on.",
+            "Size above which a value is compressed.",
             size=True,
             ge=0,
             le=16 * MIB,
             variable="SQLITE_COMPRESSION_THRESHOLD",
         ),
     ]
+    compression: Annotated[
+        bool, setting("Compress values (LZ4) from the threshold on, before they are sealed.")
+    ]
+    slow_statement_ms: Annotated[
+        float, setting("Statements that take longer are logged and counted.", ge=1, le=600_000)
+    ]
     encryption_key: (
         Annotated[
             Secret,
-            setting("Key given by value, for the vault.", variable="SQLITE_ENCRYPTION_KEY"),
+            setting(
+                "Key given by value: 32 bytes, hex or base64. Not for production and staging.",
+                variable="SQLITE_ENCRYPTION_KEY",
+            ),
         ]
         | None
     ) = None
+
+
+class VaultSettings(Section, frozen=True):
+    """Keys that seal records."""
+
+    source: Annotated[
+        Literal["file", "passphrase", "keyring"],
+        setting("Where the key of a new data directory comes from."),
+    ]
+    rotation_days: Annotated[
+        float, setting("Age at which the keys that seal records are replaced.", ge=1, le=3650)
+    ]
+    key_file: (
+        Annotated[
+            str,
+            setting("File that holds the key; unset: one in the user's configuration directory."),
+        ]
+        | None
+    ) = None
+
+
+ReadsOf = Annotated[
+    Literal["all", "sampled", "none"],
+    setting("Which reads are audited: all (before the value is given), sampled, or none."),
+]
+
+
+class AuditSettings(Section, frozen=True):
+    """The audit trail."""
+
+    reads: PerEnvironment[ReadsOf]
+    sample_every: Annotated[
+        int, setting("Of sampled reads, one in so many is audited.", ge=1, le=1_000_000)
+    ]
+    wait_s: Annotated[
+        float, setting("Longest wait for a read to be audited before it is refused.", ge=0.1, le=60)
+    ]
+    retention_days: Annotated[
+        float, setting("Age at which audit rows are deleted.", ge=1, le=36_500)
+    ]
+    checkpoint_rows: Annotated[
+        int, setting("Rows after which the trail is signed.", ge=1, le=1_000_000)
+    ]
+    checkpoint_s: Annotated[
+        float, setting("Longest time until new rows are signed.", ge=1, le=3600)
+    ]
+    outside_dir: (
+        Annotated[
+            str,
+            setting("Directory for signed checkpoints; unset: the user's state directory."),
+        ]
+        | None
+    ) = None
+
+
+OperatorRoleOf = Annotated[
+    Literal["monitor", "coordinator", "admin", "system"],
+    setting("What the operator may do there: monitor only looks, system does everything."),
+]
+
+
+class ClockSettings(Section, frozen=True):
+    max_jump_s: Annotated[
+        float,
+        setting("A jump of the host's clock that pauses expiry until confirmed.", ge=1, le=86_400),
+    ]
 
 
 class CacheSettings(Section, frozen=True):
@@ -331,6 +406,10 @@ class Sections(Section, frozen=True):
     isolation: PerEnvironment[IsolationOf]
     durability: Durabilities
     store: StoreSettings
+    vault: VaultSettings
+    audit: AuditSettings
+    operator: PerEnvironment[OperatorRoleOf]
+    clock: ClockSettings
     cache: CacheSettings
     queue: QueueSettings
     agents: AgentSettings

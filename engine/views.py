@@ -56,7 +56,7 @@ class EnvironmentView(View, frozen=True, kw_only=True):
     """One environment: its budget (plan), what its swarms were granted (allocated) and what
     their processes hold now (used). `available_bytes` is the most that one more swarm could be
     granted, `full_in_s` when use reaches what was granted if it goes on as in the last minutes;
-    None when it does not grow."""
+    None when it does not grow. `state` is open, sealed or quarantined, `reason` says why."""
 
     name: str
     priority: int
@@ -75,6 +75,7 @@ class EnvironmentView(View, frozen=True, kw_only=True):
     records: int
     queue: QueueCounts
     state: str = "open"
+    reason: str = ""
     lenders: tuple[LoanView, ...] = ()
     available_bytes: int = 0
     full_in_s: float | None = None
@@ -194,7 +195,9 @@ class KeyPage(View, frozen=True, kw_only=True):
 
 
 class GrantView(View, frozen=True, kw_only=True):
-    """An explicit entry: `effect` is allow or deny."""
+    """An explicit entry: `effect` is allow or deny. `kind` is entry, export (the subject is an
+    environment) or break-glass (the subject is the operator). `hours` and `days`, in `zone`,
+    say when it counts; empty: always."""
 
     id: str
     environment: str
@@ -208,6 +211,12 @@ class GrantView(View, frozen=True, kw_only=True):
     granted_by: str
     created_at_us: int
     expires_at_us: int
+    kind: str = "entry"
+    name: str = ""
+    reason: str = ""
+    hours: str = ""
+    days: tuple[str, ...] = ()
+    zone: str = "UTC"
 
 
 class DecisionView(View, frozen=True, kw_only=True):
@@ -266,6 +275,8 @@ class MatrixView(View, frozen=True, kw_only=True):
 
 
 class AuditView(View, frozen=True, kw_only=True):
+    """One row of an audit trail. `risk` is low, medium, high or critical."""
+
     sequence: int
     environment: str
     at_us: int
@@ -274,6 +285,105 @@ class AuditView(View, frozen=True, kw_only=True):
     object: str
     allowed: bool
     detail: str
+    risk: str = "low"
+
+
+class ChainView(View, frozen=True, kw_only=True):
+    """What verifying one audit trail found. `status` is ok, warning or failed; `first` and `last`
+    are the rows it covers, `checkpoints` the signed ones that agree, `outside` how many of them
+    were compared with the copy outside the data directory."""
+
+    environment: str
+    status: str
+    detail: str
+    rows: int
+    first: int
+    last: int
+    checkpoints: int
+    outside: int
+    elapsed_s: float
+    hint: str = ""
+
+
+class DataKeyView(View, frozen=True, kw_only=True):
+    """A key that seals records of one class: private, team or rest. `state` is active, retiring
+    or destroyed; `uses` counts messages, reserved ahead; `rotate_at_us` is when it is due."""
+
+    id: int
+    kind: str
+    state: str
+    created_at_us: int
+    uses: int
+    rotate_at_us: int | None = None
+
+
+class KeyringView(View, frozen=True, kw_only=True):
+    """The keys of one environment. `state` is open or sealed; `rotating` is how far a rotation
+    is, 0 to 1, None when none runs."""
+
+    environment: str
+    state: str
+    reason: str
+    keys: tuple[DataKeyView, ...]
+    rotating: float | None = None
+
+
+class VaultView(View, frozen=True, kw_only=True):
+    """The vault: `state` is open or sealed, `reason` says why it is sealed. `source` is where its
+    key comes from: file, passphrase, keyring or variable; `place` where that is."""
+
+    state: str
+    source: str
+    place: str
+    reason: str
+    environments: tuple[KeyringView, ...] = ()
+
+
+class VaultGlance(View, frozen=True, kw_only=True):
+    """What the overview shows of the vault."""
+
+    state: str = "open"
+    source: str = "file"
+    reason: str = ""
+
+
+class TokenView(View, frozen=True, kw_only=True):
+    """A new token. It is shown once; only its hash is kept."""
+
+    agent: str
+    token: str
+    expires_at_us: int
+
+
+class BackupView(View, frozen=True, kw_only=True):
+    """A backup of an environment. `status` is verified, unverified or failed, `detail` says what
+    was looked at or what is wrong. Times are microseconds since the epoch, `elapsed_s` how long
+    what was asked for took."""
+
+    name: str
+    environment: str
+    created_at_us: int
+    size_bytes: int
+    records: int
+    messages: int
+    audit_rows: int
+    schema_version: int
+    status: str
+    detail: str = ""
+    elapsed_s: float = 0.0
+
+
+class StatementView(View, frozen=True, kw_only=True):
+    """A statement that took longer than the threshold at least once: `count` of its slow runs,
+    times in milliseconds, its plan one step a line."""
+
+    environment: str
+    statement: str
+    count: int
+    p99_ms: float
+    max_ms: float
+    plan: str
+    last_at_us: int
 
 
 class AccessSummary(View, frozen=True, kw_only=True):
@@ -338,7 +448,9 @@ class EngineView(View, frozen=True, kw_only=True):
 
 
 class Overview(View, frozen=True, kw_only=True):
-    """Everything the first screen needs, of one moment: all parts carry `sequence`."""
+    """Everything the first screen needs, of one moment: all parts carry `sequence`. `breaking`
+    are the break-glass reads in force; `clock` says how the host's clock has jumped, empty when
+    it has not."""
 
     sequence: int
     at_us: int
@@ -349,6 +461,9 @@ class Overview(View, frozen=True, kw_only=True):
     agents: tuple[AgentView, ...]
     access: AccessSummary
     benchmarks: tuple[BenchView, ...] = ()
+    vault: VaultGlance = VaultGlance()
+    breaking: tuple[GrantView, ...] = ()
+    clock: str = ""
 
 
 class SettingView(View, frozen=True, kw_only=True):
@@ -390,6 +505,9 @@ class DatabaseView(View, frozen=True, kw_only=True):
     messages: int
     batches: int
     operations: int
+    free_bytes: int = 0
+    pinned_readers: int = 0
+    pinned_s: float = 0.0
 
 
 class DemoAgentView(View, frozen=True, kw_only=True):

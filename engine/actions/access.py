@@ -13,6 +13,7 @@ from .spec import (
     Namespace,
     Offset,
     OptionalWhere,
+    Reader,
     Where,
     action,
     arg,
@@ -25,6 +26,13 @@ Actions = Annotated[
 
 
 Lifetime = Annotated[float, arg("seconds it lasts", flag="--expires", ge=1, le=90 * 86_400)]
+Hours = Annotated[str, arg("only at this time of day, such as 09:00-17:30")]
+Days = Annotated[
+    tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...],
+    arg("only on this weekday; may be repeated"),
+]
+Zone = Annotated[str, arg("time zone of hours and days, such as Europe/Berlin")]
+Risk = Literal["low", "medium", "high", "critical"]
 
 
 @action(views.GrantView)
@@ -41,6 +49,10 @@ class AclGrant(Action, frozen=True, kw_only=True, tag="acl.grant"):
         Environment | None, arg("environment of the records (default: the agent's own)")
     ] = None
     expires_s: Lifetime = 86_400
+    hours: Hours = ""
+    days: Days = ()
+    zone: Zone = "UTC"
+    actor: Reader = None
 
 
 @action(views.GrantView, destructive=True)
@@ -57,6 +69,10 @@ class AclDeny(Action, frozen=True, kw_only=True, tag="acl.deny"):
         Environment | None, arg("environment of the records (default: the agent's own)")
     ] = None
     expires_s: Lifetime = 86_400
+    hours: Hours = ""
+    days: Days = ()
+    zone: Zone = "UTC"
+    actor: Reader = None
 
 
 @action(views.Done, destructive=True)
@@ -64,6 +80,28 @@ class AclRevoke(Action, frozen=True, kw_only=True, tag="acl.revoke"):
     """Remove a grant or a denial."""
 
     id: Annotated[str, arg("grant id", positional=True)]
+
+
+@action(views.GrantView, destructive=True)
+class AclBreakglass(Action, frozen=True, kw_only=True, tag="acl.breakglass"):
+    """Let the operator read a private record for 15 minutes; its owner is told."""
+
+    environment: Where
+    key: Annotated[str, arg("key", positional=True)]
+    reason: Annotated[str, arg("why, for the audit trail and the owner", min_length=3)]
+    namespace: Namespace = "default"
+
+
+@action(views.GrantView, destructive=True)
+class AclExport(Action, frozen=True, kw_only=True, tag="acl.export"):
+    """Let another environment read public records of a closed one, for a time."""
+
+    source: Annotated[Environment, arg("environment of the records", positional=True)]
+    target: Annotated[Environment, arg("environment that may read them", positional=True)]
+    name: Annotated[str, arg("name of the rule", positional=True)]
+    namespace: Namespace = "default"
+    key_prefix: Annotated[str, arg("only keys that begin with this")] = ""
+    expires_s: Lifetime = 86_400
 
 
 @action(list[views.GrantView], query=True)
@@ -89,13 +127,35 @@ class AclExplain(Action, frozen=True, kw_only=True, tag="acl.explain"):
 
 @action(list[views.AuditView], query=True)
 class AuditList(Action, frozen=True, kw_only=True, tag="audit.list"):
-    """List what was changed, by whom, newest first."""
+    """List what was changed, read and refused, and by whom, newest first."""
 
     environment: OptionalWhere = None
     actor: Annotated[str | None, arg("only by this actor")] = None
+    risk: Annotated[Risk | None, arg("only of this risk and above")] = None
+    denied: Annotated[bool, arg("only what was refused")] = False
     contains: Contains = ""
     offset: Offset = 0
     limit: Limit = 200
+
+
+@action(list[views.ChainView], query=True, lane="background", timeout_s=600)
+class AuditVerify(Action, frozen=True, kw_only=True, tag="audit.verify"):
+    """Check that no row of the audit trail was changed, cut or moved."""
+
+    environment: OptionalWhere = None
+
+
+@action(views.Done, query=True, lane="background", timeout_s=3600)
+class AuditExport(Action, frozen=True, kw_only=True, tag="audit.export"):
+    """Write the audit trail of an environment to a new file, one JSON object a line."""
+
+    environment: Annotated[
+        Literal["production", "development", "testing", "research", "staging", "coordination"],
+        arg("environment, or coordination", positional=True),
+    ]
+    file: Annotated[
+        str, arg("file to write, which must not be there yet", positional=True, unit="path")
+    ]
 
 
 @action(views.MatrixView, query=True)

@@ -65,9 +65,29 @@ class DatabaseStats(Action, frozen=True, kw_only=True, tag="db.stats"):
 
 @action(list[views.CheckView], query=True, lane="background", timeout_s=600)
 class DatabaseCheck(Action, frozen=True, kw_only=True, tag="db.check"):
-    """Run SQLite's quick check on each database."""
+    """Check each database: its pages, or with --full every index, record and audit row too."""
 
     environment: OptionalWhere = None
+    full: Annotated[bool, arg("read every record and compare its seal")] = False
+
+
+@action(list[views.CheckView], lane="background", timeout_s=3600, idempotent=True)
+class DatabaseOptimize(Action, frozen=True, kw_only=True, tag="db.optimize"):
+    """Give unused pages back, renew the planner's statistics, empty the write-ahead log."""
+
+    environment: OptionalWhere = None
+
+
+@action(list[views.StatementView], query=True)
+class DatabaseSlow(Action, frozen=True, kw_only=True, tag="db.slow"):
+    """Show the statements that took longer than the threshold, with count, p99 and plan."""
+
+    environment: OptionalWhere = None
+
+
+@action(views.Done, idempotent=True, destructive=True)
+class ClockConfirm(Action, frozen=True, kw_only=True, tag="clock.confirm"):
+    """Accept the host's clock after it has jumped: what has expired by it is deleted from now on."""
 
 
 @action(list[views.PragmaView], query=True)

@@ -78,7 +78,7 @@ def arg(
     *,
     positional: bool = False,
     flag: str = "",
-    unit: Literal["", "size", "json", "value", "rest", "level", "priority"] = "",
+    unit: Literal["", "size", "json", "value", "rest", "level", "priority", "secret", "path"] = "",
     ge: float | None = None,
     le: float | None = None,
     min_length: int | None = None,
@@ -86,7 +86,9 @@ def arg(
     """Describe a field: help, how it is written on a command line, and its bounds.
 
     Units: `size` takes MB and GB, `json` a JSON text, `value` a JSON text or else a plain string,
-    `rest` all that follows `--`, `level` and `priority` a word or a number.
+    `rest` all that follows `--`, `level` and `priority` a word or a number. A `secret` is never
+    written on a command line: it is asked for or read from standard input. A `path` is made
+    absolute where it is typed.
     """
     extra = {"positional": positional, "flag": flag, "unit": unit}
     return msgspec.Meta(description=text, ge=ge, le=le, min_length=min_length, extra=extra)

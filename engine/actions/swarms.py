@@ -9,6 +9,9 @@ from ..model import MIN_SWARM_BYTES
 from .spec import Action, OptionalWhere, Where, action, arg
 
 
+RoleName = Literal["agent", "monitor", "coordinator", "admin"]
+
+
 @action(views.SwarmView, timeout_s=120, lasting=True)
 class SwarmCreate(Action, frozen=True, kw_only=True, tag="swarm.create"):
     """Start a swarm: agents as processes under a memory budget."""
@@ -69,7 +72,7 @@ class AgentRegister(Action, frozen=True, kw_only=True, tag="agent.register"):
     swarm: Annotated[str | None, arg("swarm id to join")] = None
     team: Annotated[str | None, arg("team id to join")] = None
     capabilities: Annotated[tuple[str, ...], arg("what it can do; may be repeated")] = ()
-    role: Annotated[Literal["agent", "admin"], arg("role in its environment")] = "agent"
+    role: Annotated[RoleName, arg("role in its environment")] = "agent"
 
 
 @action(views.AgentView)
@@ -80,12 +83,27 @@ class AgentUpdate(Action, frozen=True, kw_only=True, tag="agent.update"):
     name: Annotated[str | None, arg("name to show")] = None
     type: Annotated[str | None, arg("kind of agent")] = None
     capabilities: Annotated[tuple[str, ...] | None, arg("what it can do; may be repeated")] = None
-    role: Annotated[Literal["agent", "admin"] | None, arg("role in its environment")] = None
+    role: Annotated[RoleName | None, arg("role in its environment")] = None
 
 
 @action(views.Done, destructive=True)
 class AgentUnregister(Action, frozen=True, kw_only=True, tag="agent.unregister"):
     """Remove an agent; its leases are free at once, its records stay."""
+
+    id: Annotated[str, arg("agent id", positional=True)]
+
+
+@action(views.TokenView, destructive=True)
+class AgentToken(Action, frozen=True, kw_only=True, tag="agent.token"):
+    """Give an agent a new token for the socket, shown once; the one before is void at once."""
+
+    id: Annotated[str, arg("agent id", positional=True)]
+    ttl_s: Annotated[float, arg("seconds it is valid", flag="--ttl", ge=60, le=86_400)] = 86_400
+
+
+@action(views.Done, destructive=True, idempotent=True)
+class AgentRevoke(Action, frozen=True, kw_only=True, tag="agent.revoke"):
+    """Void an agent's token at once and close its connections."""
 
     id: Annotated[str, arg("agent id", positional=True)]
 
