@@ -17,17 +17,17 @@ from typing import Any, Final, Generic, Self, TypeVar, cast
 import msgspec
 
 from ..clock import Clock
-from ..errors import Defect, OutcomeUnknown, SwarmDeckError, Unavailable
+from ..errors import Corrupt, Defect, OutcomeUnknown, SwarmDeckError, Unavailable
 from ..model import Durability
 from . import driver
+from .chain import INSERT_AUDIT, INSERT_LAST, MAX_DETAIL, Chain, Head, Row, follow
 from .migrate import Series, schema_version
+from .pins import Pins
 from .prepare import granted, prepare_reader, prepare_writer
 
 T = TypeVar("T")
 
 CLOSE_WAIT_S: Final = 30.0
-_INSERT_AUDIT: Final = """
-INSERT INTO audit (env, at, actor, action, object, allowed, detail) VALUES (?, ?, ?, ?, ?, ?, ?)"""
 
 
 class StoreOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,11 +46,16 @@ class StoreOptions(msgspec.Struct, frozen=True, kw_only=True):
 class Transaction:
     """What a change sees on the writer's thread, between BEGIN and COMMIT."""
 
-    __slots__ = ("_audit", "_overlays", "_raw", "env", "execute", "executemany", "now_us")
+    __slots__ = (
+        "_audit", "_head", "_overlays", "_raw", "_sequence",
+        "env", "execute", "executemany", "now_us",
+    )  # fmt: skip
 
-    def __init__(self, raw: driver.Raw, env: str, now_us: int) -> None:
+    def __init__(self, raw: driver.Raw, env: str, now_us: int, head: Head) -> None:
         self._raw = raw
-        self._audit: list[tuple[object, ...]] = []
+        self._audit: list[Row] = []
+        self._head = head
+        self._sequence = head.sequence
         self._overlays: dict[object, dict[Any, Any]] = {}
         self.env = env
         self.now_us = now_us
@@ -60,17 +65,28 @@ class Transaction:
     def audit(
         self, actor: str, action: str, object_: str, *, allowed: bool = True, detail: str = ""
     ) -> None:
-        """Record who did what, in the same transaction as the change."""
-        self._audit.append((self.env, self.now_us, actor, action, object_, allowed, detail))
+        """Record who did what, in the same transaction as the change. A long detail is cut."""
+        self._sequence = sequence = self._sequence + 1
+        if len(detail) > MAX_DETAIL:
+            detail = detail[: MAX_DETAIL - 1] + "…"
+        self._audit.append(
+            (sequence, self.env, self.now_us, actor, action, object_, 1 if allowed else 0, detail)
+        )
 
     def overlay(self, owner: object) -> dict[Any, Any]:
         """What `owner` has staged in this transaction so far, for its later operations to see
         before the commit is known to its caches. Dies with the transaction."""
         return self._overlays.setdefault(owner, {})
 
-    def write_audit(self) -> None:
-        if self._audit:
-            self._raw.executemany(_INSERT_AUDIT, self._audit)
+    def write_audit(self) -> Head:
+        """Write what was recorded, chained to what is there; the head once it is committed."""
+        rows = self._audit
+        if not rows:
+            return self._head
+        head = follow(self._head, rows)
+        self._raw.executemany(INSERT_AUDIT, rows[:-1])
+        self._raw.execute(INSERT_LAST, (*rows[-1], head.hash))
+        return head
 
 
 class Reader:
@@ -175,15 +191,20 @@ class Database:
         options: StoreOptions,
         clock: Clock,
         writer: driver.Connection,
+        chain: Chain,
         on_commit: Callable[[str, frozenset[str], int], None] | None,
         *,
         brief: bool = False,
     ) -> None:
+        self.chain = chain
         self.path = path
         self.env = env
         self.options = options
         self.clock = clock
         self.sequence = 0
+        self.pins = Pins(clock)
+        self.on_damage: Callable[[Corrupt], object] | None = None
+        self._refusal: SwarmDeckError | None = None
         self._writer = writer
         self._reader: driver.Connection | None = None
         self._on_commit = on_commit
@@ -209,7 +230,7 @@ class Database:
         is cancelled is simply not answered."""
         future = operation.future = self._loop.create_future()
         if self._closed:
-            future.set_exception(Unavailable(f"{self.env} is closed"))
+            future.set_exception(self._over())
             return future
         self._waiting.append(operation)
         self._start_draining()
@@ -237,7 +258,7 @@ class Database:
                 await asyncio.sleep(0)  # let the callers of this turn join the batch
                 if self._flush_wanted:
                     self._flush_wanted = False
-                    await self._writer.run(_checkpoint)
+                    await self._writer.run(_checkpoint, self.chain)
                 self._batch = self._waiting[:limit]
                 del self._waiting[:limit]
                 if self._batch:
@@ -256,7 +277,9 @@ class Database:
 
     async def _commit(self, batch: list[Operation]) -> None:
         now_us = self.clock.wall_us()
-        outcomes = await self._writer.run(_run_batch, self.env, now_us, batch)
+        outcomes = await self._writer.run(_run_batch, self.env, self.chain, now_us, batch)
+        if type(outcomes[0]) is Corrupt:  # one that damage has failed fails whole
+            self.damaged(outcomes[0])
         self.sequence += 1
         self._batches += 1
         self._operations += len(batch)
@@ -290,7 +313,7 @@ class Database:
         """Run `query` on the reader's thread. Queries of one turn share one hop and one read
         transaction. Raises StorageError or Corrupt."""
         if self._closed:
-            raise Unavailable(f"{self.env} is closed")
+            raise self._over()
         if self._loading:
             return self._read_here(query)
         future: asyncio.Future[T] = self._loop.create_future()
@@ -317,7 +340,12 @@ class Database:
         if self._brief:
             return await self._writer.run(_run_queries_beside_writes, self.env, queries)
         reader = self._reader or await self._open_reader()
-        return await reader.run(_run_queries, self.env, queries)
+        with self.pins.reading("queries"):
+            outcomes = await reader.run(_run_queries, self.env, queries)
+        for outcome in outcomes:
+            if type(outcome) is Corrupt:
+                self.damaged(outcome)
+        return outcomes
 
     def _read_here(self, query: Callable[[Reader], T]) -> T:
         """Answer a query of a brief opening at once: a thread would cost more than the answer."""
@@ -353,8 +381,37 @@ class Database:
     async def schema_version(self) -> int:
         return await self._writer.run(schema_version)
 
-    async def close(self) -> None:
-        """Finish what was submitted, then close both connections."""
+    def damaged(self, error: Corrupt) -> None:
+        """The file was found damaged in use: nothing more is asked of it. Says so once."""
+        if self._refusal is None and self.on_damage is not None:
+            self.condemn(error)
+            self._loop.call_soon(self.on_damage, error)
+
+    def condemn(self, error: SwarmDeckError) -> None:
+        """Answer every call from now on with this error."""
+        self._refusal = error
+        self._closed = True
+        for operation in self._waiting:
+            _answer(operation.future, self._over())
+        self._waiting.clear()
+
+    def _over(self) -> SwarmDeckError:
+        """Why there is no answer any more: each caller gets an error of its own to raise."""
+        if self._refusal is None:
+            return Unavailable(f"{self.env} is closed")
+        return type(self._refusal)(self._refusal.message, hint=self._refusal.hint)
+
+    async def close(self, *, untouched: bool = False) -> None:
+        """Finish what was submitted, then close both connections. `untouched`: as a damaged file
+        is closed, without writing its log back into it."""
+        guard = await driver.guard(self.path) if untouched else None
+        try:
+            await self._close()
+        finally:
+            if guard is not None:
+                await guard.close()
+
+    async def _close(self) -> None:
         self._closed = True
         if self._checkpoint is not None:
             self._checkpoint.cancel()
@@ -389,11 +446,12 @@ async def open_database(
     async with AsyncExitStack() as stack:
         writer = driver.connect_here(path) if brief else await driver.connect(path)
         stack.push_async_callback(writer.close)
+        chain = Chain(options.durability)
         if brief:
-            writer.here(prepare_writer, options, series, path)
+            writer.here(prepare_writer, options, series, path, chain)
         else:
-            await writer.run(prepare_writer, options, series, path)
-        database = Database(path, env, options, clock, writer, on_commit, brief=brief)
+            await writer.run(prepare_writer, options, series, path, chain)
+        database = Database(path, env, options, clock, writer, chain, on_commit, brief=brief)
         stack.pop_all()
     try:
         yield database
@@ -404,34 +462,44 @@ async def open_database(
 # --- on the writer's thread -------------------------------------------------------------------
 
 
-def _run_batch(raw: driver.Raw, env: str, now_us: int, batch: Sequence[Operation]) -> list[Any]:
+def _run_batch(
+    raw: driver.Raw, env: str, chain: Chain, now_us: int, batch: Sequence[Operation]
+) -> list[Any]:
     """Commit a batch; one outcome an operation. A batch that one bad value broke is rolled back
     and its operations run singly, so that each caller answers for its own."""
-    outcomes = _attempt(raw, env, now_us, batch)
+    outcomes = _attempt(raw, env, chain, now_us, batch)
     if outcomes is not None:
         return outcomes
     found: list[Any] = []
     for operation in batch:
-        single = _attempt(raw, env, now_us, [operation], last=True)
+        single = _attempt(raw, env, chain, now_us, [operation], last=True)
         found.extend(single or ())
     return found
 
 
 def _attempt(
-    raw: driver.Raw, env: str, now_us: int, batch: Sequence[Operation], *, last: bool = False
+    raw: driver.Raw,
+    env: str,
+    chain: Chain,
+    now_us: int,
+    batch: Sequence[Operation],
+    *,
+    last: bool = False,
 ) -> list[Any] | None:
     """Outcomes of a batch in one transaction, or None when it should be run singly."""
     committing = False
     try:
         raw.execute("BEGIN IMMEDIATE")
-        tx = Transaction(raw, env, now_us)
+        tx = Transaction(raw, env, now_us, chain.current(raw))
         outcomes: list[Any] = []
         for run in _runs(batch):
             outcomes.extend(type(run[0]).apply(tx, run))
-        tx.write_audit()
+        head = tx.write_audit()
         committing = True
         raw.execute("COMMIT")
+        chain.moved(head)
     except Exception as error:  # noqa: BLE001 - one caller's fault must not fail the others
+        chain.forget()
         if raw.in_transaction:
             raw.rollback()
         if last or len(batch) == 1 or _is_disk_trouble(error):
@@ -505,5 +573,9 @@ def _run_queries_beside_writes(
         raw.execute("PRAGMA query_only = 0")
 
 
-def _checkpoint(raw: driver.Raw) -> None:
-    raw.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+def _checkpoint(raw: driver.Raw, chain: Chain) -> None:
+    """Copy the log into the file as far as no reader holds it back. Once all of it is copied, all
+    of it is on the disk."""
+    found = raw.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    if found is not None and found[0] == 0 and found[1] == found[2]:
+        chain.flushed()

@@ -8,6 +8,7 @@ of the standard library, so the classes to catch are exported here.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import stat
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -61,6 +62,7 @@ class Raw(Protocol):
     def execute(self, sql: str, parameters: Sequence[object] = ...) -> Cursor: ...
     def executemany(self, sql: str, rows: Iterable[Sequence[object]]) -> Cursor: ...
     def rollback(self) -> None: ...
+    def close(self) -> None: ...
 
 
 class _Answer:
@@ -145,6 +147,15 @@ async def connect(path: Path, *, read_only: bool = False) -> Connection:
     return connection
 
 
+async def guard(path: Path) -> Connection:
+    """A connection that only reads, held open while others close: the last one to close writes
+    the log back into the file, and this one cannot."""
+    connection = await connect(path, read_only=True)
+    with contextlib.suppress(Error):  # it may be too damaged even for that
+        await connection.run(lambda raw: raw.execute("SELECT 1 FROM sqlite_schema").fetchone())
+    return connection
+
+
 def connect_here(path: Path) -> Connection:
     """Open a connection on the caller's thread, like `connect`, for a command that is over in a
     moment. It gets its own thread with its first `run`."""
@@ -155,6 +166,11 @@ def connect_here(path: Path) -> Connection:
         raise _not_opened(path, error) from error
     path.chmod(stat.S_IRUSR | stat.S_IWUSR)
     return Connection(lambda: raw, raw)
+
+
+def look(path: Path) -> Raw:
+    """A connection on the caller's thread that cannot write. The caller closes it."""
+    return cast("Raw", _open(path, read_only=True))
 
 
 def _open(path: Path, *, read_only: bool) -> Any:  # noqa: ANN401 - pysqlite3 has no types

@@ -43,18 +43,24 @@ def migrate(raw: driver.Raw, series: Series, what: str) -> int:
     Raises Corrupt for a file of a newer release or of another program.
     """
     steps = migrations(series)
-    version = schema_version(raw)
-    newest = steps[-1].number
+    version = require_known(raw, series, what)
+    for step in steps:
+        if step.number > version:
+            _apply(raw, step)
+    return steps[-1].number
+
+
+def require_known(raw: driver.Raw, series: Series, what: str) -> int:
+    """The schema version of a file, if it is empty or ours and not newer than this release.
+    Raises Corrupt."""
+    version, newest = schema_version(raw), migrations(series)[-1].number
     if version > newest:
         raise Corrupt(
             f"{what} has schema {version}, this release knows {newest}",
             hint="use the newer release of swarmdeck that wrote it",
         )
     _require_ours(raw, version, what)
-    for step in steps:
-        if step.number > version:
-            _apply(raw, step)
-    return newest
+    return version
 
 
 def _require_ours(raw: driver.Raw, version: int, what: str) -> None:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 from ..errors import Corrupt
 from . import driver
-from .migrate import Series, migrate
+from .migrate import Series, migrate, require_known
 
 if TYPE_CHECKING:
+    from .chain import Chain
     from .database import StoreOptions
 
 QUICK_CHECK_BYTES: Final = 64 << 20  # a larger file is checked by `db check`, not while opening
@@ -19,17 +20,17 @@ _SPOKEN: Final = {
 }
 
 
-def prepare_writer(raw: driver.Raw, options: StoreOptions, series: Series, path: Path) -> None:
-    """Set the writer up, look whether a file that was left in use is whole, and migrate it.
-    Raises Corrupt, StorageError."""
-    wal = path.with_name(path.name + "-wal")
-    unclean = wal.exists() and wal.stat().st_size > 0
+def prepare_writer(
+    raw: driver.Raw, options: StoreOptions, series: Series, path: Path, chain: Chain
+) -> None:
+    """Set the writer up, look whether a file that was left in use is whole, migrate it and find
+    the end of its audit chain. Raises Corrupt, StorageError."""
     try:
+        _inspect(series, path)
         for name, value in _requested(options).items():
             raw.execute(f"PRAGMA {name} = {value}").fetchall()
-        if unclean and path.stat().st_size < QUICK_CHECK_BYTES:
-            _quick_check(raw, path)
         migrate(raw, series, path.name)
+        chain.load(raw)
     except driver.Error as error:
         raise driver.translate(error, path.name) from error
 
@@ -67,6 +68,22 @@ def _requested(options: StoreOptions) -> dict[str, str]:
         "temp_store": "memory",
         "trusted_schema": "0",
     }
+
+
+def _inspect(series: Series, path: Path) -> None:
+    """Look at a file before it is written to, on a connection that cannot write: opening a
+    foreign one for writing would already change it, closing a damaged one write its log back."""
+    if not path.exists() or path.stat().st_size == 0:
+        return
+    wal = path.with_name(path.name + "-wal")
+    unclean = wal.exists() and wal.stat().st_size > 0
+    raw = driver.look(path)
+    try:
+        require_known(raw, series, path.name)
+        if unclean and path.stat().st_size < QUICK_CHECK_BYTES:
+            _quick_check(raw, path)
+    finally:
+        raw.close()
 
 
 def _quick_check(raw: driver.Raw, path: Path) -> None:

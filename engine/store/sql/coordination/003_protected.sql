@@ -10,10 +10,14 @@ CREATE TABLE audit_anchor (
 INSERT INTO audit_anchor
 SELECT env, max(sequence), zeroblob(32) FROM audit GROUP BY env;
 
+-- A signed head. kind: checkpoint, disputed (made while a rollback is not explained), restored;
+-- anchor is the sequence of the anchor at that time.
 CREATE TABLE audit_checkpoint (
     env       TEXT    NOT NULL,
     sequence  INTEGER NOT NULL,
     hash      BLOB    NOT NULL,
+    kind      TEXT    NOT NULL,
+    anchor    INTEGER NOT NULL,
     at        INTEGER NOT NULL,
     signature BLOB    NOT NULL,
     PRIMARY KEY (env, sequence)
