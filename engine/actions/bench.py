@@ -25,10 +25,13 @@ class BenchRun(Action, frozen=True, kw_only=True, tag="bench.run"):
     ] = None
     concurrency: Annotated[int, arg("callers at once", ge=1, le=1000)] = 100
     repeats: Annotated[int, arg("interleaved repeats; medians count", ge=1, le=50)] = 5
+    size_bytes: Annotated[
+        int, arg("size of a record's value, roughly", unit="size", ge=256, le=1 << 20)
+    ] = 1024
     encryption: Annotated[
-        bool, arg("AES-256-GCM, done by the client before the engine sees a value")
+        bool, arg("records of a level that is sealed (else public ones, only checked)")
     ] = False
-    compression: Annotated[bool, arg("LZ4 above 1,024 bytes, done by the client")] = False
+    compression: Annotated[bool, arg("compress values above 1,024 bytes with LZ4")] = False
 
 
 @action(list[views.ComparisonView], lane="bulk", timeout_s=1800)
@@ -36,13 +39,9 @@ class BenchCompare(Action, frozen=True, kw_only=True, tag="bench.compare"):
     """Measure beside raw SQLite, a commit for each write, and Redis, in one run."""
 
     peers: Annotated[
-        tuple[Literal["raw", "tuned", "naive", "redis"], ...], arg("whom to compare with")
-    ] = (
-        "raw",
-        "tuned",
-        "naive",
-        "redis",
-    )
+        tuple[Literal["raw", "tuned", "naive", "redis", "unsealed"], ...],
+        arg("whom to compare with; unsealed is ours without sealing and compressing"),
+    ] = ("raw", "tuned", "naive", "redis", "unsealed")
     rounds: Annotated[int, arg("interleaved rounds; medians count", ge=1, le=50)] = 5
     seconds: Annotated[float, arg("length of each measurement", ge=0.1, le=60)] = 0.5
     growth: Annotated[

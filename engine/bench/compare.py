@@ -14,9 +14,9 @@ from typing import Any, Final
 from ..engine import Engine
 from ..views import ComparisonView
 from . import baselines
-from .measure import RECORDS, Limit, drive, key, median, percentile, values
+from .measure import KIB, RECORDS, Limit, Run, drive, key, median, percentile, values
 from .served import serve
-from .workloads import ENVIRONMENT, Bench, open_bench
+from .workloads import ENVIRONMENT, Bench, Shape, open_bench
 
 CALLERS: Final = 100
 CLAIMS: Final = 1000
@@ -26,7 +26,9 @@ Progress = Callable[[float, str], Any]
 Ratios = dict[tuple[str, str], list[tuple[float, float]]]
 
 _WORDS: Final = {
-    "set": "1 KB JSON, 100 callers, NORMAL, decision and audit row, in process",
+    "set": "1 KB JSON, sealed, 100 callers, NORMAL, decision and audit row, in process",
+    "set 1 KB": "sealed and LZ4 above 1,024 bytes; the peer only checked, 100 callers, NORMAL",
+    "set 4 KB": "sealed and LZ4 above 1,024 bytes; the peer only checked, 100 callers, NORMAL",
     "socket set": "1 KB JSON, 100 in flight from another process; redis everysec, unix socket",
     "socket get": "1 KB JSON decoded, 100 in flight from another process; redis, unix socket",
     "claim growth": "claim one and ack it, p50 in microseconds; the peer is 1,000 queued",
@@ -81,6 +83,8 @@ class Arena:
 
     async def round(self, pairs: Ratios, scratch: Path, seconds: float) -> None:
         await self._in_process(pairs, scratch, seconds)
+        if "unsealed" in self._peers:
+            await self._sealed(pairs, scratch, seconds)
         if self._redis is not None and self._memory is not None:
             ours = await drive(self._set, CALLERS, Limit(seconds))
             theirs = await drive(self._redis.set, CALLERS, Limit(seconds))
@@ -90,12 +94,7 @@ class Arena:
             pairs["socket get", "redis"].append((ours.rate, theirs.rate))
 
     async def _in_process(self, pairs: Ratios, scratch: Path, seconds: float) -> None:
-        scratch.mkdir(parents=True)
-        async with open_bench(scratch) as bench:
-            await drive(
-                bench.records.set, CALLERS, Limit(seconds / 2)
-            )  # the first inserts are not the work
-            ours = await drive(bench.records.set, CALLERS, Limit(seconds))
+        ours = await _sets(scratch, Shape(), seconds)
         for peer in ("raw", "tuned"):
             if peer in self._peers:
                 file = scratch / f"{peer}.db"
@@ -106,6 +105,13 @@ class Arena:
                 theirs = await drive(naive.set, CALLERS, Limit(seconds))
             pairs["set", "naive"].append((ours.rate, theirs.rate))
 
+    async def _sealed(self, pairs: Ratios, scratch: Path, seconds: float) -> None:
+        """Ours with everything the vault does beside ours with the least it can do."""
+        for size, name in ((KIB, "set 1 KB"), (4 * KIB, "set 4 KB")):
+            sealed = await _sets(scratch / f"sealed{size}", Shape(size, compressed=True), seconds)
+            bare = await _sets(scratch / f"bare{size}", Shape(size, sealed=False), seconds)
+            pairs[name, "unsealed"].append((sealed.rate, bare.rate))
+
     async def _set(self, chance: random.Random) -> None:
         assert self._memory is not None
         value = self._values[chance.randrange(len(self._values))]
@@ -114,6 +120,14 @@ class Arena:
     async def _get(self, chance: random.Random) -> None:
         assert self._memory is not None
         await self._memory.get(key(chance))
+
+
+async def _sets(scratch: Path, shape: Shape, seconds: float) -> Run:
+    """Sets by 100 callers, on an engine of their own."""
+    async with open_bench(scratch, shape) as bench:
+        warm = Limit(seconds / 2)  # the first inserts are not the work
+        await drive(bench.records.set, CALLERS, warm)
+        return await drive(bench.records.set, CALLERS, Limit(seconds))
 
 
 @asynccontextmanager

@@ -20,6 +20,7 @@ from .meter import Meter
 
 RECORDS: Final = 20_000
 VARIANTS: Final = 200
+KIB: Final = 1024
 MOST_LATENCIES: Final = 50_000
 _SERIES: Final = (1, 2, 5)
 _TEXT: Final = (
@@ -140,20 +141,21 @@ def _bounds(highest: float) -> list[float]:
     ]
 
 
-def values() -> list[dict[str, Any]]:
-    """Records of about 1 KB as JSON, always the same."""
+def values(size_bytes: int = KIB) -> list[dict[str, Any]]:
+    """Records of about this size as JSON, always the same."""
     chance = random.Random(7)  # noqa: S311 - the same values in every run
-    return [_value(chance) for _ in range(VARIANTS)]
+    return [_value(chance, size_bytes) for _ in range(VARIANTS)]
 
 
-def _value(chance: random.Random) -> dict[str, Any]:
-    words = [chance.choice(_WORDS) for _ in range(110)]
+def _value(chance: random.Random, size_bytes: int) -> dict[str, Any]:
+    text_bytes = max(1, size_bytes - KIB + 800)  # the rest is in the other fields
+    words = [chance.choice(_WORDS) for _ in range(max(110, text_bytes // 4))]
     return {
         "agent": f"agent-{chance.randrange(10_000):04d}",
         "at": chance.random() * 1e9,
         "tags": words[:6],
         "score": chance.random(),
-        "text": " ".join(words)[:800],
+        "text": " ".join(words)[:text_bytes],
         "detail": {"a": chance.randrange(10**6), "b": [chance.random() for _ in range(4)]},
     }
 

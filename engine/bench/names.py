@@ -9,8 +9,8 @@ from ..errors import InvalidInput
 CLAIM_BATCH: Final = 16
 
 NAMES: Final = {
-    "memory.set": "1 KB JSON, team level, NORMAL, decision and audit row",
-    "memory.get": "1 KB JSON, 20,000 keys, decoded",
+    "memory.set": "NORMAL, decision and audit row",
+    "memory.get": "20,000 keys, decoded",
     "queue.send": "small body, NORMAL",
     "queue.claim": f"claim {CLAIM_BATCH}, ack each, NORMAL",
     "queue.end_to_end": "from send to ack, a message in flight a caller, NORMAL",

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..actions import BenchRun
+from ..model import format_size
 from ..views import BenchView
 from . import machine
 from .baselines import Yardstick
 from .measure import Limit, Run, buckets, median, percentile, values
 from .meter import Meter, Sample
 from .names import NAMES, chosen
-from .protection import Protection
-from .workloads import WORKLOADS, Bench, Turn, open_bench
+from .workloads import WORKLOADS, Bench, Shape, Turn, open_bench
 
 WARM: Final = Limit(0.05)
 WARM_CALLS: Final = 50
@@ -33,13 +33,13 @@ class Tally:
         self.runs: list[Run] = []
         self.references: list[float] = []
 
-    def view(self, job: BenchRun, protection: Protection | None) -> BenchView:
+    def view(self, job: BenchRun, shape: Shape) -> BenchView:
         """All of it as one result: medians over the repeats."""
-        carries = protection is not None and self.name != "access.decide"
+        carries = self.name.startswith(("memory.", "socket."))
         rates = [run.rate for run in self.runs]
         return BenchView(
             name=self.name,
-            workload=_described(self.name, protection if carries else None),
+            workload=_described(self.name, shape if carries else None),
             ops_s=round(median(rates), 1),
             p50_us=self._latency_us(0.50),
             p99_us=self._latency_us(0.99),
@@ -65,15 +65,13 @@ async def run(
 ) -> list[BenchView]:
     """Measure the workloads of a job. Raises InvalidInput for an unknown one."""
     tallies = [Tally(name, sampled) for name in chosen(job.names)]
-    protection = None
-    if job.encryption or job.compression:
-        protection = Protection(encryption=job.encryption, compression=job.compression)
+    shape = Shape(job.size_bytes, sealed=job.encryption, compressed=job.compression)
     remote = any(tally.name.startswith("socket.") for tally in tallies)
-    async with open_bench(scratch, protection, remote=remote) as bench:
+    async with open_bench(scratch, shape, remote=remote) as bench:
         with Yardstick(scratch / "reference.db", values()) as yardstick:
             await _warm(bench, job, tallies, progress)
             await _measure(bench, job, tallies, yardstick, progress)
-    return [tally.view(job, protection) for tally in tallies]
+    return [tally.view(job, shape) for tally in tallies]
 
 
 async def _warm(bench: Bench, job: BenchRun, tallies: list[Tally], progress: Progress) -> None:
@@ -98,10 +96,7 @@ async def _measure(
             tally.runs.append(await WORKLOADS[tally.name](bench, turn))
 
 
-def _described(name: str, protection: Protection | None) -> str:
-    words = [NAMES[name]]
-    if protection is not None:
-        # Bodies of messages are a few bytes long: the ratio that counts is that of the records.
-        carried = [{"n": 999}] if name.startswith("queue.") else values()
-        words.append(protection.describe(carried))
-    return ", ".join(words)
+def _described(name: str, shape: Shape | None) -> str:
+    if shape is None:
+        return NAMES[name]
+    return f"{format_size(shape.size_bytes)} JSON, {NAMES[name]}, {shape.describe()}"

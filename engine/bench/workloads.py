@@ -7,25 +7,26 @@ memory share 20,000 records.
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from ..acl import Standing
 from ..core import Core, open_core
-from ..handles import DEFAULT_NAMESPACE, Memory, Message, Queue
+from ..handles import Memory, Queue
 from ..model import Level, Principal, Right, Role
+from ..settings import load_settings
 from ..views import AgentView
-from .measure import DRY, RECORDS, Limit, Run, drive, key, values
+from .measure import DRY, KIB, RECORDS, Limit, Run, drive, key, values
 from .meter import Meter
 from .names import CLAIM_BATCH
-from .protection import Protection, place
-from .served import serve
+from .served import kept_beside, serve
 
 ENVIRONMENT: Final = "development"
 ENVIRONMENTS: Final = (ENVIRONMENT, "testing", "research")  # alike: isolation apart, all NORMAL
@@ -47,13 +48,31 @@ class Turn(msgspec.Struct, frozen=True):
 Workload = Callable[["Bench", Turn], Awaitable[Run]]
 
 
-class Records:
-    """Memory as the workloads use it: values of 1 KB below 20,000 keys, protected or not."""
+class Shape(msgspec.Struct, frozen=True):
+    """What the records of a bench are like: how large, sealed or only checked, compressed."""
 
-    def __init__(self, memory: Memory, protection: Protection | None) -> None:
+    size_bytes: int = KIB
+    sealed: bool = True
+    compressed: bool = False
+
+    @property
+    def level(self) -> str:
+        """Outside production and staging, team records are sealed and public ones are not."""
+        return "team" if self.sealed else "public"
+
+    def describe(self) -> str:
+        """In words what the vault does to them."""
+        words = "sealed with AES-256-GCM" if self.sealed else "checked by a MAC, not sealed"
+        return f"{words}, LZ4 above 1,024 bytes" if self.compressed else words
+
+
+class Records:
+    """Memory as the workloads use it: values of one size below 20,000 keys."""
+
+    def __init__(self, memory: Memory, shape: Shape) -> None:
         self._memory = memory
-        self._protection = protection
-        self._values = values()
+        self._level = shape.level
+        self._values = values(shape.size_bytes)
         self._filled = False
 
     async def fill(self) -> None:
@@ -70,25 +89,18 @@ class Records:
         await self._store(key(chance), chance.randrange(len(self._values)))
 
     async def get(self, chance: random.Random) -> None:
-        name = key(chance)
-        found = await self._memory.get(name)
-        if self._protection is not None:
-            self._protection.open(found, _place(name))
+        await self._memory.get(key(chance))
 
     async def _store(self, name: str, number: int) -> None:
-        value: Any = self._values[number % len(self._values)]
-        if self._protection is not None:
-            value = self._protection.seal(value, _place(name))
-        await self._memory.set(name, value, level="team")
+        value = self._values[number % len(self._values)]
+        await self._memory.set(name, value, level=self._level)
 
 
 class Messages:
-    """A queue as the workloads use it: small bodies, protected or not."""
+    """A queue as the workloads use it: small bodies."""
 
-    def __init__(self, queue: Queue, environment: str, protection: Protection | None) -> None:
+    def __init__(self, queue: Queue) -> None:
         self._queue = queue
-        self._protection = protection
-        self._where = place(environment, "queue", KIND)
         self._waiting: dict[int, asyncio.Future[None]] = {}
         self._numbers = 0
         self.queued = 0
@@ -107,7 +119,6 @@ class Messages:
     async def claim(self, _: random.Random) -> object:
         messages = await self._queue.claim(CLAIM_BATCH, lease_s=60)
         for message in messages:
-            self._body(message)
             await self._queue.ack(message)
             self.queued -= 1
             self.acked += 1
@@ -125,55 +136,47 @@ class Messages:
         """Claim and ack for ever what `pass_through` sends."""
         while True:
             for message in await self._queue.claim(CLAIM_BATCH, lease_s=60, wait_s=WAIT_S):
-                body = self._body(message)
                 await self._queue.ack(message)
-                self._waiting.pop(body["n"]).set_result(None)
+                self._waiting.pop(message.body["n"]).set_result(None)
 
     async def _send(self, number: int) -> None:
-        body: Any = {"n": number}
-        if self._protection is not None:
-            body = self._protection.seal_text(body, self._where)
-        await self._queue.send(KIND, body, priority=5)
-
-    def _body(self, message: Message) -> Any:  # noqa: ANN401 - any JSON value
-        if self._protection is None:
-            return message.body
-        return self._protection.open_text(message.body, self._where)
+        await self._queue.send(KIND, {"n": number}, priority=5)
 
 
 class Bench:
     """An engine to measure, with the agent that acts, and another engine behind a socket."""
 
-    def __init__(
-        self, core: Core, agents: Mapping[str, AgentView], protection: Protection | None
-    ) -> None:
+    def __init__(self, core: Core, agents: Mapping[str, AgentView], shape: Shape) -> None:
         engine = core.engine
         self.core = core
         self.agent = agents[ENVIRONMENT]
         self.queue = engine.queue(ENVIRONMENT, as_=self.agent)
-        self.records = Records(engine.memory(self.agent), protection)
+        self.records = Records(engine.memory(self.agent), shape)
         self.messages = {
-            name: Messages(engine.queue(name, as_=agent), name, protection)
-            for name, agent in agents.items()
+            name: Messages(engine.queue(name, as_=agent)) for name, agent in agents.items()
         }
         self.remote: Records | None = None
 
 
 @asynccontextmanager
 async def open_bench(
-    scratch: Path, protection: Protection | None = None, *, remote: bool = False
+    scratch: Path, shape: Shape | None = None, *, remote: bool = False
 ) -> AsyncIterator[Bench]:
-    """A bench on a fresh engine below `scratch`; `remote` starts the one behind a socket too."""
+    """A bench on a fresh engine below `scratch`, where its key is too; `remote` starts the one
+    behind a socket."""
+    shape = shape or Shape()
+    scratch.mkdir(parents=True, exist_ok=True)
+    data = scratch / "engine"
+    given = kept_beside(data) | {"store.compression": "true" if shape.compressed else "false"}
     async with AsyncExitStack() as stack:
-        opening = open_core(
-            scratch / "engine", settings=None, transient=True, headless=True, clock=None
-        )
+        settings = load_settings(None, os.environ, given)
+        opening = open_core(data, settings=settings, transient=True, headless=True, clock=None)
         core = await stack.enter_async_context(opening)
         agents = {name: await _agent(core, name) for name in ENVIRONMENTS}
-        bench = Bench(core, agents, protection)
+        bench = Bench(core, agents, shape)
         if remote:
             engine = await stack.enter_async_context(serve(scratch / "served"))
-            bench.remote = Records(engine.memory(ENVIRONMENT), protection)
+            bench.remote = Records(engine.memory(ENVIRONMENT), shape)
         yield bench
 
 
@@ -245,7 +248,3 @@ WORKLOADS: Final[dict[str, Workload]] = {
     "socket.set": partial(_records, "set", remote=True),
     "socket.get": partial(_records, "get", remote=True),
 }
-
-
-def _place(key_: str) -> bytes:
-    return place(ENVIRONMENT, DEFAULT_NAMESPACE, key_)

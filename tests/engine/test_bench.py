@@ -15,7 +15,6 @@ from typing import Any
 import msgspec
 import psutil
 import pytest
-from cryptography.exceptions import InvalidTag
 
 from swarmdeck.engine import Engine, connect, open_engine, views
 from swarmdeck.engine import actions as act
@@ -24,9 +23,8 @@ from swarmdeck.engine.bench.machine import commit
 from swarmdeck.engine.bench.measure import Limit, Run, buckets, drive, percentile, thinned
 from swarmdeck.engine.bench.meter import Meter, Sample
 from swarmdeck.engine.bench.names import NAMES
-from swarmdeck.engine.bench.protection import COMPRESS_ABOVE_BYTES, Protection, place
 from swarmdeck.engine.bench.verdict import beside
-from swarmdeck.engine.bench.workloads import KIND, WORKLOADS, Records, Turn, open_bench
+from swarmdeck.engine.bench.workloads import WORKLOADS, Records, Shape, Turn, open_bench
 from swarmdeck.engine.errors import Conflict, InvalidInput
 from swarmdeck.engine.events import Finished, Sampled
 
@@ -176,6 +174,8 @@ async def test_ours_is_put_beside_every_peer(engine: Engine) -> None:
         ("set", "raw"),
         ("set", "tuned"),
         ("set", "naive"),
+        ("set 1 KB", "unsealed"),
+        ("set 4 KB", "unsealed"),
         ("socket set", "redis"),
         ("socket get", "redis"),
         ("claim growth", "1,000 queued"),
@@ -196,7 +196,7 @@ async def test_end_to_end_leaves_no_message_behind(tmp_path: Path) -> None:
 
 async def test_a_consumer_that_fails_fails_the_measurement(tmp_path: Path) -> None:
     async with open_bench(tmp_path) as bench:
-        bench.messages["research"]._body = lambda _: {"n": -1}  # type: ignore[method-assign]
+        await bench.messages["research"]._send(-1)  # nobody waits for this one
         async with asyncio.timeout(10):
             with pytest.raises(KeyError):
                 await WORKLOADS["queue.end_to_end"](bench, Turn(4, Limit(0, 10)))
@@ -247,63 +247,39 @@ def _ignore(*_: object) -> None:
     pass
 
 
-# --- values that the client protects --------------------------------------------------------
+# --- records that the vault protects --------------------------------------------------------
 
 
-async def test_protected_values_are_sealed_in_the_store(tmp_path: Path) -> None:
-    protection = Protection(encryption=True, compression=True)
-    chance = random.Random(3)
-    async with open_bench(tmp_path, protection) as bench:
-        await bench.records.set(chance)
-        [name], _ = await bench.core.engine.memory(bench.agent).keys()
-        stored = await bench.core.engine.memory(bench.agent).get(name)
-        assert isinstance(stored, bytes)
-        assert b"agent" not in stored
-        assert "agent" in protection.open(stored, place("development", "default", name))
-        await bench.messages["development"].send(chance)
-        [message] = await bench.queue.claim()
-        assert isinstance(message.body, str)
-        opened = protection.open_text(message.body, place("development", "queue", KIND))
-        assert set(opened) == {"n"}
+@pytest.mark.parametrize(("sealed", "compressed"), [(True, True), (False, False)])
+async def test_records_are_stored_as_their_shape_says(
+    tmp_path: Path, sealed: bool, compressed: bool
+) -> None:
+    shape = Shape(4096, sealed=sealed, compressed=compressed)
+    async with open_bench(tmp_path, shape) as bench:
+        await bench.records.set(random.Random(3))
+        database = bench.core.places["development"].database
+        [(format_, body)] = await database.read(
+            lambda reader: reader.execute("SELECT format, body FROM memory").fetchall()
+        )
+        assert (b"agent" not in body) is sealed
+        assert (len(body) < 3000) is compressed
+        assert bool(format_ & 32) is sealed
+    assert (tmp_path / "engine.key").exists(), "its key is kept in the scratch directory"
 
 
-async def test_protected_runs_are_kept_beside_the_others(engine: Engine) -> None:
+async def test_sealed_runs_are_kept_beside_the_others(engine: Engine) -> None:
     names = ("memory.get", "queue.end_to_end", "access.decide")
     plain = await engine.run(act.BenchRun(names=names, **SHORT))
     sealed: list[views.BenchView] = await engine.run(
         act.BenchRun(names=names, encryption=True, compression=True, **SHORT)
     )
     assert [(view.encryption, view.compression) for view in sealed] == [
-        (True, True), (True, True), (False, False),
+        (True, True), (False, False), (False, False),
     ]  # fmt: skip
-    assert "AES-256-GCM by the client" in sealed[0].workload
-    assert "LZ4 above 1,024 bytes by the client (to" in sealed[0].workload
+    assert "checked by a MAC, not sealed" in plain[0].workload
+    assert "sealed with AES-256-GCM, LZ4 above 1,024 bytes" in sealed[0].workload
     kept = await engine.run(act.BenchShow())
-    assert kept == [plain[0], sealed[0], plain[1], sealed[1], sealed[2]]
-
-
-def test_a_sealed_value_opens_only_where_it_belongs() -> None:
-    protection = Protection(encryption=True, compression=False)
-    here = place("development", "default", "k")
-    sealed = protection.seal({"secret": 1}, here)
-    assert protection.open(sealed, here) == {"secret": 1}
-    for elsewhere in (("staging", "default", "k"), ("development", "other", "k"),
-                      ("development", "default", "j")):  # fmt: skip
-        with pytest.raises(InvalidTag):
-            protection.open(sealed, place(*elsewhere))
-    with pytest.raises(InvalidTag):
-        protection.open(sealed[:-1] + bytes([sealed[-1] ^ 1]), here)
-    assert protection.seal({"secret": 1}, here) != sealed  # a nonce of its own each time
-
-
-@pytest.mark.parametrize("encryption", [False, True])
-def test_only_long_values_are_compressed(encryption: bool) -> None:
-    protection = Protection(encryption=encryption, compression=True)
-    bare = Protection(encryption=encryption, compression=False)
-    short, long = {"a": "x" * 100}, {"a": "x" * COMPRESS_ABOVE_BYTES}
-    assert len(protection.seal(short, b"")) == len(bare.seal(short, b""))
-    assert len(protection.seal(long, b"")) < len(bare.seal(long, b"")) / 4
-    assert protection.open(protection.seal(long, b""), b"") == long
+    assert kept == [plain[0], sealed[0], sealed[1], sealed[2]]
 
 
 # --- measuring ------------------------------------------------------------------------------
