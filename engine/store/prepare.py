@@ -26,7 +26,7 @@ def prepare_writer(
     """Set the writer up, look whether a file that was left in use is whole, migrate it and find
     the end of its audit chain. Raises Corrupt, StorageError."""
     try:
-        _inspect(series, path)
+        _inspect(raw, series, path)
         for name, value in _requested(options).items():
             raw.execute(f"PRAGMA {name} = {value}").fetchall()
         migrate(raw, series, path.name)
@@ -70,20 +70,20 @@ def _requested(options: StoreOptions) -> dict[str, str]:
     }
 
 
-def _inspect(series: Series, path: Path) -> None:
-    """Look at a file before it is written to, on a connection that cannot write: opening a
-    foreign one for writing would already change it, closing a damaged one write its log back."""
-    if not path.exists() or path.stat().st_size == 0:
-        return
-    wal = path.with_name(path.name + "-wal")
-    unclean = wal.exists() and wal.stat().st_size > 0
-    raw = driver.look(path)
-    try:
+def _inspect(raw: driver.Raw, series: Series, path: Path) -> None:
+    """Look at a file before anything is written to it. One that was left in use is looked at on
+    a connection that cannot write: closing another would write the log back into the file."""
+    logs = [path.with_name(path.name + suffix) for suffix in ("-wal", "-journal")]
+    if not any(log.exists() and log.stat().st_size > 0 for log in logs):
         require_known(raw, series, path.name)
-        if unclean and path.stat().st_size < QUICK_CHECK_BYTES:
-            _quick_check(raw, path)
+        return
+    looking = driver.look(path)
+    try:
+        require_known(looking, series, path.name)
+        if path.stat().st_size < QUICK_CHECK_BYTES:
+            _quick_check(looking, path)
     finally:
-        raw.close()
+        looking.close()
 
 
 def _quick_check(raw: driver.Raw, path: Path) -> None:
