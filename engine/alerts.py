@@ -198,6 +198,15 @@ def findings(sight: Sight) -> Iterator[Finding]:
 
 def _of_environment(environment: EnvironmentView) -> Iterator[Finding]:
     name = environment.name
+    if environment.state == "quarantined":
+        yield Finding(
+            "quarantined",
+            name,
+            environment.reason,
+            f"swarmdeck explain {name}",
+            name,
+            "critical",
+        )
     if environment.queue.dead:
         yield Finding(
             "dead-letters",

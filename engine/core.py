@@ -13,8 +13,8 @@ import asyncio
 import logging
 import os
 import stat
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Generator
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import cached_property, partial
 from pathlib import Path
@@ -33,8 +33,24 @@ from .dataplane import DataPlane
 from .dispatch import Dispatcher, Receipt
 from .dispatch import LaneSettings as LaneSize
 from .engine import Engine
-from .environment import Place, database_path, open_place, store_options
-from .errors import Denied, EngineBusy, StorageError, SwarmDeckError
+from .environment import (
+    Place,
+    State,
+    database_path,
+    open_place,
+    quarantine,
+    refused_place,
+    store_options,
+)
+from .errors import (
+    Corrupt,
+    Denied,
+    EngineBusy,
+    NotFound,
+    StorageError,
+    SwarmDeckError,
+    Unavailable,
+)
 from .events import Callback, Changed, EngineStopping, Event, EventBus, Sampled
 from .events import Subscription as EventSubscription
 from .handlers import Handlers
@@ -87,7 +103,11 @@ class Core:
         self.bus = EventBus()
         self.journal = Journal(clock)
         self.places: dict[str, Place] = {}
-        data_plane = DataPlane(self.places)
+        self._serving: dict[str, Place] = {}  # those that are open
+        self._homes: dict[str, AsyncExitStack] = {}  # what closes each place
+        self._moving: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._quarantines: set[asyncio.Task[None]] = set()
+        data_plane = DataPlane(self.places, self._serving)
         self.verbs = data_plane.verbs
         self.trusted_verbs = data_plane.trusted
         self.host = HostMemory()
@@ -125,7 +145,7 @@ class Core:
             stack.push_async_callback(self.bus.close, "the engine closed")
             stack.push_async_callback(self._dispatcher.close)
         await stack.enter_async_context(self.swarms)
-        for place in self.places.values():
+        for place in self.places.values():  # one that is quarantined has no swarms to start
             await self.swarms.restore(place, lasting=self._socket is not None)
         self.journal.note("engine", "engine", f"opened as process {os.getpid()}")
         ticker = asyncio.create_task(self._tick(), name="ticker")
@@ -134,17 +154,119 @@ class Core:
     async def _open_stores(self, stack: AsyncExitStack) -> None:
         """All files at once: opening one is mostly waiting for the disk. Every one that opened
         is on the stack before the failure of another is raised."""
-        opening = [self._coordination(), *(self._place(environment) for environment in Environment)]
+        stack.push_async_callback(self._close_places)
         opened = await asyncio.gather(
-            *(stack.enter_async_context(each) for each in opening), return_exceptions=True
+            stack.enter_async_context(self._coordination()),
+            *(self._open_place(environment) for environment in Environment),
+            return_exceptions=True,
         )
         for outcome in opened:
             if isinstance(outcome, BaseException):
                 raise outcome
-            if isinstance(outcome, Place):
-                self.places[outcome.environment.value] = outcome
             if isinstance(outcome, Database):
                 await self._open_budgets(outcome)
+
+    async def _open_place(self, environment: Environment) -> None:
+        """Open an environment, or find that its file cannot be trusted."""
+        home = AsyncExitStack()
+        place = await home.enter_async_context(self._place(environment))
+        self._homes[environment.value] = home
+        self._put(place)
+        if place.refusal is not None:
+            self._tell_quarantine(place)
+
+    def _put(self, place: Place) -> None:
+        name = place.environment.value
+        self.places[name] = place
+        self._serving.pop(name, None)
+        if place.refusal is None:
+            self._serving[name] = place
+            place.database.on_damage = partial(self._damaged, place)
+
+    async def _close_places(self) -> None:
+        """All of them, also when closing one fails."""
+        if self._quarantines:
+            await asyncio.wait(self._quarantines)
+        async with AsyncExitStack() as stack:
+            for home in self._homes.values():
+                stack.push_async_exit(home)
+            self._homes.clear()
+
+    # --- one environment, closed and opened while the others work ---------------------------
+
+    async def reopen(
+        self, environment: Environment, between: Callable[[], Awaitable[None]], why: str
+    ) -> Place:
+        """Close an environment, await `between`, open it again, whatever came of that; the new
+        place. Until then calls on it are refused, with `why`. Raises what `between` raised,
+        Corrupt when the environment is quarantined afterwards."""
+        name = environment.value
+        async with self._moving[name]:
+            wait = Unavailable(f"{name} is {why}", hint="try again in a moment")
+            self._put(self._refused(environment, wait, "restoring"))
+            self._place_changed(name)
+            try:
+                await self._homes.pop(name).aclose()
+                await between()
+            finally:
+                await self._open_again(environment)
+                self._place_changed(name)
+        self._require_open(name)
+        return self.places[name]
+
+    async def _open_again(self, environment: Environment) -> None:
+        """Open an environment, or keep why it could not be opened."""
+        try:
+            await self._open_place(environment)
+        except SwarmDeckError as error:
+            self._homes[environment.value] = AsyncExitStack()
+            self._put(self._refused(environment, error, "quarantined"))
+            self._tell_quarantine(self.places[environment.value])
+
+    def _refused(self, environment: Environment, error: SwarmDeckError, state: State) -> Place:
+        return refused_place(self.data, environment, self.settings, self.clock, error, state)
+
+    def _damaged(self, place: Place, error: Corrupt) -> None:
+        """A file was found damaged while it was used."""
+        if self.places[place.environment.value] is place:
+            task = asyncio.create_task(self._quarantine(place, error), name="quarantine")
+            self._quarantines.add(task)
+            task.add_done_callback(self._quarantines.discard)
+
+    async def _quarantine(self, place: Place, error: Corrupt) -> None:
+        name = place.environment.value
+        async with self._moving[name]:
+            if self.places[name] is not place:
+                return  # it has been replaced meanwhile
+            refusal = quarantine(name, error)
+            kept = self._refused(place.environment, refusal, "quarantined")
+            swarms = list(place.registry.swarms)
+            self._put(kept)
+            self._tell_quarantine(kept)
+            self._place_changed(name)
+            try:
+                await self._homes.pop(name).aclose()
+            except (OSError, TimeoutError, SwarmDeckError) as trouble:
+                log.warning("%s could not be closed: %s", name, trouble)
+            finally:
+                self._homes[name] = AsyncExitStack()
+            await self.swarms.abandon(name, swarms)
+            self._place_changed(name)
+
+    def _tell_quarantine(self, place: Place) -> None:
+        name, refusal = place.environment.value, place.refusal
+        if refusal is not None:
+            log.error("%s", refusal.message)
+            self.journal.note(
+                "quarantine", name, f"{refusal.message} ({refusal.hint})",
+                environment=name, severity="critical",
+            )  # fmt: skip
+
+    def _place_changed(self, environment: str) -> None:
+        """Everything that is shown of an environment may have changed."""
+        self._sequence += 1
+        for topic in ("engine", "memory", "queue", "swarms", "agents", "access"):
+            self.bus.publish(Changed(topic, environment, self._sequence))
 
     async def _open_budgets(self, coordination: Database) -> None:
         self.coordination = coordination
@@ -204,7 +326,15 @@ class Core:
         )
 
     async def _site(self, environment: str) -> Place:
+        self._require_open(environment)
         return self.places[environment]
+
+    def _require_open(self, environment: str) -> None:
+        """Raises Corrupt for an environment that is quarantined, Unavailable while it is being
+        restored."""
+        refusal = self.places[environment].refusal
+        if refusal is not None:
+            raise refusal.again()
 
     def _registry(self, agent: str) -> Any:  # noqa: ANN401 - Registry, named once in Place
         return self.places[environment_of(agent)].registry
@@ -226,13 +356,18 @@ class Core:
             place = self.places[environment_of(agent)]
         except SwarmDeckError as error:
             raise Denied(f"no agent {agent!r}", hint="ids begin with the environment") from error
+        self._require_open(place.environment)
         return place.registry.authenticate(agent, token)
 
     def resolve(self, actor: str) -> Principal:
         """`operator` or an agent as it is now. Raises NotFound."""
         if actor == OPERATOR:
             return OPERATOR_PRINCIPAL
-        return self.places[environment_of(actor)].registry.principal(actor)
+        try:
+            return self.places[environment_of(actor)].registry.principal(actor)
+        except NotFound:
+            self._require_open(environment_of(actor))
+            raise
 
     def dispatch(self, action: Action, principal: Principal) -> Receipt:
         try:

@@ -22,8 +22,10 @@ Level = str | int | None
 class DataPlane:
     """The verbs by name, over the environments."""
 
-    def __init__(self, places: Mapping[str, Place]) -> None:
+    def __init__(self, places: Mapping[str, Place], serving: Mapping[str, Place]) -> None:
+        """`serving` are those of the places that are open."""
         self._places = places
+        self._serving = serving
         self.verbs: Final[Mapping[str, Callable[..., Any]]] = {
             "memory.get": self.memory_get,
             "memory.set": self.memory_set,
@@ -48,8 +50,15 @@ class DataPlane:
         }
 
     def _at(self, environment: str) -> Place:
-        place = self._places.get(environment)
-        return place if place is not None else self._places[parse_environment(environment)]
+        place = self._serving.get(environment)
+        return place if place is not None else self._refused(environment)
+
+    def _refused(self, environment: str) -> Place:
+        """Raises InvalidInput for an unknown environment, else why it does not serve."""
+        place = self._places[parse_environment(environment)]
+        if place.refusal is not None:
+            raise place.refusal.again()
+        return place
 
     def memory_get(self, principal: Principal, environment: str, namespace: str, key: str) -> Any:  # noqa: ANN401
         return self._at(environment).memory.get(principal, namespace, key)

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Literal
 
 from .acl import Access
+from .audit.reads import Reads
 from .clock import Clock
-from .errors import NotFound
+from .errors import Corrupt, NotFound, SwarmDeckError
 from .events import Event
 from .memory import MemoryStore
 from .model import Environment, Principal
 from .queue import MessageQueue
 from .settings import Settings
 from .store.database import Database, StoreOptions, open_database
+from .store.refused import RefusedDatabase
 from .swarms.registry import Registry
+
+State = Literal["open", "quarantined", "restoring"]
 
 
 class Place:
-    """What belongs to one environment. Made by `open_place`."""
+    """What belongs to one environment. Made by `open_place`. Unless its state is open it holds
+    nothing, and whoever asks gets `refusal`."""
+
+    state: State = "open"
+    refusal: SwarmDeckError | None = None
 
     def __init__(
         self,
@@ -34,8 +43,19 @@ class Place:
         self.database = database
         isolation = {name.value: kind for name, kind in settings.isolation.items()}
         self.access = Access(environment, isolation, database, clock)
+        self.reads = Reads(
+            database,
+            clock,
+            mode=settings.audit.reads[environment],
+            sample_every=settings.audit.sample_every,
+            wait_s=settings.audit.wait_s,
+        )
         self.memory = MemoryStore(
-            database, self.access, clock, cache_bytes=settings.cache.records_bytes
+            database,
+            self.access,
+            clock,
+            cache_bytes=settings.cache.records_bytes,
+            reads=self.reads,
         )
         self.registry = Registry(
             database,
@@ -83,6 +103,31 @@ class Directory:
         return principal.is_operator or self._may_claim(principal.id)
 
 
+def refused_place(
+    data: Path,
+    environment: Environment,
+    settings: Settings,
+    clock: Clock,
+    refusal: SwarmDeckError,
+    state: State = "quarantined",
+) -> Place:
+    """An environment that cannot be used now: it stands in the place of the one that can."""
+    options = store_options(settings, environment.value)
+    path = database_path(data, environment)
+    database = RefusedDatabase(path, environment.value, options, clock, refusal)
+    place = Place(environment, database, settings, clock, lambda _: None, lambda _: False)
+    place.state, place.refusal = state, refusal
+    return place
+
+
+def quarantine(environment: str, error: Corrupt) -> Corrupt:
+    """What every call on an environment answers whose file cannot be trusted."""
+    return Corrupt(
+        f"{environment} is quarantined: {error.message}",
+        hint=f"swarmdeck backup restore {environment} NAME (see swarmdeck backup list)",
+    )
+
+
 @asynccontextmanager
 async def open_place(
     data: Path,
@@ -95,23 +140,30 @@ async def open_place(
     may_claim: Callable[[str], bool],
     brief: bool = False,
 ) -> AsyncIterator[Place]:
-    """Open an environment, made on first use; `brief` as for its database. Raises Corrupt,
+    """Open an environment, made on first use; `brief` as for its database. One whose file is
+    damaged, foreign or newer opens quarantined, and nothing touches the file. Raises
     StorageError."""
-    async with open_database(
-        database_path(data, environment),
-        environment.value,
-        options=store_options(settings, environment.value),
-        clock=clock,
-        on_commit=on_commit,
-        brief=brief,
-    ) as database:
-        place = Place(environment, database, settings, clock, publish, may_claim)
-        await place.open()
-        database.loaded()
+    async with AsyncExitStack() as stack:
         try:
-            yield place
-        finally:
-            await place.queue.close()
+            database = await stack.enter_async_context(
+                open_database(
+                    database_path(data, environment),
+                    environment.value,
+                    options=store_options(settings, environment.value),
+                    clock=clock,
+                    on_commit=on_commit,
+                    brief=brief,
+                )
+            )
+            place = Place(environment, database, settings, clock, publish, may_claim)
+            await place.open()
+            database.loaded()
+            stack.push_async_callback(place.queue.close)
+        except Corrupt as error:
+            await stack.aclose()
+            refusal = quarantine(environment, error)
+            place = refused_place(data, environment, settings, clock, refusal)
+        yield place
 
 
 def database_path(data: Path, name: str) -> Path:

@@ -40,6 +40,10 @@ class SwarmDeckError(Exception):
         self.message = message
         self.hint = hint
 
+    def again(self) -> SwarmDeckError:
+        """The same error for one more caller: what is raised twice collects both tracebacks."""
+        return type(self)(self.message, hint=self.hint)
+
     def report(self) -> ErrorReport:
         """The form that crosses a process border."""
         return ErrorReport(self.code, self.message, self.hint, self.retryable)

@@ -21,6 +21,7 @@ from .doctor import examine
 from .engine import Engine
 from .environment import Place
 from .errors import NotFound
+from .journal import concerned
 from .memory.browse import Browse
 from .model import (
     OPERATOR,
@@ -87,7 +88,19 @@ class Handlers:
         self._services = services
 
     def table(self) -> dict[type[Action], Handler]:
-        return {kind: getattr(self, name) for kind, name in _TABLE.items()}
+        return {
+            kind: getattr(self, name)
+            if actions.named(str(kind.__struct_config__.tag)).name in ON_REFUSED
+            else partial(self._handle, getattr(self, name))
+            for kind, name in _TABLE.items()
+        }
+
+    async def _handle(self, handler: Handler, context: Context, action: Action) -> Any:  # noqa: ANN401
+        """Refuse what concerns an environment that cannot be used now."""
+        environment = concerned(action)[0]
+        if environment:
+            self._place(environment)
+        return await handler(context, action)
 
     # --- engine -----------------------------------------------------------------------------
 
@@ -599,14 +612,21 @@ class Handlers:
     # --- parts ------------------------------------------------------------------------------
 
     def _place(self, environment: str) -> Place:
-        return self._services.places[parse_environment(environment)]
+        """Raises what the environment answers when it cannot be used."""
+        place = self._services.places[parse_environment(environment)]
+        if place.refusal is not None:
+            raise place.refusal.again()
+        return place
 
     def _places(self, environment: str | None) -> Iterator[Place]:
-        chosen: Iterable[str] = Environment if environment is None else (environment,)
-        return (self._place(name) for name in chosen)
+        """The one asked for, else all that can be used."""
+        if environment is not None:
+            return iter((self._place(environment),))
+        places = self._services.places
+        return (places[name] for name in Environment if places[name].refusal is None)
 
     def _of(self, ident: str) -> Place:
-        return self._services.places[environment_of(ident)]
+        return self._place(environment_of(ident))
 
     def _actor(self, context: Context, actor: str | None) -> Principal:
         if actor in {None, context.principal.id}:
@@ -624,6 +644,13 @@ class Handlers:
 def _no_key(key: str) -> NotFound:
     return NotFound(f"no key {printable(key)} that may be read", hint="see swarmdeck memory keys")
 
+
+# What is there to look at an environment that cannot be used, and to repair it.
+ON_REFUSED: Final = frozenset({
+    "explain", "alert.list", "event.list", "memory.admit", "memory.budget", "db.check", "logs",
+    "backup.create", "backup.list", "backup.verify", "backup.restore", "backup.delete",
+    "vault.status", "vault.rotate", "vault.shred", "audit.verify", "audit.export", "bench.run",
+})  # fmt: skip
 
 _TABLE: Final[dict[type[Action], str]] = {
     spec.type: name.replace(".", "_") for name, spec in actions.ACTIONS.items()

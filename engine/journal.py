@@ -101,7 +101,7 @@ class Journal:
         spec = spec_of(action)
         if spec.query and error.code not in _TOLD_OF_QUERIES:
             return
-        environment, subject = _concerned(action)
+        environment, subject = concerned(action)
         hint = f" ({error.hint})" if error.hint else ""
         self.note(
             REFUSAL,
@@ -153,7 +153,7 @@ def _because(what: str, reason: str) -> str:
     return f"{what}: {reason}" if reason else what
 
 
-def _concerned(action: Action) -> tuple[str, str]:
+def concerned(action: Action) -> tuple[str, str]:
     """The environment and the id an action is about, as far as it names them."""
     place = getattr(action, "environment", None) or ""
     for field in _PLACES:

@@ -57,6 +57,8 @@ def environment_view(
         lenders=_lenders(use),
         available_bytes=use.available_bytes,
         full_in_s=full_in_s,
+        state=place.state,
+        reason=place.refusal.message if place.refusal is not None else "",
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from .. import actions
 from ..budgets import holder_view
 from ..environment import Place
+from ..errors import SwarmDeckError
 from ..ledger import EnvironmentUse
 from ..model import MIN_SWARM_BYTES, Principal, format_size
 from ..views import EnvironmentView, ExplanationView
@@ -24,12 +25,28 @@ def explain_environment(services: Services, principal: Principal, place: Place) 
     shown = next(row for row in services.overview().environments if row.name == name)
     use = services.budgets.use(name)
     draft = Draft(name, "environment", name, shown.state)
+    if place.refusal is not None:
+        return _unusable(draft, place, place.refusal)
     verdict = _room(draft, services, shown, use)
     _refused(draft, services, name)
     _plan(draft, services, shown)
     _holders(draft, use)
     _firing(draft, services, name)
     return draft.view(verdict)
+
+
+def _unusable(draft: Draft, place: Place, refusal: SwarmDeckError) -> ExplanationView:
+    """Why nothing can be asked of it, and what to do."""
+    name = place.environment.value
+    draft.blocks(place.state, refusal.message)
+    if place.state == "restoring":
+        return draft.view(f"{name} is being restored: it is back in a moment")
+    draft.adds("untouched", f"{place.database.path.name} is left as it was found, nothing reads it")
+    draft.adds("others", "the other environments work; swarms of this one are not started")
+    draft.remedy(actions.BackupList(environment=name))
+    draft.remedy(actions.BackupRestore(environment=name, name="NAME"))
+    draft.remedy(actions.Doctor())
+    return draft.view(f"{name} is quarantined: restore it from a verified backup")
 
 
 def _room(draft: Draft, services: Services, shown: EnvironmentView, use: EnvironmentUse) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final, Protocol, TypeVar, cast
 
 from ..clock import Clock
-from ..errors import Unavailable
+from ..errors import Corrupt, Unavailable
 from . import driver
 from .database import Database, Reader
 
@@ -42,7 +42,8 @@ class Aside:
             watch = _Watch(self._database.clock, self._limit_s)
             connection = await driver.connect(self._database.path, read_only=True)
             try:
-                return await connection.run(_look, self._database.env, query, watch)
+                with self._database.pins.reading("a long look"):
+                    return await connection.run(_look, self._database.env, query, watch)
             except driver.Error as error:
                 raise self._blame(error, watch) from error
             finally:
@@ -55,7 +56,10 @@ class Aside:
                 f"looking through {self._database.env} took longer than {self._limit_s:g} s",
                 hint="ask for less: a namespace, a prefix, a kind or a state",
             )
-        return driver.translate(error, self._database.path.name)
+        found = driver.translate(error, self._database.path.name)
+        if type(found) is Corrupt:
+            self._database.damaged(found)
+        return found
 
 
 class _Watch:

@@ -291,6 +291,7 @@ class Database:
             topics.update(operation.topic for operation in run)
             type(run[0]).settle(run, outcomes[start:end])
             start = end
+        topics.discard("")  # what changes nothing that is shown
         self._after_commit(frozenset(topics))
 
     def _after_commit(self, topics: frozenset[str]) -> None:
@@ -338,10 +339,11 @@ class Database:
 
     async def _outcomes(self, queries: list[Callable[[Reader], Any]]) -> list[Any]:
         if self._brief:
-            return await self._writer.run(_run_queries_beside_writes, self.env, queries)
-        reader = self._reader or await self._open_reader()
-        with self.pins.reading("queries"):
-            outcomes = await reader.run(_run_queries, self.env, queries)
+            outcomes = await self._writer.run(_run_queries_beside_writes, self.env, queries)
+        else:
+            reader = self._reader or await self._open_reader()
+            with self.pins.reading("queries"):
+                outcomes = await reader.run(_run_queries, self.env, queries)
         for outcome in outcomes:
             if type(outcome) is Corrupt:
                 self.damaged(outcome)
@@ -351,6 +353,8 @@ class Database:
         """Answer a query of a brief opening at once: a thread would cost more than the answer."""
         outcome = self._writer.here(_run_queries_beside_writes, self.env, [query])[0]
         if isinstance(outcome, Exception):
+            if type(outcome) is Corrupt:
+                self.damaged(outcome)
             raise outcome
         return cast("T", outcome)
 
@@ -374,6 +378,12 @@ class Database:
         wal = self.path.with_name(self.path.name + "-wal")
         return wal.stat().st_size if wal.exists() else 0
 
+    async def flush(self) -> None:
+        """Put on the disk what was committed with NORMAL durability. Raises StorageError."""
+        if self.options.durability is Durability.NORMAL:
+            self._loading = False
+            await self._writer.run(_checkpoint, self.chain)
+
     async def pragmas(self) -> list[tuple[str, str, str]]:
         """Name, requested and granted value of each setting of the writer."""
         return await self._writer.run(granted, self.options)
@@ -383,9 +393,10 @@ class Database:
 
     def damaged(self, error: Corrupt) -> None:
         """The file was found damaged in use: nothing more is asked of it. Says so once."""
-        if self._refusal is None and self.on_damage is not None:
+        if self._refusal is None:
             self.condemn(error)
-            self._loop.call_soon(self.on_damage, error)
+            if self.on_damage is not None:
+                self._loop.call_soon(self.on_damage, error)
 
     def condemn(self, error: SwarmDeckError) -> None:
         """Answer every call from now on with this error."""
@@ -399,12 +410,12 @@ class Database:
         """Why there is no answer any more: each caller gets an error of its own to raise."""
         if self._refusal is None:
             return Unavailable(f"{self.env} is closed")
-        return type(self._refusal)(self._refusal.message, hint=self._refusal.hint)
+        return self._refusal.again()
 
-    async def close(self, *, untouched: bool = False) -> None:
-        """Finish what was submitted, then close both connections. `untouched`: as a damaged file
-        is closed, without writing its log back into it."""
-        guard = await driver.guard(self.path) if untouched else None
+    async def close(self) -> None:
+        """Finish what was submitted, then close both connections; those of a damaged file without
+        writing its log back into it."""
+        guard = await driver.guard(self.path) if type(self._refusal) is Corrupt else None
         try:
             await self._close()
         finally:

@@ -24,10 +24,10 @@ class RefusedDatabase(Database):
         self.condemn(refusal)
 
     async def pragmas(self) -> NoReturn:
-        raise self.refusal
+        raise self.refusal.again()
 
     async def schema_version(self) -> NoReturn:
-        raise self.refusal
+        raise self.refusal.again()
 
-    async def close(self, *, untouched: bool = False) -> None:
+    async def close(self) -> None:
         """Nothing is open."""

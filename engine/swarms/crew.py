@@ -67,6 +67,11 @@ class Site(Protocol):
     @property
     def queue(self) -> Work: ...
 
+    @property
+    def refusal(self) -> SwarmDeckError | None:
+        """Why it cannot be used, if it cannot."""
+        ...
+
 
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     """What swarms live in.
@@ -223,6 +228,8 @@ class Crew:
 
     async def _settle(self, exit_: Exit) -> None:
         site = self._sites[exit_.environment]
+        if site.refusal is not None:
+            return  # there is nowhere to record it
         await site.queue.release(exit_.agent)
         async with self._turns[exit_.agent]:
             agent = site.registry.agents.get(exit_.agent)

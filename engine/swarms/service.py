@@ -308,6 +308,26 @@ class Swarms:
         if not swarm.lasting and len(dead) == len(members):
             await self._finish(site, swarm.id, _why_over(swarm))
 
+    async def abandon(self, environment: str, swarms: Sequence[str]) -> None:
+        """An environment cannot be used any more: end the processes of its swarms, and free their
+        memory. Nothing of it can be recorded."""
+        agents = [agent for agent in self._crew.watched if environment_of(agent) == environment]
+        await self._crew.end(agents, force=True)
+        for ident in swarms:
+            with suppress(NotFound):
+                self._ledger.release(ident)
+            self._turns.pop(ident, None)
+
+    async def retire(self, site: Site, reason: str) -> None:
+        """Record as ended every swarm that a file holds, with the leases of its agents freed: what
+        ran when a backup was made does not run now. Call instead of `restore`."""
+        for swarm in list(site.registry.swarms.values()):
+            if not swarm.is_over:
+                for agent in site.registry.select(swarm=swarm.id):
+                    if agent.is_live and not agent.is_external:
+                        await self._crew.lost(agent)
+                await self._finish(site, swarm.id, reason)
+
     # --- parts of an operation ----------------------------------------------------------------
 
     @contextmanager
