@@ -8,13 +8,14 @@ row or one look-up, so that access and version are never stale.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from .. import codec
 from ..acl import Access, Standing
+from ..audit.reads import GET, MISSING, Looked, Reads
 from ..clock import Clock
 from ..errors import InvalidInput
 from ..model import Level, Principal, Right, check_key, check_name, check_ttl, parse_level
@@ -59,9 +60,16 @@ class MemoryStore:
     data-plane verbs answer with a value, a future or a coroutine."""
 
     def __init__(
-        self, database: Database, access: Access, clock: Clock, *, cache_bytes: int
+        self,
+        database: Database,
+        access: Access,
+        clock: Clock,
+        *,
+        cache_bytes: int,
+        reads: Reads | None = None,
     ) -> None:
         self.access = access
+        self.reads = reads or Reads(database, clock)
         self.records = 0
         self._database = database
         self._clock = clock
@@ -79,11 +87,65 @@ class MemoryStore:
     # --- reading ----------------------------------------------------------------------------
 
     def get(self, principal: Principal, namespace: str, key: str) -> Any:  # noqa: ANN401
-        """None, or format, body and version of a record that may be read."""
+        """None, or format, body and version of a record that may be read. Where all reads are
+        audited, after its row is committed: Unavailable when it cannot be."""
+        reads = self.reads
+        if reads.left <= 1:
+            return self._get_noted(principal, namespace, key)
+        reads.left -= 1
         entry = self.cache.get((namespace, key))
         if entry is None:
             return self._get_cold(principal, namespace, key)
         return self._shown(principal, entry, namespace, key)
+
+    def _get_noted(self, principal: Principal, namespace: str, key: str) -> Any:  # noqa: ANN401
+        """A read that leaves a row."""
+        if self.reads.strict:
+            return self._get_kept(principal, namespace, key)
+        self.reads.due()
+        entry = self.cache.get((namespace, key))
+        if entry is None:
+            return self._get_cold_noted(principal, namespace, key)
+        shown = self._shown(principal, entry, namespace, key)
+        if shown is not None:
+            self.reads.found(principal, namespace, key)
+        return shown
+
+    async def _get_cold_noted(
+        self, principal: Principal, namespace: str, key: str
+    ) -> tuple[int, bytes, int] | None:
+        shown = await self._get_cold(principal, namespace, key)
+        if shown is not None:
+            self.reads.found(principal, namespace, key)
+        return shown
+
+    async def _get_kept(
+        self, principal: Principal, namespace: str, key: str
+    ) -> tuple[int, bytes, int] | None:
+        entry, row = await self._look(principal, namespace, key)
+        await self.reads.keep([row])
+        return None if entry is None else (entry.format, entry.body, entry.version)
+
+    async def _look(
+        self, principal: Principal, namespace: str, key: str
+    ) -> tuple[Entry | None, Looked]:
+        """A record, if it may be read, and the row this read has to leave. Whether it is there or
+        refused takes the same time: what is refused is looked for in the file as well."""
+        self._check_place(namespace, key)
+        place = (namespace, key)
+        cached = self.cache.get(place)
+        entry = cached
+        if entry is None and not self.cache.complete:
+            entry = await self._load(place)
+        object_ = f"{namespace}/{key}"
+        if entry is None or 0 < entry.expires_us <= self._clock.wall_us():
+            return None, Looked(principal.id, GET, object_, detail=MISSING)
+        if self.access.allows(principal, Right.READ, entry, namespace, key):
+            return entry, Looked(principal.id, GET, object_)
+        self.access.denied_calls += 1
+        if cached is not None and not self.cache.complete:
+            await self._load(place)
+        return None, Looked(principal.id, GET, object_, allowed=False)
 
     async def _get_cold(
         self, principal: Principal, namespace: str, key: str
@@ -101,27 +163,33 @@ class MemoryStore:
             return None
         if not self.access.allows(principal, Right.READ, entry, namespace, key):
             self.access.denied_calls += 1
+            self.reads.denied(principal, namespace, key)
             return None
         return entry.format, entry.body, entry.version
 
     def has(self, principal: Principal, namespace: str, key: str) -> Any:  # noqa: ANN401
         """Whether there is a record that may be read."""
-        entry = self.cache.get((namespace, key))
-        if entry is not None:
-            return self._shown(principal, entry, namespace, key) is not None
-        return self._has_cold(principal, namespace, key)
-
-    async def _has_cold(self, principal: Principal, namespace: str, key: str) -> bool:
-        return await self._get_cold(principal, namespace, key) is not None
+        answer = self.get(principal, namespace, key)
+        return _is_there(answer) if asyncio.iscoroutine(answer) else answer is not None
 
     async def mget(
         self, principal: Principal, namespace: str, keys: Sequence[str]
     ) -> list[tuple[int, bytes, int] | None]:
         """What `get` answers, for many keys."""
         _check_count(keys)
+        if self.reads.strict:
+            return await self._mget_kept(principal, namespace, keys)
         answers = [self.get(principal, namespace, key) for key in keys]
         cold = iter(await asyncio.gather(*(a for a in answers if asyncio.iscoroutine(a))))
         return [next(cold) if asyncio.iscoroutine(a) else a for a in answers]
+
+    async def _mget_kept(
+        self, principal: Principal, namespace: str, keys: Sequence[str]
+    ) -> list[tuple[int, bytes, int] | None]:
+        found = await asyncio.gather(*(self._look(principal, namespace, key) for key in keys))
+        if found:
+            await self.reads.keep([row for _, row in found])
+        return [entry and (entry.format, entry.body, entry.version) for entry, _ in found]
 
     async def keys(
         self, principal: Principal, namespace: str, prefix: str, limit: int, cursor: str | None
@@ -130,6 +198,7 @@ class MemoryStore:
         self._check_namespace(namespace)
         if not 1 <= limit <= MAX_BATCH_KEYS:
             raise InvalidInput(f"limit {limit} is out of range", hint=f"1 to {MAX_BATCH_KEYS}")
+        await self.reads.look(principal, "memory.keys", f"{namespace}/{prefix}")
         found: list[str] = []
         after = cursor or ""
         while True:
@@ -163,6 +232,8 @@ class MemoryStore:
     async def browse(self, principal: Principal, wanted: Browse) -> list[RecordView]:
         """Records that may be read, without their values. Raises InvalidInput for an unknown
         order, Unavailable when looking takes too long."""
+        place = f"{wanted.namespace or '*'}/{wanted.prefix}"
+        await self.reads.look(principal, "memory.list", place, (wanted.contains,))
         now_us = self._clock.wall_us()
         if wanted.order == "key" and not wanted.contains and self.records > LIGHT_ROWS:
             rows = await self._outlines.page(principal, wanted, now_us)
@@ -174,11 +245,16 @@ class MemoryStore:
         ]
 
     async def show(self, principal: Principal, namespace: str, key: str) -> RecordView | None:
-        """A record with its value, or None where it is missing or may not be read."""
-        self._check_place(namespace, key)
-        entry = self.cache.get((namespace, key)) or await self._load((namespace, key))
-        if entry is None or self._shown(principal, entry, namespace, key) is None:
+        """A record with its value, or None where it is missing or may not be read. Looking again
+        at what has not changed leaves one row a minute."""
+        entry, row = await self._look(principal, namespace, key)
+        if not row.allowed or (entry is None and self.reads.strict):
+            waiting = self.reads.note(principal, GET, row.object, row.allowed, row.detail)
+            if waiting is not None:
+                await waiting
+        if entry is None:
             return None
+        await self.reads.look(principal, GET, row.object, (str(entry.version),))
         view = self._view(entry, namespace, key, len(entry.body))
         return msgspec.structs.replace(view, value=codec.decode(entry.format, entry.body))
 
@@ -368,6 +444,10 @@ class MemoryStore:
         check_name(namespace, "namespace")
         if len(self._namespaces) < MAX_KNOWN_NAMESPACES:
             self._namespaces.add(namespace)
+
+
+async def _is_there(answer: Coroutine[Any, Any, object]) -> bool:
+    return await answer is not None
 
 
 def _write(item: Sequence[Any]) -> Write:

@@ -51,7 +51,8 @@ async def got(store: MemoryStore, who: Principal, key: str = "k") -> Any:
 async def trail(store: MemoryStore) -> list[tuple[Any, ...]]:
     rows: list[tuple[Any, ...]] = await store._database.read(
         lambda reader: reader.execute(
-            "SELECT actor, action, object, allowed, detail FROM audit WHERE action <> 'memory.set'"
+            "SELECT actor, action, object, allowed, detail FROM audit"
+            " WHERE action NOT IN ('memory.set', 'memory.get')"
         ).fetchall()
     )
     return rows

@@ -1,0 +1,5 @@
+"""The audit trail: signed checkpoints, verification, what is noted of reads."""
+
+from .reads import Reads
+
+__all__ = ["Reads"]
