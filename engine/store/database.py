@@ -10,20 +10,30 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Generic, Self, TypeVar, cast
 
 import msgspec
 
 from ..clock import Clock
-from ..errors import Corrupt, Defect, OutcomeUnknown, SwarmDeckError, Unavailable
+from ..errors import (
+    Corrupt,
+    Defect,
+    OutcomeUnknown,
+    StorageError,
+    SwarmDeckError,
+    Unavailable,
+)
 from ..model import Durability
 from . import driver
 from .chain import INSERT_AUDIT, INSERT_LAST, MAX_DETAIL, Chain, Head, Row, follow
+from .disk import Disk
 from .migrate import Series, schema_version
 from .pins import Pins
-from .prepare import granted, prepare_reader, prepare_writer
+from .prepare import granted, prepare_again, prepare_reader, prepare_writer
+from .reserve import Reserve
+from .verify import verify
 
 T = TypeVar("T")
 
@@ -100,11 +110,13 @@ class Reader:
 
 
 class Operation:
-    """One caller's change. Consecutive operations of one class are applied together."""
+    """One caller's change. Consecutive operations of one class are applied together. One that
+    `grows` stores a value, and waits for nobody on a full disk: it is refused there."""
 
     __slots__ = ("future",)
 
     topic: str = ""
+    grows: bool = False
     future: asyncio.Future[Any]
 
     @classmethod
@@ -197,6 +209,7 @@ class Database:
         brief: bool = False,
     ) -> None:
         self.chain = chain
+        self.disk = Disk(path, "environment", None)
         self.path = path
         self.env = env
         self.options = options
@@ -215,6 +228,7 @@ class Database:
         self._queries: list[tuple[Callable[[Reader], Any], asyncio.Future[Any]]] = []
         self._answering: asyncio.Task[None] | None = None
         self._checkpoint: asyncio.TimerHandle | None = None
+        self._verifying: asyncio.Task[None] | None = None
         self._flush_wanted = False
         self._closed = False
         self._brief = brief
@@ -258,7 +272,7 @@ class Database:
                 await asyncio.sleep(0)  # let the callers of this turn join the batch
                 if self._flush_wanted:
                     self._flush_wanted = False
-                    await self._writer.run(_checkpoint, self.chain)
+                    await self._flush()
                 self._batch = self._waiting[:limit]
                 del self._waiting[:limit]
                 if self._batch:
@@ -275,9 +289,57 @@ class Database:
         self._batch = []
         self._waiting.clear()
 
+    async def _flush(self) -> None:
+        """Copy the log into the file; where the disk refuses, again after a while."""
+        try:
+            await self._mend()
+            await self._writer.run(_checkpoint, self.chain, self.disk)
+        except SwarmDeckError as error:
+            self._heed(error)
+        except driver.Error as error:
+            self._heed(_blame(error, self.env, committing=False))
+        if self.disk.trouble:
+            self._flush_later()
+
+    def _heed(self, error: SwarmDeckError) -> None:
+        if type(error) is Corrupt:
+            self.damaged(error)
+
+    async def _mend(self) -> None:
+        """Replace a writer whose disk has failed, once the disk takes writes again. Raises
+        StorageError while it does not, Corrupt when the file is damaged."""
+        if not self.disk.failed:
+            return
+        # The last connection to close would sync the log, and believe what it is told.
+        keeper = await driver.guard(self.path)
+        try:
+            await self._writer.close()
+            writer = await driver.connect(self.path)
+            try:
+                await writer.run(prepare_again, self.options, self.disk)
+            except BaseException:
+                await writer.close()
+                raise
+        except driver.Error as error:
+            raise driver.translate(error, f"the {self.env} database") from error
+        finally:
+            await keeper.close()
+        self._writer = writer
+        self.disk.failed = ""
+
     async def _commit(self, batch: list[Operation]) -> None:
+        try:
+            await self._mend()
+        except SwarmDeckError as error:
+            self._heed(error)
+            for operation in batch:
+                _answer(operation.future, error.again())
+            self._flush_later()
+            return
         now_us = self.clock.wall_us()
-        outcomes = await self._writer.run(_run_batch, self.env, self.chain, now_us, batch)
+        outcomes = await self._writer.run(
+            _run_batch, self.env, self.chain, self.disk, now_us, batch
+        )
         if type(outcomes[0]) is Corrupt:  # one that damage has failed fails whole
             self.damaged(outcomes[0])
         self.sequence += 1
@@ -295,11 +357,17 @@ class Database:
         self._after_commit(frozenset(topics))
 
     def _after_commit(self, topics: frozenset[str]) -> None:
-        if self._checkpoint is None and self.options.durability is Durability.NORMAL:
-            wait_s = self.options.checkpoint_interval_s
-            self._checkpoint = self._loop.call_later(wait_s, self._flush_soon)
+        if self.options.durability is Durability.NORMAL or self.disk.trouble:
+            self._flush_later()
+        if self.disk.log_pages >= self.options.autocheckpoint_pages:
+            self._flush_wanted = True
         if self._on_commit is not None and topics:
             self._on_commit(self.env, topics, self.sequence)
+
+    def _flush_later(self) -> None:
+        if self._checkpoint is None and not self._closed:
+            wait_s = self.options.checkpoint_interval_s
+            self._checkpoint = self._loop.call_later(wait_s, self._flush_soon)
 
     def _flush_soon(self) -> None:
         """Bound what NORMAL can lose at power loss: a checkpoint is what syncs the log."""
@@ -363,9 +431,14 @@ class Database:
         self._loading = False
 
     async def _open_reader(self) -> driver.Connection:
-        self._reader = await driver.connect(self.path)
-        await self._reader.run(prepare_reader, self.options)
-        return self._reader
+        reader = await driver.connect(self.path)
+        try:
+            await reader.run(prepare_reader, self.options)
+        except BaseException:
+            await reader.close()
+            raise
+        self._reader = reader
+        return reader
 
     # --- upkeep -----------------------------------------------------------------------------
 
@@ -375,8 +448,7 @@ class Database:
 
     @property
     def wal_bytes(self) -> int:
-        wal = self.path.with_name(self.path.name + "-wal")
-        return wal.stat().st_size if wal.exists() else 0
+        return self.disk.log_bytes
 
     async def flush(self) -> None:
         """Put on the disk what was committed with NORMAL durability. Raises StorageError."""
@@ -412,6 +484,25 @@ class Database:
             return Unavailable(f"{self.env} is closed")
         return self._refusal.again()
 
+    def begin_verifying(self) -> None:
+        """Look whether a large file that was left in use is whole, while it is used."""
+        self._verifying = self._loop.create_task(self._verify())
+
+    async def _verify(self) -> None:
+        try:
+            found = await verify(self.path, lambda: self._closed)
+        except driver.Error as error:
+            if self._closed:
+                return
+            self._heed(driver.translate(error, f"the {self.env} database"))
+        except SwarmDeckError as error:
+            self._heed(error)
+        else:
+            self.disk.unverified = False
+            if found:
+                text = f"the {self.env} database is damaged: {found}"
+                self.damaged(Corrupt(text, hint="restore it from a backup"))
+
     async def close(self) -> None:
         """Finish what was submitted, then close both connections; those of a damaged file without
         writing its log back into it."""
@@ -430,7 +521,7 @@ class Database:
             stack.push_async_callback(self._writer.close)
             if self._reader is not None:
                 stack.push_async_callback(self._reader.close)
-            for task in (self._draining, self._answering):
+            for task in (self._draining, self._answering, self._verifying):
                 if task is not None:
                     await asyncio.wait([task])
 
@@ -444,6 +535,7 @@ async def open_database(
     clock: Clock,
     series: Series = "environment",
     on_commit: Callable[[str, frozenset[str], int], None] | None = None,
+    reserve: Reserve | None = None,
     brief: bool = False,
 ) -> AsyncIterator[Database]:
     """Open (or create) a database file, migrated, and close it at the end.
@@ -454,16 +546,20 @@ async def open_database(
     damaged, foreign or newer file, StorageError when the disk refuses.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    disk = Disk(path, series, reserve)
     async with AsyncExitStack() as stack:
         writer = driver.connect_here(path) if brief else await driver.connect(path)
         stack.push_async_callback(writer.close)
         chain = Chain(options.durability)
         if brief:
-            writer.here(prepare_writer, options, series, path, chain)
+            writer.here(prepare_writer, options, disk, chain)
         else:
-            await writer.run(prepare_writer, options, series, path, chain)
+            await writer.run(prepare_writer, options, disk, chain)
         database = Database(path, env, options, clock, writer, chain, on_commit, brief=brief)
+        database.disk = disk
         stack.pop_all()
+    if disk.unverified:
+        database.begin_verifying()
     try:
         yield database
     finally:
@@ -474,16 +570,72 @@ async def open_database(
 
 
 def _run_batch(
-    raw: driver.Raw, env: str, chain: Chain, now_us: int, batch: Sequence[Operation]
+    raw: driver.Raw,
+    env: str,
+    chain: Chain,
+    disk: Disk,
+    now_us: int,
+    batch: Sequence[Operation],
+) -> list[Any]:
+    """Commit a batch; one outcome an operation. On a full disk what stores a value is refused and
+    the others use the reserve."""
+    if disk.is_short and not disk.has_room(raw):
+        outcomes: list[Any] = [disk.refusal(env) for _ in batch]
+    else:
+        disk.full = False
+        outcomes = _attempt_all(raw, env, chain, disk, now_us, batch)
+        if not disk.full:
+            with suppress(driver.Error):
+                disk.log_pages = _log_pages(raw)
+            return outcomes
+    _make_room(raw, env, chain, disk, now_us, batch, outcomes)
+    return outcomes
+
+
+def _make_room(
+    raw: driver.Raw,
+    env: str,
+    chain: Chain,
+    disk: Disk,
+    now_us: int,
+    batch: Sequence[Operation],
+    outcomes: list[Any],
+) -> None:
+    """Run what a full disk has refused and stores no value, in the room of the reserve."""
+    waiting = [
+        number
+        for number, outcome in enumerate(outcomes)
+        if isinstance(outcome, StorageError) and not batch[number].grows
+    ]
+    chosen = [batch[number] for number in waiting]
+    if chosen and not disk.failed:
+        again = _attempt_all(raw, env, chain, disk, now_us, chosen)
+        for number, outcome in zip(waiting, again, strict=True):
+            outcomes[number] = outcome
+    disk.full = True
+    with suppress(driver.Error):  # the disk knows of it
+        _checkpoint(raw, chain, disk)
+
+
+def _attempt_all(
+    raw: driver.Raw,
+    env: str,
+    chain: Chain,
+    disk: Disk,
+    now_us: int,
+    batch: Sequence[Operation],
 ) -> list[Any]:
     """Commit a batch; one outcome an operation. A batch that one bad value broke is rolled back
     and its operations run singly, so that each caller answers for its own."""
-    outcomes = _attempt(raw, env, chain, now_us, batch)
+    outcomes = _attempt(raw, env, chain, disk, now_us, batch)
     if outcomes is not None:
         return outcomes
     found: list[Any] = []
     for operation in batch:
-        single = _attempt(raw, env, chain, now_us, [operation], last=True)
+        if disk.failed:
+            found.append(StorageError(f"the {env} database was not changed: {disk.trouble}"))
+            continue
+        single = _attempt(raw, env, chain, disk, now_us, [operation], last=True)
         found.extend(single or ())
     return found
 
@@ -492,6 +644,7 @@ def _attempt(
     raw: driver.Raw,
     env: str,
     chain: Chain,
+    disk: Disk,
     now_us: int,
     batch: Sequence[Operation],
     *,
@@ -511,7 +664,8 @@ def _attempt(
         chain.moved(head)
     except Exception as error:  # noqa: BLE001 - one caller's fault must not fail the others
         chain.forget()
-        if raw.in_transaction:
+        disk.note(error)
+        with suppress(driver.Error):  # a failed disk may refuse that too
             raw.rollback()
         if last or len(batch) == 1 or _is_disk_trouble(error):
             return [_blame(error, env, committing=committing) for _ in batch]
@@ -535,6 +689,8 @@ def _runs(batch: Sequence[Operation]) -> Iterable[list[Operation]]:
 
 def _is_disk_trouble(error: Exception) -> bool:
     """Whether running again, singly, could only meet the same trouble."""
+    if driver.is_io_error(error) or driver.is_full(error):
+        return True
     words = ("disk", "full", "readonly", "malformed", "not a database", "locked")
     return isinstance(error, driver.DatabaseError) and any(word in str(error) for word in words)
 
@@ -584,9 +740,20 @@ def _run_queries_beside_writes(
         raw.execute("PRAGMA query_only = 0")
 
 
-def _checkpoint(raw: driver.Raw, chain: Chain) -> None:
+def _log_pages(raw: driver.Raw) -> int:
+    """How many pages the log holds since it was last begun anew."""
+    found = raw.execute("PRAGMA wal_checkpoint(NOOP)").fetchone()
+    return 0 if found is None else max(0, int(found[1]))
+
+
+def _checkpoint(raw: driver.Raw, chain: Chain, disk: Disk) -> None:
     """Copy the log into the file as far as no reader holds it back. Once all of it is copied, all
-    of it is on the disk."""
-    found = raw.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    of it is on the disk. Never left to SQLite, which would pass over a disk that fails."""
+    try:
+        found = raw.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    except driver.Error as error:
+        disk.note(error)
+        raise
+    disk.log_pages = 0
     if found is not None and found[0] == 0 and found[1] == found[2]:
         chain.flushed()

@@ -32,6 +32,8 @@ _FIXED_SINCE: Final = (3, 51, 3)
 _BACKPORTED: Final = frozenset({(3, 50, 7), (3, 44, 6)})
 _CALL: Final = "\0call"  # never valid SQL
 _CACHED_STATEMENTS: Final = 256
+_IO_ERROR: Final = 10
+_FULL: Final = 13
 _CORRUPT_WORDS: Final = ("malformed", "not a database", "corrupt")
 
 
@@ -207,6 +209,27 @@ def is_sound(version: str) -> bool:
     return parts >= _FIXED_SINCE or parts in _BACKPORTED
 
 
+def is_io_error(error: BaseException | None) -> bool:
+    """Whether the disk failed: the connection that met this is finished."""
+    return _result_code(error) == _IO_ERROR
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether the disk has no room. Nothing of the transaction is stored."""
+    return _result_code(error) == _FULL
+
+
+def describe(error: BaseException) -> str:
+    """The text of an error with SQLite's name for it."""
+    name = getattr(error, "sqlite_errorname", "")
+    return f"{error} ({name})" if name else str(error)
+
+
+def _result_code(error: BaseException | None) -> int:
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF  # the bits above tell the kinds of one code apart
+
+
 def translate(error: Exception, what: str, *, committing: bool = False) -> SwarmDeckError:
     """The error of ours that stands for one of SQLite's.
 
@@ -216,10 +239,10 @@ def translate(error: Exception, what: str, *, committing: bool = False) -> Swarm
     text = str(error)
     if any(word in text for word in _CORRUPT_WORDS):
         return Corrupt(f"{what} is damaged: {text}", hint="restore it from a backup")
-    if committing:
+    if committing and not is_full(error):
         return OutcomeUnknown(
-            f"{what} failed while committing: {text}",
+            f"{what} failed while committing: {describe(error)}",
             hint="the change may be stored or not: read it back before you repeat it",
         )
-    hint = "free some disk space" if "full" in text else "check the disk and its rights"
-    return StorageError(f"{what} was not changed: {text}", hint=hint)
+    hint = "free some disk space" if is_full(error) else "check the disk and its rights"
+    return StorageError(f"{what} was not changed: {describe(error)}", hint=hint)

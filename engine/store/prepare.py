@@ -5,34 +5,70 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ..errors import Corrupt
+from ..errors import Corrupt, StorageError
 from . import driver
-from .migrate import Series, migrate, require_known
+from .log import log_bytes, rewrite_log, sync_directories
+from .migrate import Series, migrate, require_known, schema_version
 
 if TYPE_CHECKING:
     from .chain import Chain
     from .database import StoreOptions
+    from .disk import Disk
 
-QUICK_CHECK_BYTES: Final = 64 << 20  # a larger file is checked by `db check`, not while opening
+QUICK_CHECK_BYTES: Final = 64 << 20  # a larger file is looked at once it is open
+_NEW_NAMES: Final = 3  # a file, its directory, and the one all of them are in
 _SPOKEN: Final = {
     "synchronous": {"0": "off", "1": "normal", "2": "full", "3": "extra"},
     "temp_store": {"0": "default", "1": "file", "2": "memory"},
 }
 
 
-def prepare_writer(
-    raw: driver.Raw, options: StoreOptions, series: Series, path: Path, chain: Chain
-) -> None:
+def prepare_writer(raw: driver.Raw, options: StoreOptions, disk: Disk, chain: Chain) -> None:
     """Set the writer up, look whether a file that was left in use is whole, migrate it and find
     the end of its audit chain. Raises Corrupt, StorageError."""
+    path = disk.path
+    fresh = path.stat().st_size == 0
     try:
-        _inspect(raw, series, path)
-        for name, value in _requested(options).items():
-            raw.execute(f"PRAGMA {name} = {value}").fetchall()
-        migrate(raw, series, path.name)
+        disk.unverified = not _inspect(raw, disk.series, path)
+        _set(raw, options)
+        migrate(raw, disk.series, path.name)
         chain.load(raw)
+        if fresh:
+            sync_directories(path, _NEW_NAMES)
     except driver.Error as error:
         raise driver.translate(error, path.name) from error
+    except OSError as error:
+        raise _unusable(path, error) from error
+
+
+def prepare_again(raw: driver.Raw, options: StoreOptions, disk: Disk) -> None:
+    """Set up the writer that follows one whose disk has failed: what the log holds is written
+    once more, the file is looked at, and a commit proves that the disk takes writes and covers
+    what was half-written. Raises Corrupt, StorageError."""
+    path = disk.path
+    try:
+        disk.unverified = not _inspect(raw, disk.series, path) or disk.unverified
+        _set(raw, options)
+        raw.execute("PRAGMA synchronous = full")
+        raw.execute("BEGIN IMMEDIATE")
+        raw.execute(f"PRAGMA user_version = {schema_version(raw)}")
+        raw.execute("COMMIT")
+        raw.execute(f"PRAGMA synchronous = {options.durability.value}")
+    except driver.Error as error:
+        raise driver.translate(error, path.name) from error
+    except OSError as error:
+        raise _unusable(path, error) from error
+
+
+def _unusable(path: Path, error: OSError) -> StorageError:
+    return StorageError(
+        f"{path.name} cannot be used: {error.strerror}", hint="check the disk and its rights"
+    )
+
+
+def _set(raw: driver.Raw, options: StoreOptions) -> None:
+    for name, value in _requested(options).items():
+        raw.execute(f"PRAGMA {name} = {value}").fetchall()
 
 
 def prepare_reader(raw: driver.Raw, options: StoreOptions) -> None:
@@ -63,27 +99,35 @@ def _requested(options: StoreOptions) -> dict[str, str]:
         "busy_timeout": str(options.busy_timeout_ms),
         "cache_size": str(-(options.cache_bytes // 1024)),
         "mmap_size": str(options.mmap_bytes),
-        "wal_autocheckpoint": str(options.autocheckpoint_pages),
+        # Checkpoints are our own: those SQLite makes by itself pass over a disk that fails.
+        "wal_autocheckpoint": "0",
+        # What flushes a disk's own cache on macOS. Elsewhere they do nothing.
+        "fullfsync": "1",
+        "checkpoint_fullfsync": "1",
         "foreign_keys": "1",
         "temp_store": "memory",
         "trusted_schema": "0",
     }
 
 
-def _inspect(raw: driver.Raw, series: Series, path: Path) -> None:
-    """Look at a file before anything is written to it. One that was left in use is looked at on
-    a connection that cannot write: closing another would write the log back into the file."""
+def _inspect(raw: driver.Raw, series: Series, path: Path) -> bool:
+    """Look at a file before anything is written to it; whether it is known to be whole. One that
+    was left in use is looked at on a connection that cannot write, as closing another would write
+    the log back into the file. Then its log is put on the disk, where it may never have got."""
     logs = [path.with_name(path.name + suffix) for suffix in ("-wal", "-journal")]
     if not any(log.exists() and log.stat().st_size > 0 for log in logs):
         require_known(raw, series, path.name)
-        return
+        return True
     looking = driver.look(path)
     try:
         require_known(looking, series, path.name)
-        if path.stat().st_size < QUICK_CHECK_BYTES:
+        small = path.stat().st_size + log_bytes(path) < QUICK_CHECK_BYTES
+        if small:
             _quick_check(looking, path)
     finally:
         looking.close()
+    rewrite_log(path)
+    return small
 
 
 def _quick_check(raw: driver.Raw, path: Path) -> None:
