@@ -1,0 +1,32 @@
+"""Who may do what to a record, and which rule decides.
+
+The decision is a pure function of a few small values, each made once and kept in a table
+(`table.py`). Entries say more or less than the rules do, for a time (`grants.py`, with hours and
+days in `conditions.py`). `Access` puts the values together for each call.
+"""
+
+from .access import Access, People
+from .conditions import Conditions, spoken
+from .grants import Grant, Record, Standing, Wanted
+from .table import TABLE, Case, Explicit, Gate, Relation, Rule, Verdict, decide, gate, level_rule
+
+__all__ = [
+    "TABLE",
+    "Access",
+    "Case",
+    "Conditions",
+    "Explicit",
+    "Gate",
+    "Grant",
+    "People",
+    "Record",
+    "Relation",
+    "Rule",
+    "Standing",
+    "Verdict",
+    "Wanted",
+    "decide",
+    "gate",
+    "level_rule",
+    "spoken",
+]
