@@ -43,12 +43,14 @@ _ILL: Final = frozenset({AgentState.STALE, AgentState.EXITED, AgentState.FAILED}
 
 class Sight(msgspec.Struct, frozen=True, kw_only=True):
     """What is looked at. `oldest_ready` is when the oldest ready message of an environment was
-    sent, `reclaims` what was taken back and when, `ignored` the stored budgets that do not fit."""
+    sent, `reclaims` what was taken back and when, `ignored` the stored budgets that do not fit,
+    `disks` what is wrong with the disk below a file."""
 
     overview: Overview
     oldest_ready: Mapping[str, int] = {}
     reclaims: Iterable[tuple[int, Reclaimed]] = ()
     ignored: Mapping[str, str] = {}
+    disks: Mapping[str, str] = {}
 
 
 class Finding(NamedTuple):
@@ -186,6 +188,17 @@ def findings(sight: Sight) -> Iterator[Finding]:
     yield from _of_host(overview)
     yield from _of_engine(overview)
     yield from _of_reclaims(sight)
+    for name, what in sight.disks.items():
+        yield Finding(
+            "disk",
+            name,
+            what,
+            "free some disk space: deleting records still works"
+            if "full" in what
+            else "swarmdeck doctor",
+            name if name in {each.name for each in overview.environments} else "",
+            "critical",
+        )
     for name, why in sight.ignored.items():
         yield Finding(
             "budget-ignored",

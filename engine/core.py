@@ -62,6 +62,7 @@ from .model import OPERATOR, OPERATOR_PRINCIPAL, Environment, Principal, check_n
 from .port import Subscription
 from .settings import Settings, load_settings
 from .store.database import Database, open_database
+from .store.reserve import Reserve
 from .swarms.crew import Surroundings
 from .swarms.service import Swarms
 
@@ -103,6 +104,8 @@ class Core:
         self.bus = EventBus()
         self.journal = Journal(clock)
         self.places: dict[str, Place] = {}
+        wanted = settings.store.reserve_bytes
+        self.reserve = Reserve(data / "reserve", wanted) if wanted else None
         self._serving: dict[str, Place] = {}  # those that are open
         self._homes: dict[str, AsyncExitStack] = {}  # what closes each place
         self._moving: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -155,6 +158,8 @@ class Core:
         """All files at once: opening one is mostly waiting for the disk. Every one that opened
         is on the stack before the failure of another is raised."""
         stack.push_async_callback(self._close_places)
+        if self.reserve is not None and not self._brief:
+            self.reserve.make()
         opened = await asyncio.gather(
             stack.enter_async_context(self._coordination()),
             *(self._open_place(environment) for environment in Environment),
@@ -283,6 +288,7 @@ class Core:
             options=store_options(self.settings, "coordination"),
             clock=self.clock,
             series="coordination",
+            reserve=self.reserve,
             brief=self._brief,
         )
 
@@ -295,6 +301,7 @@ class Core:
             publish=self._publish,
             on_commit=self._committed,
             may_claim=self._may_claim,
+            reserve=self.reserve,
             brief=self._brief,
         )
 
@@ -512,6 +519,8 @@ class Core:
                 self.host.sample()
                 await self.swarms.sample()
                 await self.watch.tick()
+                if self.reserve is not None and ticks % SWEEP_EVERY_TICKS == 0:
+                    self.reserve.regain()
                 if ticks % SWEEP_EVERY_TICKS == 0:
                     for place in self.places.values():
                         await place.memory.sweep()

@@ -11,13 +11,14 @@ from .acl import Access
 from .audit.reads import Reads
 from .clock import Clock
 from .errors import Corrupt, NotFound, SwarmDeckError
-from .events import Event
+from .events import Event, GlassBroken
 from .memory import MemoryStore
-from .model import Environment, Principal
+from .model import Environment, Principal, Role
 from .queue import MessageQueue
 from .settings import Settings
 from .store.database import Database, StoreOptions, open_database
 from .store.refused import RefusedDatabase
+from .store.reserve import Reserve
 from .swarms.registry import Registry
 
 State = Literal["open", "quarantined", "restoring"]
@@ -42,7 +43,22 @@ class Place:
         self.environment = environment
         self.database = database
         isolation = {name.value: kind for name, kind in settings.isolation.items()}
-        self.access = Access(environment, isolation, database, clock)
+        self.registry = Registry(
+            database,
+            clock,
+            publish=publish,
+            on_gone=self._gone,
+            stale_after_s=settings.agents.heartbeat_s * settings.agents.missed_heartbeats,
+        )
+        self.access = Access(
+            environment,
+            isolation,
+            database,
+            clock,
+            people=self.registry,
+            operator=Role(settings.operator[environment]),
+            told=lambda entry, owner: publish(GlassBroken(entry, owner)),
+        )
         self.reads = Reads(
             database,
             clock,
@@ -56,13 +72,6 @@ class Place:
             clock,
             cache_bytes=settings.cache.records_bytes,
             reads=self.reads,
-        )
-        self.registry = Registry(
-            database,
-            clock,
-            publish=publish,
-            on_gone=self._gone,
-            stale_after_s=settings.agents.heartbeat_s * settings.agents.missed_heartbeats,
         )
         self.queue = MessageQueue(
             database, settings.queue, clock, Directory(self.registry, may_claim), self.memory
@@ -138,6 +147,7 @@ async def open_place(
     publish: Callable[[Event], object],
     on_commit: Callable[[str, frozenset[str], int], None],
     may_claim: Callable[[str], bool],
+    reserve: Reserve | None = None,
     brief: bool = False,
 ) -> AsyncIterator[Place]:
     """Open an environment, made on first use; `brief` as for its database. One whose file is
@@ -152,6 +162,7 @@ async def open_place(
                     options=store_options(settings, environment.value),
                     clock=clock,
                     on_commit=on_commit,
+                    reserve=reserve,
                     brief=brief,
                 )
             )

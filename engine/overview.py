@@ -58,7 +58,7 @@ def environment_view(
         available_bytes=use.available_bytes,
         full_in_s=full_in_s,
         state=place.state,
-        reason=place.refusal.message if place.refusal is not None else "",
+        reason=(place.database.disk.condition if place.refusal is None else place.refusal.message),
     )
 
 

@@ -163,6 +163,16 @@ class StoreSettings(Section, frozen=True):
         Literal[4096, 8192, 16_384, 32_768, 65_536],
         setting("Bytes in a page of a new database; larger ones measured slower."),
     ]
+    reserve_bytes: Annotated[
+        int,
+        setting(
+            "Disk space held back so that deletes work on a full disk; less on a small disk, 0 is "
+            "none.",
+            size=True,
+            ge=0,
+            le=64 * GIB,
+        ),
+    ]
     cache_bytes: Annotated[
         int, setting("Page cache of each connection.", size=True, ge=MIB, le=64 * GIB)
     ]

@@ -15,7 +15,9 @@ from .clock import Clock
 from .environment import Place
 from .forecast import Forecast
 from .journal import Journal
-from .model import environment_of
+from .model import environment_of, format_size
+from .store.database import Database
+from .store.reserve import Reserve
 from .swarms.service import Swarms
 from .views import AlertView, Overview
 
@@ -29,6 +31,8 @@ class Watched(Protocol):
     swarms: Swarms
     journal: Journal
     budgets: Budgets
+    coordination: Database
+    reserve: Reserve | None
 
     @property
     def places(self) -> Mapping[str, Place]: ...
@@ -65,7 +69,19 @@ class Watch:
             oldest_ready=self._oldest,
             reclaims=engine.journal.reclaims,
             ignored=engine.budgets.ignored,
+            disks=self._disks(),
         )
+
+    def _disks(self) -> dict[str, str]:
+        """What is wrong with the disk below the files, by file."""
+        engine = self._engine
+        files = {name: place.database for name, place in engine.places.items()}
+        files["coordination"] = engine.coordination
+        found = {name: file.disk.trouble for name, file in files.items() if file.disk.trouble}
+        if engine.reserve is not None and engine.reserve.emergency:
+            size = format_size(engine.reserve.size_bytes)
+            found["reserve"] = f"the disk was full, and the {size} held back for that are given up"
+        return found
 
     def _note_use(self) -> None:
         held: dict[str, dict[str, int]] = {name: {} for name in self._engine.places}

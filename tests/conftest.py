@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 for _told in ("LINES", "COLUMNS"):
     os.environ.pop(_told, None)
 
+# Hundreds of engines are opened: what each holds back on the disk would add up.
+os.environ["SWARMDECK_STORE__RESERVE_BYTES"] = "64KB"
+
 SIZES: Final = ((80, 24), (120, 30), (200, 60))
 _FONT_FACE: Final = re.compile(r"\s*@font-face \{\{.*?\}\}\n", re.DOTALL)
 
@@ -144,7 +147,7 @@ def snapshot(
 
 # --- real servers ---------------------------------------------------------------------------
 
-SERVERS: Final = {"redis": "redis-server", "tmux": "tmux"}
+SERVERS: Final = {"redis": "redis-server", "tmux": "tmux", "cc": "cc"}
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -67,6 +67,7 @@ class MemoryOperation(Operation):
 
 class Set(MemoryOperation):
     __slots__ = ("write",)
+    grows = True
 
     def __init__(self, store: Store, principal: Principal, write: Put) -> None:
         self.store = store
@@ -100,6 +101,7 @@ class SetMany(MemoryOperation):
     """All or none: decided in a staging of its own, merged once every write is allowed."""
 
     __slots__ = ("writes",)
+    grows = True
 
     def __init__(self, store: Store, principal: Principal, writes: list[Put]) -> None:
         self.store = store
@@ -135,6 +137,7 @@ class SetMany(MemoryOperation):
 
 class Incr(MemoryOperation):
     __slots__ = ("by", "place")
+    grows = True
 
     def __init__(self, store: Store, principal: Principal, place: Place, by: int) -> None:
         self.store = store

@@ -89,6 +89,7 @@ class Send(QueueOperation):
 
     __slots__ = ("body", "deadline_us", "delay_us", "expires_us", "ident", "key", "kind",
                  "max_attempts", "priority", "sender", "target")  # fmt: skip
+    grows = True
 
     ident: int
     sender: str

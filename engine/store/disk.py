@@ -49,6 +49,14 @@ class Disk:
         return "the disk is full: only what makes room is written" if self.full else ""
 
     @property
+    def condition(self) -> str:
+        """What the operator should know of this file; empty when all is well."""
+        looking = (
+            "unverified: it was left in use, and is being looked at" if self.unverified else ""
+        )
+        return self.trouble or looking
+
+    @property
     def is_short(self) -> bool:
         """Whether this or another database of the directory has found the disk full."""
         return self.full or (self.reserve is not None and self.reserve.emergency)

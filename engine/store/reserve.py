@@ -15,9 +15,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Final
 
-LARGEST_BYTES: Final = 64 << 20
 SHARE_OF_DISK: Final = 16  # of a small disk not more than this part
-SMALLEST_BYTES: Final = 64 << 10
 
 log = logging.getLogger(__name__)
 
@@ -25,9 +23,9 @@ log = logging.getLogger(__name__)
 class Reserve:
     """The reserve of a data directory. May be used from any thread; never raises."""
 
-    def __init__(self, path: Path, size_bytes: int | None = None) -> None:
+    def __init__(self, path: Path, wanted_bytes: int) -> None:
         self.path = path
-        self.size_bytes = _fitting(path.parent) if size_bytes is None else size_bytes
+        self.size_bytes = _fitting(path.parent, wanted_bytes)
         self.emergency = False
         self._lock = Lock()
 
@@ -52,8 +50,11 @@ class Reserve:
     def regain(self) -> bool:
         """Whether the emergency is over, which it is once the reserve could be made again."""
         with self._lock:
-            if self.emergency and self._make():
+            if not self.emergency:
+                return True
+            if self._make():
                 self.emergency = False
+                log.info("the disk has room again, and its reserve")
             return not self.emergency
 
     def make(self) -> bool:
@@ -84,11 +85,10 @@ class Reserve:
         return True
 
 
-def _fitting(directory: Path) -> int:
-    """What to hold back on this disk: LARGEST_BYTES, less on a small one."""
+def _fitting(directory: Path, wanted_bytes: int) -> int:
+    """What to hold back on this disk."""
     try:
         disk = os.statvfs(directory)
     except OSError:
-        return LARGEST_BYTES
-    share = disk.f_blocks * disk.f_frsize // SHARE_OF_DISK
-    return max(SMALLEST_BYTES, min(LARGEST_BYTES, share))
+        return wanted_bytes
+    return min(wanted_bytes, disk.f_blocks * disk.f_frsize // SHARE_OF_DISK)

@@ -1,0 +1,229 @@
+/* What a process does to its files, written down and, where told, refused.
+ *
+ * Loaded by LD_PRELOAD. Settings come from the environment, and are read once:
+ *
+ *   FAULTIO_DIR    calls on files below this directory are seen; all others pass
+ *   FAULTIO_LOG    file the calls are appended to, in order, with the bytes written
+ *   FAULTIO_FAIL   OPERATION:K:ERRNO[:once|:ever]   refuse the K-th call of an operation, from
+ *                  the moment FAULTIO_ARM exists if that is given; `ever` refuses all after it
+ *   FAULTIO_ARM    a file; nothing is counted or refused while it is missing
+ *   FAULTIO_SPACE  a file; when it appears, `ever` ends: the disk is well again
+ *   FAULTIO_ONLY   nothing is refused on files whose name does not end like this
+ *   FAULTIO_COUNT  file that holds the number of calls seen, kept up to date
+ *
+ * OPERATION is write, sync or truncate. A refused call does nothing but set errno.
+ *
+ * A record of the log is a header (kind, length of the name, offset, length of the bytes), the
+ * name, the bytes. Kinds: W write, T truncate, S sync, F failed sync, U unlink, R rename (the
+ * bytes are the new name). The program under test appends records of kind A of its own.
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define PATH 1024
+
+enum operation { WRITE, SYNC, TRUNCATE, OPERATIONS };
+static const char *const NAMES[OPERATIONS] = {"write", "sync", "truncate"};
+
+struct header {
+    char kind;
+    uint16_t name_length;
+    uint64_t offset;
+    uint32_t length;
+} __attribute__((packed));
+
+static ssize_t (*real_pwrite)(int, const void *, size_t, off64_t);
+static ssize_t (*real_write)(int, const void *, size_t);
+static int (*real_fsync)(int);
+static int (*real_fdatasync)(int);
+static int (*real_ftruncate)(int, off64_t);
+static int (*real_unlink)(const char *);
+static int (*real_rename)(const char *, const char *);
+
+static char directory[PATH];
+static const char *arm, *space, *only;
+static int log_file = -1;
+static atomic_ulong *seen; /* calls seen, in a page that the counting file backs */
+static atomic_ulong counts[OPERATIONS];
+static int failing = -1, nth, error_number, for_ever;
+/* The order in the log has to be the order on the file, so a call and its record are one step. */
+static pthread_mutex_t order = PTHREAD_MUTEX_INITIALIZER;
+
+static void *next(const char *name) { return dlsym(RTLD_NEXT, name); }
+
+static void read_failure(const char *text) {
+    char name[16], duration[8] = "once";
+    if (sscanf(text, "%15[^:]:%d:%d:%7s", name, &nth, &error_number, duration) < 3) abort();
+    for (int each = 0; each < OPERATIONS; each++)
+        if (strcmp(name, NAMES[each]) == 0) failing = each;
+    if (failing < 0) abort();
+    for_ever = strcmp(duration, "ever") == 0;
+}
+
+static void count_in(const char *path) {
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0 || real_ftruncate(fd, sizeof *seen) != 0) abort();
+    void *page = mmap(NULL, sizeof *seen, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (page == MAP_FAILED) abort();
+    seen = page;
+    close(fd);
+}
+
+__attribute__((constructor)) static void begin(void) {
+    real_pwrite = next("pwrite64");
+    real_write = next("write");
+    real_fsync = next("fsync");
+    real_fdatasync = next("fdatasync");
+    real_ftruncate = next("ftruncate64");
+    real_unlink = next("unlink");
+    real_rename = next("rename");
+    const char *text = getenv("FAULTIO_DIR");
+    if (text != NULL) snprintf(directory, sizeof directory, "%s/", text);
+    arm = getenv("FAULTIO_ARM");
+    space = getenv("FAULTIO_SPACE");
+    only = getenv("FAULTIO_ONLY");
+    if ((text = getenv("FAULTIO_LOG")) != NULL)
+        log_file = open(text, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if ((text = getenv("FAULTIO_FAIL")) != NULL) read_failure(text);
+    if ((text = getenv("FAULTIO_COUNT")) != NULL) count_in(text);
+}
+
+static int is_below(const char *path) {
+    size_t length = strlen(directory);
+    return length > 0 && (strncmp(path, directory, length) == 0 ||
+                          (strlen(path) == length - 1 && strncmp(path, directory, length - 1) == 0));
+}
+
+/* Whether a descriptor is a file or directory we watch; its path. */
+static int watched(int fd, char *path) {
+    char link[64];
+    struct stat state;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t length = readlink(link, path, PATH - 1);
+    if (length <= 0) return 0;
+    path[length] = 0;
+    if (!is_below(path) || fstat(fd, &state) != 0) return 0;
+    return S_ISREG(state.st_mode) || S_ISDIR(state.st_mode);
+}
+
+static int exists(const char *path) { return access(path, F_OK) == 0; }
+
+static int ends_as_told(const char *path) {
+    if (only == NULL) return 1;
+    size_t length = strlen(path), wanted = strlen(only);
+    return length >= wanted && strcmp(path + length - wanted, only) == 0;
+}
+
+static int refused(enum operation operation, const char *path) {
+    int before = errno, refuse = 0;
+    if (seen != NULL) atomic_fetch_add(seen, 1);
+    if (failing == (int)operation && ends_as_told(path) && (arm == NULL || exists(arm))) {
+        unsigned long count = atomic_fetch_add(&counts[operation], 1) + 1;
+        int well = space != NULL && exists(space);
+        refuse = for_ever ? count >= (unsigned long)nth && !well : count == (unsigned long)nth;
+    }
+    errno = refuse ? error_number : before;
+    return refuse;
+}
+
+static void record(char kind, const char *name, uint64_t offset, const void *bytes, size_t length) {
+    if (log_file < 0) return;
+    int before = errno;
+    struct header header = {kind, (uint16_t)strlen(name), offset, (uint32_t)length};
+    struct iovec parts[3] = {
+        {&header, sizeof header}, {(void *)name, header.name_length}, {(void *)bytes, length}};
+    if (writev(log_file, parts, bytes != NULL ? 3 : 2) < 0) abort();
+    errno = before;
+}
+
+static ssize_t put(int fd, const char *path, const void *bytes, size_t size, off64_t offset) {
+    pthread_mutex_lock(&order);
+    ssize_t done = real_pwrite(fd, bytes, size, offset);
+    if (done > 0) record('W', path, (uint64_t)offset, bytes, (size_t)done);
+    pthread_mutex_unlock(&order);
+    return done;
+}
+
+ssize_t pwrite64(int fd, const void *bytes, size_t size, off64_t offset) {
+    char path[PATH];
+    if (!watched(fd, path)) return real_pwrite(fd, bytes, size, offset);
+    if (refused(WRITE, path)) return -1;
+    return put(fd, path, bytes, size, offset);
+}
+
+ssize_t pwrite(int fd, const void *bytes, size_t size, off_t offset) {
+    return pwrite64(fd, bytes, size, offset);
+}
+
+ssize_t write(int fd, const void *bytes, size_t size) {
+    char path[PATH];
+    struct stat state;
+    if (fd <= STDERR_FILENO || fd == log_file || !watched(fd, path))
+        return real_write(fd, bytes, size);
+    if (refused(WRITE, path)) return -1;
+    pthread_mutex_lock(&order);
+    off64_t offset = lseek64(fd, 0, SEEK_CUR);
+    if ((fcntl(fd, F_GETFL) & O_APPEND) && fstat(fd, &state) == 0) offset = state.st_size;
+    ssize_t done = real_write(fd, bytes, size);
+    if (done > 0) record('W', path, (uint64_t)offset, bytes, (size_t)done);
+    pthread_mutex_unlock(&order);
+    return done;
+}
+
+static int synced(int fd, int (*really)(int)) {
+    char path[PATH];
+    if (!watched(fd, path)) return really(fd);
+    if (refused(SYNC, path)) {
+        record('F', path, 0, NULL, 0);
+        return -1;
+    }
+    pthread_mutex_lock(&order);
+    int answer = really(fd);
+    record(answer == 0 ? 'S' : 'F', path, 0, NULL, 0);
+    pthread_mutex_unlock(&order);
+    return answer;
+}
+
+int fsync(int fd) { return synced(fd, real_fsync); }
+int fdatasync(int fd) { return synced(fd, real_fdatasync); }
+
+int ftruncate64(int fd, off64_t size) {
+    char path[PATH];
+    if (!watched(fd, path)) return real_ftruncate(fd, size);
+    if (refused(TRUNCATE, path)) return -1;
+    pthread_mutex_lock(&order);
+    int answer = real_ftruncate(fd, size);
+    if (answer == 0) record('T', path, (uint64_t)size, NULL, 0);
+    pthread_mutex_unlock(&order);
+    return answer;
+}
+
+int ftruncate(int fd, off_t size) { return ftruncate64(fd, size); }
+
+int unlink(const char *path) {
+    pthread_mutex_lock(&order);
+    int answer = real_unlink(path);
+    if (answer == 0 && is_below(path)) record('U', path, 0, NULL, 0);
+    pthread_mutex_unlock(&order);
+    return answer;
+}
+
+int rename(const char *from, const char *to) {
+    pthread_mutex_lock(&order);
+    int answer = real_rename(from, to);
+    if (answer == 0 && is_below(to)) record('R', from, 0, to, strlen(to));
+    pthread_mutex_unlock(&order);
+    return answer;
+}
