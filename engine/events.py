@@ -20,8 +20,10 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from .errors import ErrorReport, SwarmDeckError
+from .views import GrantView
 
 LIMIT: Final = 1000  # events that wait for one subscriber
+GONE: Final = "gone"  # the state of an agent that is not registered any more
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +84,13 @@ class AgentChanged(EventStruct, frozen=True, tag="agent"):
     reason: str = ""
 
 
+class GlassBroken(EventStruct, frozen=True, tag="glass"):
+    """The operator may read a private record of `owner` for a while, and has said why."""
+
+    entry: GrantView
+    owner: str
+
+
 class Reclaimed(EventStruct, frozen=True, tag="reclaimed"):
     """Borrowed memory was taken back from a swarm for another environment."""
 
@@ -117,6 +126,7 @@ Event: TypeAlias = (
     | Finished
     | SwarmChanged
     | AgentChanged
+    | GlassBroken
     | Reclaimed
     | EngineStopping
     | Published

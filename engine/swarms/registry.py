@@ -16,8 +16,8 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from ..clock import Clock
-from ..errors import Conflict, Denied, NotFound
-from ..events import AgentChanged, Event, SwarmChanged
+from ..errors import Conflict, Denied, InvalidInput, NotFound
+from ..events import GONE, AgentChanged, Event, SwarmChanged
 from ..model import (
     OPERATOR,
     AgentState,
@@ -45,7 +45,7 @@ replace = msgspec.structs.replace
 
 class Registry:
     """The agents, teams and swarms of one environment. All methods belong to the engine's loop;
-    `principal`, `agent` and `epoch` may be read from any thread.
+    `principal`, `principals`, `agent` and `epoch` may be read from any thread.
 
     `on_gone(agent)` is awaited when an agent has left for good, to free what it held.
     `stale_after_s` is three heartbeats unless the settings say otherwise.
@@ -74,6 +74,7 @@ class Registry:
         self.agents: Mapping[str, Agent] = MappingProxyType(self._agents)
         self.teams: Mapping[str, Team] = MappingProxyType(self._teams)
         self.swarms: Mapping[str, Swarm] = MappingProxyType(self._swarms)
+        self.principals: Mapping[str, Principal] = MappingProxyType(self._principals)
 
     async def load(self) -> None:
         """Read what the file holds. Call once, before anything else."""
@@ -184,7 +185,7 @@ class Registry:
             id=self.new_id("agent"),
             name=check_display_name(name),
             type=check_name(type, "type"),
-            role=Role(role),
+            role=_role(role),
             environment=self.environment,
             swarm=swarm,
             capabilities=_checked(capabilities),
@@ -213,7 +214,7 @@ class Registry:
         if capabilities is not None:
             changes["capabilities"] = _checked(capabilities)
         if role is not None:
-            changes["role"] = Role(role)
+            changes["role"] = _role(role)
         if changes:
             detail = ", ".join(sorted(changes))
             await self._change_agent(ident, changes, ("agent.update", actor, detail))
@@ -538,6 +539,7 @@ class Registry:
             self._agents.pop(ident, None)
             self._principals.pop(ident, None)
             self.presence.forget(ident)
+            self._publish(AgentChanged(ident, GONE))
         self.epoch += 1
 
     def _join(self, team: str, agent: str) -> None:
@@ -583,6 +585,16 @@ def _found(known: Mapping[str, T], ident: str, what: str) -> T:
 
 def _checked(capabilities: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(check_name(name, "capability") for name in capabilities))
+
+
+def _role(name: str) -> Role:
+    """The role of an agent. Raises InvalidInput: the system role is the operator's."""
+    role = Role(name) if name in Role.__members__.values() else Role.SYSTEM
+    if role is Role.SYSTEM:
+        raise InvalidInput(
+            f"no agent has the role {printable(name)}", hint="agent, monitor, coordinator or admin"
+        )
+    return role
 
 
 def _told(changes: Mapping[str, object]) -> str:
