@@ -170,14 +170,21 @@ def connect_here(path: Path) -> Connection:
     return Connection(lambda: raw, raw)
 
 
-def look(path: Path) -> Raw:
-    """A connection on the caller's thread that cannot write. The caller closes it."""
-    return cast("Raw", _open(path, read_only=True))
+def look(path: Path, *, immutable: bool = False) -> Raw:
+    """A connection on the caller's thread that cannot write. The caller closes it. `immutable`:
+    nobody writes to the file, so it is read as it is, without a lock or a log. Raises Error."""
+    return cast("Raw", _open(path, read_only=True, immutable=immutable))
 
 
-def _open(path: Path, *, read_only: bool) -> Any:  # noqa: ANN401 - pysqlite3 has no types
+def scratch() -> Raw:
+    """An empty database in memory, on the caller's thread. The caller closes it."""
+    return cast("Raw", dbapi2.connect(":memory:", isolation_level=None))
+
+
+def _open(path: Path, *, read_only: bool, immutable: bool = False) -> Any:  # noqa: ANN401 - pysqlite3 has no types
     return dbapi2.connect(
-        f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}",
+        f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+        + ("&immutable=1" if immutable else ""),
         uri=True,
         isolation_level=None,
         factory=_CallableConnection,
