@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import random
 import time
-from typing import Protocol
+from pathlib import Path
+from typing import Final, Protocol
 
 ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford base 32: no i, l, o, u
+# Linux counts the time asleep only on this one: waking up is not a jump of the wall clock.
+_RUNNING: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+_BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Clock(Protocol):
@@ -18,6 +22,15 @@ class Clock(Protocol):
 
     def monotonic_s(self) -> float:
         """Seconds that never go back. Use it for waits and ages within one process."""
+        ...
+
+    def running_us(self) -> int:
+        """Microseconds since the host began, those of its sleep included. Never goes back, and
+        setting the wall clock does not move it."""
+        ...
+
+    def boot(self) -> str:
+        """Which start of the host this is: `running_us` of two starts cannot be compared."""
         ...
 
     def uniform(self, low: float, high: float) -> float:
@@ -38,6 +51,15 @@ class SystemClock:
     def monotonic_s(self) -> float:
         return time.monotonic()
 
+    def running_us(self) -> int:
+        return time.clock_gettime_ns(_RUNNING) // 1000
+
+    def boot(self) -> str:
+        try:
+            return _BOOT.read_text(encoding="ascii").strip()
+        except OSError:
+            return ""
+
     def uniform(self, low: float, high: float) -> float:
         return random.uniform(low, high)  # noqa: S311 - jitter, not a secret
 
@@ -52,16 +74,29 @@ class FakeClock:
 
     def __init__(self, start_us: int = 1_700_000_000_000_000, seed: int = 0) -> None:
         self.now_us = start_us
+        self.booted = "fake"
+        self._jumped_us = 0
         self._random = random.Random(seed)  # noqa: S311 - reproducible on purpose
 
     def advance(self, seconds: float) -> None:
         self.now_us += int(seconds * 1_000_000)
 
+    def jump(self, seconds: float) -> None:
+        """Set the wall clock forward or back; no time passes."""
+        self._jumped_us += int(seconds * 1_000_000)
+        self.now_us += int(seconds * 1_000_000)
+
     def wall_us(self) -> int:
         return self.now_us
 
+    def running_us(self) -> int:
+        return self.now_us - self._jumped_us
+
+    def boot(self) -> str:
+        return self.booted
+
     def monotonic_s(self) -> float:
-        return self.now_us / 1_000_000
+        return self.running_us() / 1_000_000
 
     def uniform(self, low: float, high: float) -> float:
         return self._random.uniform(low, high)
