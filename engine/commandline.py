@@ -55,8 +55,9 @@ def build(spec: ActionSpec, values: Mapping[str, Any]) -> Action:
 
 
 def render(action: Action) -> list[str]:
-    """The words of the command line for `action`, defaults left out: `parse(render(a)) == a`.
-    Raises InvalidInput for what no command line can say (bytes as a value)."""
+    """The words of the command line for `action`, defaults and secrets left out:
+    `parse(render(a)) == a` but for its secrets. Raises InvalidInput for what no command line can
+    say (bytes as a value)."""
     spec = spec_of(action)
     positional: list[str] = []
     flags: list[str] = []
@@ -64,6 +65,8 @@ def render(action: Action) -> list[str]:
     places = {"positional": positional, "flag": flags, "rest": rest}
     for parameter in parameters(spec):
         value = getattr(action, parameter.field)
+        if parameter.kind == "secret":
+            continue
         if parameter.required or value != parameter.default:
             places[parameter.place].extend(_written(parameter, value))
     if any(word.startswith("-") for word in positional):
@@ -129,7 +132,8 @@ def usage(spec: ActionSpec) -> str:
 def usage_line(spec: ActionSpec) -> str:
     """How an action is written: `swarmdeck swarm health ID`."""
     order = {"positional": 0, "flag": 1, "rest": 2}
-    ordered = sorted(parameters(spec), key=lambda p: (order[p.place], not p.required))
+    written = [parameter for parameter in parameters(spec) if parameter.kind != "secret"]
+    ordered = sorted(written, key=lambda p: (order[p.place], not p.required))
     shown = [
         _synopsis(parameter) if parameter.required else f"[{_synopsis(parameter)}]"
         for parameter in ordered
@@ -169,6 +173,8 @@ def _explained(parameter: Parameter) -> tuple[str, str]:
 def _synopsis(parameter: Parameter) -> str:
     if parameter.place == "rest":
         return f"{_REST} {parameter.metavar}…"
+    if parameter.kind == "secret":
+        return f"({parameter.field})"
     if parameter.kind == "switch":
         return parameter.flag
     many = "…" if parameter.repeated else ""
@@ -223,6 +229,9 @@ def _take_flag(spec: ActionSpec, flags: Mapping[str, Parameter], word: str, foun
         otherwise = f"usage: {usage_line(spec)}"
         hint = suggestion(name, flags, otherwise)
         raise InvalidInput(f"{_spoken(spec)} has no flag {printable(name)}", hint=hint)
+    if parameter.kind == "secret":
+        hint = "it is asked for, or read as one line from standard input"
+        raise InvalidInput(f"{name} is never written on a command line", hint=hint)
     valued = parameter.kind != "switch" and name != parameter.negation
     if assigned and not valued:
         raise InvalidInput(f"{name} takes no value")
@@ -360,5 +369,7 @@ def _flag_candidates(spec: ActionSpec, found: _Words) -> Iterator[tuple[str, str
     for parameter in sorted(parameters(spec), key=lambda p: not p.required):
         if parameter.place == "rest":
             yield _REST, parameter.help
+        elif parameter.kind == "secret":
+            continue
         elif parameter.flag and (parameter.repeated or parameter.field not in used):
             yield parameter.flag, parameter.help

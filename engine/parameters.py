@@ -12,6 +12,7 @@ import re
 import types
 import typing
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, Final, Literal
 
 import msgspec
@@ -21,7 +22,18 @@ from .actions import ActionSpec, fields
 from .errors import InvalidInput
 
 Kind = Literal[
-    "text", "integer", "number", "switch", "choice", "size", "json", "value", "level", "priority"
+    "text",
+    "integer",
+    "number",
+    "switch",
+    "choice",
+    "size",
+    "json",
+    "value",
+    "level",
+    "priority",
+    "secret",
+    "path",
 ]
 Place = Literal["positional", "flag", "rest"]
 
@@ -29,7 +41,13 @@ _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,19}")
 _NUMBER: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]{1,3})?", re.IGNORECASE)
 _INT64: Final = range(-(1 << 63), 1 << 63)
 _LEVELS: Final = tuple(name.lower() for name in model.Level.__members__)
-_METAVARS: Final = {"integer": "N", "size": "SIZE", "json": "JSON", "value": "VALUE"}
+_METAVARS: Final = {
+    "integer": "N",
+    "size": "SIZE",
+    "json": "JSON",
+    "value": "VALUE",
+    "path": "FILE",
+}
 _WRITTEN_UNITS: Final = ("_bytes", "_s")
 _WRAPPERS: Final = frozenset({typing.Annotated, typing.Union, types.UnionType, tuple})
 
@@ -39,7 +57,8 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True):
 
     `flag` is empty for a positional and for `rest`. `choices` are all values of a choice, and the
     words of a level or priority (whose numbers are taken as well). `repeated` fields hold a tuple.
-    `default` is what an absent field has, NODEFAULT if it must be given.
+    `default` is what an absent field has, NODEFAULT if it must be given. A field of kind `secret`
+    stands on no command line: whoever asks for the action asks for it apart, without echo.
     """
 
     field: str
@@ -237,12 +256,19 @@ def _read_priority(_: Parameter, text: str) -> int:
     return model.parse_priority(text)
 
 
-def _read_json(_: Parameter, text: str) -> Any:  # noqa: ANN401 - any JSON value
-    body = codec.check_json(text.encode())
+def _read_path(_: Parameter, text: str) -> str:
+    """Absolute: whoever serves the action works in another directory."""
+    if not text or "\0" in text:
+        raise InvalidInput(f"{model.printable(text)} is not a path")
     try:
-        return codec.decode_json(body)
-    except (msgspec.DecodeError, ValueError) as error:  # a number too large for its type
-        raise InvalidInput(f"the value is not JSON: {error}") from error
+        return str(Path(text).expanduser().absolute())
+    except (OSError, RuntimeError) as error:  # the working directory is gone; an unknown ~user
+        hint = "write the path in full, from / on"
+        raise InvalidInput(f"{model.printable(text)} cannot be found: {error}", hint=hint) from None
+
+
+def _read_json(_: Parameter, text: str) -> Any:  # noqa: ANN401 - any JSON value
+    return codec.decode_json(codec.check_json(codec.utf8(text)))
 
 
 def _read_value(parameter: Parameter, text: str) -> Any:  # noqa: ANN401 - any JSON value
@@ -268,6 +294,8 @@ _READERS: Final[dict[Kind, Any]] = {
     "value": _read_value,
     "level": _read_level,
     "priority": _read_priority,
+    "secret": _read_text,
+    "path": _read_path,
 }
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shlex
 import sys
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -30,6 +32,10 @@ from swarmdeck.engine.parameters import Parameter, nearest, parameters, read, wr
 
 ANY_TEXT = st.text(max_size=20) | st.sampled_from(
     ["", "-", "--", "-x", "--name", "a b", "'\"", "=", "true"]
+)
+# As a path comes out of reading one: absolute, without what says nothing.
+ANY_PATH = st.text(st.characters(blacklist_characters="/\0", blacklist_categories=["Cs"])).map(
+    lambda name: f"/{name}".removesuffix("/.") or "/"
 )
 ANY_JSON = st.recursive(
     st.none()
@@ -59,6 +65,8 @@ def values_of(parameter: Parameter) -> st.SearchStrategy[Any]:
         "value": ANY_JSON,
         "level": st.sampled_from([*parameter.choices, 1, 2, 3, 4, 5]),
         "priority": st.integers(1, 10),
+        "secret": st.none() | ANY_TEXT,
+        "path": ANY_PATH,
     }[parameter.kind]
     return (
         st.lists(one, min_size=parameter.min_length, max_size=4).map(tuple)
@@ -79,18 +87,24 @@ def any_action(draw: st.DrawFn) -> Action:
     return spec.type(**values)
 
 
+def spoken(action: Action) -> Action:
+    """The action as it can be said aloud: without its secrets."""
+    every = parameters(actions.spec_of(action))
+    return msgspec.structs.replace(action, **{p.field: None for p in every if p.kind == "secret"})
+
+
 @settings(deadline=None)
 @given(any_action())
 def test_a_rendered_action_parses_to_itself(action: Action) -> None:
     words = render(action)
-    assert parse(words) == action
-    assert parse(shlex.split(shlex.join(words))) == action
+    assert parse(words) == spoken(action)
+    assert parse(shlex.split(shlex.join(words))) == spoken(action)
 
 
 @settings(deadline=None)
 @given(any_action())
 def test_a_parsed_action_passes_the_check_at_the_door(action: Action) -> None:
-    assert actions.check(parse(render(action))) == action
+    assert actions.check(parse(render(action))) == spoken(action)
 
 
 @settings(deadline=None)
@@ -113,6 +127,7 @@ def test_the_registry_keeps_to_what_a_command_line_can_say() -> None:
         assert optional == sorted(optional, reverse=True), f"{spec.name}: optional before required"
         assert optional.count(False) <= 1, f"{spec.name}: two optional positionals"
         assert all(not p.required and p.default is False for p in every if p.kind == "switch")
+        assert all(p.default is None and p.place == "flag" for p in every if p.kind == "secret")
         flags = [p.flag for p in every if p.flag]
         assert len(set(flags)) == len(flags)
         assert not {"--json", "--help", "--data", "--config", "--debug", "--log-level"} & set(flags)
@@ -275,6 +290,34 @@ def test_bytes_that_are_not_utf8_are_refused() -> None:
 def test_a_field_with_too_few_elements_is_refused() -> None:
     with pytest.raises(InvalidInput, match="--actions needs at least 1"):
         build(ACTIONS["acl.grant"], {"subject": "dev_a", "actions": ()})
+
+
+def test_a_secret_is_on_no_command_line_and_in_no_help() -> None:
+    for words in (["--passphrase", "x"], ["--passphrase=x"], ["--passphrase"]):
+        with pytest.raises(InvalidInput, match="--passphrase is never written") as refused:
+            parse(["vault", "unseal", *words])
+        assert "standard input" in refused.value.hint
+        assert "x" not in refused.value.message.split()
+    assert render(actions.VaultUnseal(passphrase="open sesame")) == ["vault", "unseal"]
+    assert usage_line(ACTIONS["vault.unseal"]) == "swarmdeck vault unseal"
+    assert "(passphrase)" in usage(ACTIONS["vault.unseal"])
+    assert "--passphrase" not in usage(ACTIONS["vault.rekey"])
+    assert complete("vault unseal ") == []
+    assert complete("vault unseal --pass") == []
+
+
+def test_a_path_is_absolute_where_it_is_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    file = next(p for p in parameters(ACTIONS["audit.export"]) if p.kind == "path")
+    assert read(file, "out.jsonl") == str(tmp_path / "out.jsonl")
+    assert read(file, "~/out.jsonl") == str(tmp_path / "home" / "out.jsonl")
+    assert read(file, "/var/out.jsonl") == "/var/out.jsonl"
+    for text in ("", "a\0b", "~nobody-of-this-name/x"):
+        with pytest.raises(InvalidInput, match="FILE: "):
+            read(file, text)
 
 
 # --- writing --------------------------------------------------------------------------------

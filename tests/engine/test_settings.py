@@ -85,6 +85,8 @@ def test_every_setting_has_help_and_a_shipped_value_or_none() -> None:
     unset = {view.name for view in loaded.shown() if view.source == "unset"}
     assert unset == {
         "store.encryption_key",
+        "vault.key_file",
+        "audit.outside_dir",
         "redis.host",
         "redis.password",
         "identity.swarm_id",
