@@ -25,6 +25,7 @@ import msgspec
 
 from . import __version__, overview, views
 from .actions import Action
+from .authority import Authority
 from .bench.results import Results
 from .budgets import Budgets, describe
 from .bus import Channels, open_channels
@@ -51,23 +52,45 @@ from .errors import (
     SwarmDeckError,
     Unavailable,
 )
-from .events import Callback, Changed, EngineStopping, Event, EventBus, Sampled
+from .events import (
+    GONE,
+    AgentChanged,
+    Callback,
+    Changed,
+    EngineStopping,
+    Event,
+    EventBus,
+    GlassBroken,
+    Sampled,
+)
 from .events import Subscription as EventSubscription
 from .handlers import Handlers
 from .hostmem import HostMemory
 from .journal import Journal
 from .ledger import Ledger, scale_plan
 from .lock import RETRY_S, OwnerLock, find_socket
-from .model import OPERATOR, OPERATOR_PRINCIPAL, Environment, Principal, check_name, environment_of
+from .model import (
+    OPERATOR,
+    OPERATOR_PRINCIPAL,
+    Environment,
+    Principal,
+    Role,
+    check_name,
+    environment_of,
+)
 from .port import Subscription
 from .settings import Settings, load_settings
 from .store.database import Database, open_database
+from .store.swap import Swap
 from .store.reserve import Reserve
 from .swarms.crew import Surroundings
 from .swarms.service import Swarms
+from .timekeeper import GuardedClock
+from .timewatch import TimeWatch
 
 if TYPE_CHECKING:
     from .alerts import Alerts
+    from .backup import Backups
     from .bench.meter import Sample
     from .link.protocol import Greeting
     from .link.server import LinkServer
@@ -75,6 +98,7 @@ if TYPE_CHECKING:
 
 TICK_S: Final = 1.0
 SWEEP_EVERY_TICKS: Final = 5
+SWEEP_S: Final = 0.2  # of one environment, each second it takes longer
 CLOSE_DRAIN_S: Final = 2.0
 PASSING_HOLDER_S: Final = 5.0
 
@@ -100,17 +124,21 @@ class Core:
     ) -> None:
         self.data = data
         self.settings = settings
-        self.clock = clock
+        self.clock = clock = GuardedClock(clock, settings.clock.max_jump_s)
         self.bus = EventBus()
         self.journal = Journal(clock)
         self.places: dict[str, Place] = {}
         wanted = settings.store.reserve_bytes
+        self.time = TimeWatch(self)
         self.reserve = Reserve(data / "reserve", wanted) if wanted else None
         self._serving: dict[str, Place] = {}  # those that are open
         self._homes: dict[str, AsyncExitStack] = {}  # what closes each place
         self._moving: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._quarantines: set[asyncio.Task[None]] = set()
-        data_plane = DataPlane(self.places, self._serving)
+        self.authority = Authority(
+            {name.value: Role(role) for name, role in settings.operator.items()}
+        )
+        data_plane = DataPlane(self.places, self._serving, self.authority)
         self.verbs = data_plane.verbs
         self.trusted_verbs = data_plane.trusted
         self.host = HostMemory()
@@ -127,8 +155,9 @@ class Core:
         self._sequence = 0
         self._link: LinkServer | None = None
         self._dispatcher = Dispatcher(
-            Handlers(self).table(), self.bus, clock, _lanes(settings), drain_s=CLOSE_DRAIN_S
-        )
+            Handlers(self).table(), self.bus, clock, _lanes(settings), drain_s=CLOSE_DRAIN_S,
+            authority=self.authority,
+        )  # fmt: skip
 
     # --- opening ----------------------------------------------------------------------------
 
@@ -136,6 +165,8 @@ class Core:
         """Open all parts; `stack` closes them in reverse, also when a later one fails."""
         stack.push_async_callback(self.bus.close, "the engine closed")
         await self._open_stores(stack)
+        await self.time.open()
+        stack.callback(self.time.write_down)
         self.channels = await stack.enter_async_context(
             open_channels(self.bus, self.settings.redis, self.clock)
         )
@@ -149,7 +180,8 @@ class Core:
             stack.push_async_callback(self._dispatcher.close)
         await stack.enter_async_context(self.swarms)
         for place in self.places.values():  # one that is quarantined has no swarms to start
-            await self.swarms.restore(place, lasting=self._socket is not None)
+            if not await self._settle(place):
+                await self.swarms.restore(place, lasting=self._socket is not None)
         self.journal.note("engine", "engine", f"opened as process {os.getpid()}")
         ticker = asyncio.create_task(self._tick(), name="ticker")
         stack.push_async_callback(_cancelled, ticker)
@@ -176,9 +208,20 @@ class Core:
         home = AsyncExitStack()
         place = await home.enter_async_context(self._place(environment))
         self._homes[environment.value] = home
+        if "swarms" in self.__dict__:  # not while the engine itself opens: they come last
+            await self._settle(place)
         self._put(place)
         if place.refusal is not None:
             self._tell_quarantine(place)
+
+    async def _settle(self, place: Place) -> bool:
+        """Do what follows from a file that was put back, before anybody uses it; whether it was."""
+        if place.replaced is None or place.refusal is not None:
+            return False
+        await self.backups.finish(place, place.replaced)
+        place.replaced = None
+        Swap(place.database.path).settled()
+        return True
 
     def _put(self, place: Place) -> None:
         name = place.environment.value
@@ -366,6 +409,13 @@ class Core:
         self._require_open(place.environment)
         return place.registry.authenticate(agent, token)
 
+    def acting(self, actor: str) -> Principal:
+        """Who acts when the operator says `actor`. Raises NotFound, and Denied where the
+        operator's role does not let it act as an agent."""
+        if actor != OPERATOR and self.authority.is_limited:
+            self.authority.require_acting(actor)
+        return self.resolve(actor)
+
     def resolve(self, actor: str) -> Principal:
         """`operator` or an agent as it is now. Raises NotFound."""
         if actor == OPERATOR:
@@ -435,6 +485,8 @@ class Core:
             agents=tuple(self.swarms.agents()),
             access=overview.access_summary(self.places),
             benchmarks=self._results.glance,
+            clock=self.time.words(),
+            breaking=overview.breaking(self.places),
         )
 
     def _engine_view(self) -> views.EngineView:
@@ -474,6 +526,13 @@ class Core:
         return done
 
     @cached_property
+    def backups(self) -> Backups:
+        """Loaded when somebody asks for them."""
+        from .backup import Backups  # noqa: PLC0415 - most commands need none
+
+        return Backups(self)
+
+    @cached_property
     def watch(self) -> Watch:
         """Loaded with the first second of an engine, or when somebody asks for its alerts."""
         from .watch import Watch  # noqa: PLC0415 - a command that is over in a moment needs none
@@ -496,6 +555,10 @@ class Core:
 
     def _publish(self, event: Event) -> int:
         self.journal.heed(event)
+        if isinstance(event, GlassBroken):
+            self._notify(event.owner, f"glass {event.entry.namespace}/{event.entry.key_prefix}")
+        elif isinstance(event, AgentChanged) and event.state == GONE and self._link is not None:
+            self._link.expel(event.id)
         return self.bus.publish(event)
 
     def _committed(self, environment: str, topics: frozenset[str], _: int) -> None:
@@ -516,16 +579,30 @@ class Core:
             self._loop_lag_ms = max(0.0, (loop.time() - due_s) * 1000)
             ticks += 1
             try:
+                self.time.tick()
                 self.host.sample()
                 await self.swarms.sample()
                 await self.watch.tick()
                 if self.reserve is not None and ticks % SWEEP_EVERY_TICKS == 0:
                     self.reserve.regain()
-                if ticks % SWEEP_EVERY_TICKS == 0:
-                    for place in self.places.values():
-                        await place.memory.sweep()
+                await self._sweep(due=ticks % SWEEP_EVERY_TICKS == 0)
             except SwarmDeckError as error:
                 log.warning("upkeep is behind: %s", error.message)
+
+    async def _sweep(self, *, due: bool) -> None:
+        """Delete expired records, those of an environment that was left behind even when not
+        `due`; none while the host's clock is not believed."""
+        if self.clock.jump is not None:
+            return
+        for place in tuple(self._serving.values()):
+            if due or place.memory.is_behind:
+                await place.memory.sweep(SWEEP_S)
+
+    async def confirm_clock(self, principal: Principal) -> views.Done:
+        """Go by the host's clock again, which has jumped."""
+        done = await self.time.confirm(principal)
+        self._engine_changed()
+        return done
 
 
 class LocalPort:
@@ -539,7 +616,7 @@ class LocalPort:
 
     def call(self, verb: str, actor: str, environment: str, *args: object) -> Awaitable[Any]:
         core = self._core
-        answer = core.trusted_verbs[verb](core.resolve(actor), environment, *args)
+        answer = core.trusted_verbs[verb](core.acting(actor), environment, *args)
         return answer if isinstance(answer, _WAITS) else _Ready(answer)
 
     def events(self) -> EventSubscription:

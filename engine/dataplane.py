@@ -8,25 +8,34 @@ come over the socket are verified, those that our own codec has just made are no
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from . import codec
+from .authority import Authority
 from .environment import Place
 from .errors import InvalidInput
 from .model import Principal, parse_environment
 
 Level = str | int | None
+Verb: TypeAlias = Callable[..., Any]
 
 
 class DataPlane:
     """The verbs by name, over the environments."""
 
-    def __init__(self, places: Mapping[str, Place], serving: Mapping[str, Place]) -> None:
-        """`serving` are those of the places that are open."""
+    def __init__(
+        self,
+        places: Mapping[str, Place],
+        serving: Mapping[str, Place],
+        authority: Authority | None = None,
+    ) -> None:
+        """`serving` are those of the places that are open. `authority` is asked about calls of
+        the operator where its role is not the system role everywhere."""
         self._places = places
         self._serving = serving
-        self.verbs: Final[Mapping[str, Callable[..., Any]]] = {
+        verbs: dict[str, Verb] = {
             "memory.get": self.memory_get,
             "memory.set": self.memory_set,
             "memory.delete": self.memory_delete,
@@ -44,10 +53,12 @@ class DataPlane:
             "agent.heartbeat": self.agent_heartbeat,
             "agent.ready": self.agent_ready,
         }
-        self.trusted: Final[Mapping[str, Callable[..., Any]]] = self.verbs | {
-            "memory.set": self._set,
-            "memory.mset": self._mset,
-        }
+        trusted = verbs | {"memory.set": self._set, "memory.mset": self._mset}
+        if authority is not None and authority.is_limited:
+            verbs = {name: _limited(name, verb, authority) for name, verb in verbs.items()}
+            trusted = {name: _limited(name, verb, authority) for name, verb in trusted.items()}
+        self.verbs: Final[Mapping[str, Verb]] = verbs
+        self.trusted: Final[Mapping[str, Verb]] = trusted
 
     def _at(self, environment: str) -> Place:
         place = self._serving.get(environment)
@@ -198,6 +209,19 @@ class DataPlane:
 
     def agent_ready(self, principal: Principal, environment: str) -> Any:  # noqa: ANN401
         return self._at(environment).registry.ready(_agent(principal))
+
+
+def _limited(name: str, verb: Verb, authority: Authority) -> Verb:
+    """A verb that the operator calls only with the role it needs. Signature and annotations stay:
+    over the socket its arguments are checked against them."""
+
+    @functools.wraps(verb)
+    def checked(principal: Principal, environment: str, *args: Any) -> Any:  # noqa: ANN401
+        if principal.is_operator:
+            authority.require_verb(name, environment)
+        return verb(principal, environment, *args)
+
+    return checked
 
 
 def _agent(principal: Principal) -> str:

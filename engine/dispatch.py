@@ -11,16 +11,17 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
-from typing import Any, Final, Literal, NoReturn, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
 from . import actions
 from .actions import Action, ActionSpec, Lane
+from .authority import Authority
 from .clock import Clock
-from .errors import Busy, Conflict, Defect, Denied, InvalidInput, SwarmDeckError, Unavailable
+from .errors import Busy, Conflict, Defect, InvalidInput, SwarmDeckError, Unavailable
 from .events import EventBus, Finished, Progress
-from .model import Principal, environment_of
+from .model import Principal
 
 DRAIN_S: Final = 5.0
 
@@ -39,32 +40,6 @@ LANES: Final[Mapping[Lane, LaneSettings]] = {
     "background": LaneSettings(workers=8, waiting=64),
     "bulk": LaneSettings(workers=2, waiting=8),
 }
-
-Own: TypeAlias = tuple[str, Literal["id", "environment", "swarm", "prefix"]]
-
-_SELF: Final[Own] = ("actor", "id")
-_HOME: Final[Own] = ("environment", "environment")
-
-AGENT_MAY: Final[Mapping[str, tuple[Own, ...]]] = {
-    "memory.set": (_SELF,),
-    "memory.get": (_SELF,),
-    "memory.delete": (_SELF,),
-    "memory.keys": (_SELF,),
-    "memory.list": (_SELF,),
-    "queue.send": (_SELF, _HOME),
-    "queue.count": (_HOME,),
-    "queue.show": (("id", "prefix"),),
-    "acl.explain": (("subject", "id"),),
-    "acl.matrix": (("environment", "environment"),),
-    "acl.who": (("environment", "environment"),),
-    "explain": (("subject", "prefix"),),
-    "agent.show": (("id", "id"),),
-    "swarm.health": (("id", "swarm"),),
-}
-"""All that an agent may ask for, and which field must name what is its own: itself, its
-environment, its swarm, or an id with its environment's prefix. A field left out is filled in.
-Everything else is the operator's. Which records and messages an agent reaches is not decided
-here but by the access table."""
 
 
 class Receipt:
@@ -238,13 +213,17 @@ class Dispatcher:
         clock: Clock,
         lanes: Mapping[Lane, LaneSettings] = LANES,
         drain_s: float = DRAIN_S,
+        *,
+        authority: Authority | None = None,
     ) -> None:
-        """`drain_s` is how long closing waits for what runs."""
+        """`drain_s` is how long closing waits for what runs; `authority` says who may ask for
+        what, by default with an operator of the system role."""
         self._handlers = handlers
         self._bus = bus
         self._clock = clock
         self._lanes = {name: _Lane(name, settings) for name, settings in lanes.items()}
         self._drain_s = drain_s
+        self._authority = authority or Authority()
         self._group = asyncio.TaskGroup()
         self._open = False
 
@@ -262,7 +241,7 @@ class Dispatcher:
         Unavailable while closing; once it returns, the outcome is in the receipt."""
         if not self._open:
             raise Unavailable("the engine is closing", hint="open it again and repeat")
-        action = authorised(actions.check(action), principal)
+        action = self._authority.authorised(actions.check(action), principal)
         spec = actions.spec_of(action)
         if type(action) not in self._handlers:
             raise InvalidInput(f"{spec.name} is not served here", hint="see swarmdeck --help")
@@ -372,36 +351,6 @@ class Dispatcher:
         self._bus.publish(
             Finished(operation.receipt.operation, operation.spec.name, error is None, report)
         )
-
-
-def authorised(action: Action, principal: Principal) -> Action:
-    """The action with its principal's own names filled in. Raises Denied when an agent asks for
-    what is not its own (see AGENT_MAY)."""
-    if principal.is_operator:
-        return action
-    name = actions.spec_of(action).name
-    if name not in AGENT_MAY:
-        _deny(name, principal, "only the operator may")
-    filled = {
-        field: _own(name, principal, field, of, getattr(action, field))
-        for field, of in AGENT_MAY[name]
-    }
-    return msgspec.structs.replace(action, **filled)
-
-
-def _own(name: str, principal: Principal, field: str, of: str, value: str | None) -> str:
-    if of == "prefix":
-        if value is not None and environment_of(value) == principal.environment:
-            return value
-        _deny(name, principal, f"its {field} is not of your environment")
-    own: str | None = getattr(principal, of)
-    if own is None or value not in {None, own}:
-        _deny(name, principal, f"its {field} is not your own")
-    return own
-
-
-def _deny(name: str, principal: Principal, why: str) -> NoReturn:
-    raise Denied(f"{name} by {principal.id}: {why}", hint="agents act on what is their own")
 
 
 def _timed_out(

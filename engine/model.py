@@ -123,7 +123,8 @@ class Durability(enum.StrEnum):
 
 
 class Principal(msgspec.Struct, frozen=True):
-    """Who acts. The operator has no environment, swarm or team and holds the system role."""
+    """Who acts. The operator has no environment, swarm or team; its role in each environment is
+    a setting, and that of the principal the one it has where nothing else is said."""
 
     id: str
     role: Role
@@ -133,7 +134,7 @@ class Principal(msgspec.Struct, frozen=True):
 
     @property
     def is_operator(self) -> bool:
-        return self.role is Role.SYSTEM
+        return self.id == OPERATOR
 
 
 OPERATOR_PRINCIPAL: Final = Principal(OPERATOR, Role.SYSTEM)

@@ -16,7 +16,7 @@ from .hostmem import HostReading
 from .ledger import EnvironmentUse, Ledger
 from .model import Durability
 from .settings import Settings
-from .views import AccessSummary, EngineView, EnvironmentView, HostView, LoanView
+from .views import AccessSummary, EngineView, EnvironmentView, GrantView, HostView, LoanView
 
 LOSS_WINDOWS: Final = {
     Durability.FULL: "none",
@@ -81,8 +81,13 @@ def access_summary(places: Mapping[str, Place]) -> AccessSummary:
         grants=len(entries) - denied,
         denies=denied,
         denied_calls=sum(place.access.denied_calls for place in places.values()),
-        epoch=sum(place.access.epoch + place.registry.epoch for place in places.values()),
+        epoch=sum(place.access.epoch for place in places.values()),
     )
+
+
+def breaking(places: Mapping[str, Place]) -> tuple[GrantView, ...]:
+    """The break-glass reads in force, of all environments."""
+    return tuple(entry for place in places.values() for entry in place.access.breaking())
 
 
 def host_view(ledger: Ledger, reading: HostReading, *, scale: float, used_bytes: int) -> HostView:

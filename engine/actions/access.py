@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from .. import views
+from ..model import Role
 from .spec import (
     Action,
     Contains,
@@ -35,7 +36,7 @@ Zone = Annotated[str, arg("time zone of hours and days, such as Europe/Berlin")]
 Risk = Literal["low", "medium", "high", "critical"]
 
 
-@action(views.GrantView)
+@action(views.GrantView, role=Role.ADMIN)
 class AclGrant(Action, frozen=True, kw_only=True, tag="acl.grant"):
     """Allow an agent more than its level rule does, for a time."""
 
@@ -55,7 +56,7 @@ class AclGrant(Action, frozen=True, kw_only=True, tag="acl.grant"):
     actor: Reader = None
 
 
-@action(views.GrantView, destructive=True)
+@action(views.GrantView, role=Role.ADMIN, destructive=True)
 class AclDeny(Action, frozen=True, kw_only=True, tag="acl.deny"):
     """Deny an agent what its level rule or a grant allows, for a time."""
 
@@ -75,14 +76,14 @@ class AclDeny(Action, frozen=True, kw_only=True, tag="acl.deny"):
     actor: Reader = None
 
 
-@action(views.Done, destructive=True)
+@action(views.Done, role=Role.ADMIN, destructive=True)
 class AclRevoke(Action, frozen=True, kw_only=True, tag="acl.revoke"):
     """Remove a grant or a denial."""
 
     id: Annotated[str, arg("grant id", positional=True)]
 
 
-@action(views.GrantView, destructive=True)
+@action(views.GrantView, role=Role.SYSTEM, destructive=True)
 class AclBreakglass(Action, frozen=True, kw_only=True, tag="acl.breakglass"):
     """Let the operator read a private record for 15 minutes; its owner is told."""
 
@@ -92,7 +93,7 @@ class AclBreakglass(Action, frozen=True, kw_only=True, tag="acl.breakglass"):
     namespace: Namespace = "default"
 
 
-@action(views.GrantView, destructive=True)
+@action(views.GrantView, role=Role.SYSTEM, destructive=True)
 class AclExport(Action, frozen=True, kw_only=True, tag="acl.export"):
     """Let another environment read public records of a closed one, for a time."""
 
@@ -145,7 +146,7 @@ class AuditVerify(Action, frozen=True, kw_only=True, tag="audit.verify"):
     environment: OptionalWhere = None
 
 
-@action(views.Done, query=True, lane="background", timeout_s=3600)
+@action(views.Done, role=Role.ADMIN, query=True, lane="background", timeout_s=3600)
 class AuditExport(Action, frozen=True, kw_only=True, tag="audit.export"):
     """Write the audit trail of an environment to a new file, one JSON object a line."""
 

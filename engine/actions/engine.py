@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from .. import views
-from ..model import MIN_SWARM_BYTES
+from ..model import MIN_SWARM_BYTES, Role
 from .spec import Action, Contains, Limit, OptionalWhere, Where, action, arg
 
 
@@ -14,7 +14,7 @@ class Status(Action, frozen=True, kw_only=True, tag="status"):
     """Show the host, the environments, the swarms and the queue."""
 
 
-@action(views.Done, timeout_s=400, idempotent=True, lane="background")
+@action(views.Done, role=Role.SYSTEM, timeout_s=400, idempotent=True, lane="background")
 class Stop(Action, frozen=True, kw_only=True, tag="stop"):
     """Stop the engine that owns the data directory, with its swarms."""
 
@@ -71,7 +71,7 @@ class DatabaseCheck(Action, frozen=True, kw_only=True, tag="db.check"):
     full: Annotated[bool, arg("read every record and compare its seal")] = False
 
 
-@action(list[views.CheckView], lane="background", timeout_s=3600, idempotent=True)
+@action(list[views.CheckView], role=Role.ADMIN, lane="background", timeout_s=3600, idempotent=True)
 class DatabaseOptimize(Action, frozen=True, kw_only=True, tag="db.optimize"):
     """Give unused pages back, renew the planner's statistics, empty the write-ahead log."""
 
@@ -85,9 +85,9 @@ class DatabaseSlow(Action, frozen=True, kw_only=True, tag="db.slow"):
     environment: OptionalWhere = None
 
 
-@action(views.Done, idempotent=True, destructive=True)
+@action(views.Done, role=Role.SYSTEM, idempotent=True, destructive=True)
 class ClockConfirm(Action, frozen=True, kw_only=True, tag="clock.confirm"):
-    """Accept the host's clock after it has jumped: what has expired by it is deleted from now on."""
+    """Accept the host's clock after a jump: what has expired by it is deleted from now on."""
 
 
 @action(list[views.PragmaView], query=True)
@@ -147,7 +147,7 @@ class MemoryAdmit(Action, frozen=True, kw_only=True, tag="memory.admit"):
     max_bytes: Most
 
 
-@action(views.AdmissionView, idempotent=True, destructive=True)
+@action(views.AdmissionView, role=Role.SYSTEM, idempotent=True, destructive=True)
 class MemoryBudget(Action, frozen=True, kw_only=True, tag="memory.budget"):
     """Change the budget of an environment; refused when it does not fit the host's plan."""
 

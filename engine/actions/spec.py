@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 import msgspec
 
 from ..errors import InvalidInput
+from ..model import Role
 
 Lane = Literal["interactive", "background", "bulk"]
 
@@ -27,9 +28,10 @@ class Action(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class ActionSpec(msgspec.Struct, frozen=True):
     """What is known of an action besides its fields.
 
-    `query`: reads only, leaves no audit row. `destructive`: the console shows a plan and asks
-    first. `lasting`: leaves processes running, so it needs an engine that stays. `offline`: can
-    run with no data directory open.
+    `role`: the least role it needs in the environment it is about (an agent needs none for what
+    is its own, see authority.py). `query`: changes nothing. `destructive`: the console shows a plan
+    and asks first. `lasting`: leaves processes running, so it needs an engine that stays.
+    `offline`: can run with no data directory open.
     """
 
     name: str
@@ -38,6 +40,7 @@ class ActionSpec(msgspec.Struct, frozen=True):
     result: Any
     lane: Lane
     timeout_s: float
+    role: Role
     query: bool
     idempotent: bool
     destructive: bool
@@ -48,25 +51,28 @@ class ActionSpec(msgspec.Struct, frozen=True):
 ACTIONS: Final[dict[str, ActionSpec]] = {}
 
 
-def action(
+def action(  # noqa: PLR0913 - what is known of an action
     result: Any,  # noqa: ANN401 - a type expression, also list[View]
     *,
     lane: Lane = "interactive",
     timeout_s: float = 30,
+    role: Role | None = None,
     query: bool = False,
     idempotent: bool = False,
     destructive: bool = False,
     lasting: bool = False,
     offline: bool = False,
 ) -> Callable[[type[A]], type[A]]:
-    """Register an action. Its help is the first line of its docstring."""
+    """Register an action. Its help is the first line of its docstring. `role` None: monitor for a
+    question, coordinator for a change."""
 
     def register(kind: type[A]) -> type[A]:
         name = str(kind.__struct_config__.tag)
         text = (kind.__doc__ or "").strip().splitlines()[0]
         ACTIONS[name] = ActionSpec(
-            name, kind, text, result, lane, timeout_s, query, idempotent or query, destructive,
-            lasting, offline,
+            name, kind, text, result, lane, timeout_s,
+            role or (Role.MONITOR if query else Role.COORDINATOR), query, idempotent or query,
+            destructive, lasting, offline,
         )  # fmt: skip
         return kind
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from .. import views
-from ..model import MIN_SWARM_BYTES
+from ..model import MIN_SWARM_BYTES, Role
 from .spec import Action, OptionalWhere, Where, action, arg
-
 
 RoleName = Literal["agent", "monitor", "coordinator", "admin"]
 
@@ -93,7 +92,7 @@ class AgentUnregister(Action, frozen=True, kw_only=True, tag="agent.unregister")
     id: Annotated[str, arg("agent id", positional=True)]
 
 
-@action(views.TokenView, destructive=True)
+@action(views.TokenView, role=Role.SYSTEM, destructive=True)
 class AgentToken(Action, frozen=True, kw_only=True, tag="agent.token"):
     """Give an agent a new token for the socket, shown once; the one before is void at once."""
 
@@ -101,7 +100,7 @@ class AgentToken(Action, frozen=True, kw_only=True, tag="agent.token"):
     ttl_s: Annotated[float, arg("seconds it is valid", flag="--ttl", ge=60, le=86_400)] = 86_400
 
 
-@action(views.Done, destructive=True, idempotent=True)
+@action(views.Done, role=Role.ADMIN, destructive=True, idempotent=True)
 class AgentRevoke(Action, frozen=True, kw_only=True, tag="agent.revoke"):
     """Void an agent's token at once and close its connections."""
 
@@ -126,7 +125,7 @@ class AgentShow(Action, frozen=True, kw_only=True, tag="agent.show"):
     id: Annotated[str, arg("agent id", positional=True)]
 
 
-@action(views.TeamView)
+@action(views.TeamView, role=Role.ADMIN)
 class TeamCreate(Action, frozen=True, kw_only=True, tag="team.create"):
     """Create a team; its members share team records."""
 
@@ -142,7 +141,7 @@ class TeamList(Action, frozen=True, kw_only=True, tag="team.list"):
     environment: OptionalWhere = None
 
 
-@action(views.TeamView, idempotent=True)
+@action(views.TeamView, role=Role.ADMIN, idempotent=True)
 class TeamAdd(Action, frozen=True, kw_only=True, tag="team.add"):
     """Add an agent to a team."""
 
@@ -150,7 +149,7 @@ class TeamAdd(Action, frozen=True, kw_only=True, tag="team.add"):
     agent: Annotated[str, arg("agent id", positional=True)]
 
 
-@action(views.TeamView, idempotent=True)
+@action(views.TeamView, role=Role.ADMIN, idempotent=True)
 class TeamRemove(Action, frozen=True, kw_only=True, tag="team.remove"):
     """Take an agent out of a team."""
 

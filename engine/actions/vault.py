@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from .. import views
+from ..model import Role
 from .spec import Action, OptionalWhere, Where, action, arg
 
 Passphrase = Annotated[
@@ -20,26 +21,26 @@ class VaultStatus(Action, frozen=True, kw_only=True, tag="vault.status"):
     environment: OptionalWhere = None
 
 
-@action(views.VaultView, destructive=True, idempotent=True)
+@action(views.VaultView, role=Role.SYSTEM, destructive=True, idempotent=True)
 class VaultSeal(Action, frozen=True, kw_only=True, tag="vault.seal"):
     """Forget all keys: no record can be read or written until the vault is unsealed."""
 
 
-@action(views.VaultView, idempotent=True)
+@action(views.VaultView, role=Role.SYSTEM, idempotent=True)
 class VaultUnseal(Action, frozen=True, kw_only=True, tag="vault.unseal"):
     """Open the vault, with the passphrase if that is where its key comes from."""
 
     passphrase: Passphrase = None
 
 
-@action(views.VaultView, lane="background", timeout_s=3600, idempotent=True)
+@action(views.VaultView, role=Role.SYSTEM, lane="background", timeout_s=3600, idempotent=True)
 class VaultRotate(Action, frozen=True, kw_only=True, tag="vault.rotate"):
     """Seal every record anew with new keys, while work goes on; also happens every 90 days."""
 
     environment: OptionalWhere = None
 
 
-@action(views.VaultView, destructive=True)
+@action(views.VaultView, role=Role.SYSTEM, destructive=True)
 class VaultRekey(Action, frozen=True, kw_only=True, tag="vault.rekey"):
     """Change where the key comes from, or the passphrase. Records are not touched."""
 
@@ -49,7 +50,7 @@ class VaultRekey(Action, frozen=True, kw_only=True, tag="vault.rekey"):
     passphrase: Passphrase = None
 
 
-@action(views.Done, destructive=True)
+@action(views.Done, role=Role.SYSTEM, destructive=True)
 class VaultShred(Action, frozen=True, kw_only=True, tag="vault.shred"):
     """Destroy the keys of an environment: its records can never be read again."""
 

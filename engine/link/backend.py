@@ -46,6 +46,11 @@ class Backend(Protocol):
         """`operator` or an agent id as it is now. Raises NotFound or Denied."""
         ...
 
+    def acting(self, actor: str) -> Principal:
+        """The same for a connection of the operator. Raises Denied where its role does not let it
+        act as an agent."""
+        ...
+
     def dispatch(self, action: Action, principal: Principal) -> Receipt: ...
 
     async def publish(self, channel: str, body: Any, principal: Principal) -> int: ...  # noqa: ANN401

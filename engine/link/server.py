@@ -111,6 +111,12 @@ class LinkServer:
             connection.send(Notice(word))
         return len(heard)
 
+    def expel(self, agent: str) -> None:
+        """Close the connections of an agent that is not registered any more. Nothing that happens
+        from now on reaches it."""
+        for connection in tuple(self._agents.get(agent, ())):
+            connection.refuse(Denied(f"agent {agent} is not registered any more"))
+
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run a verb that needs a task. `work` raises nothing."""
         return self._group.create_task(work)
@@ -230,6 +236,12 @@ class _Connection(asyncio.Protocol):
     def send(self, message: Message) -> None:
         if not self._closing:
             self._writer.put(protocol.frame(message))
+
+    def refuse(self, error: SwarmDeckError) -> None:
+        """Say why and close: no answer and no event follows."""
+        self._refuse(error)
+        for watch in self._watches.values():
+            watch.close()
 
     def farewell(self) -> None:
         """Deliver what is ready, then close."""
@@ -407,7 +419,7 @@ class _Connection(asyncio.Protocol):
                 f"agent {self._agent} cannot act as {printable(actor)}",
                 hint="an agent's connection acts as that agent only",
             )
-        return self._backend.resolve(actor)
+        return self._backend.resolve(actor) if self._agent else self._backend.acting(actor)
 
     # --- answers ---
 

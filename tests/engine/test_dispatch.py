@@ -15,19 +15,16 @@ from swarmdeck.engine import actions, views
 from swarmdeck.engine.actions import Action
 from swarmdeck.engine.clock import FakeClock
 from swarmdeck.engine.dispatch import (
-    AGENT_MAY,
     Context,
     Dispatcher,
     Handler,
     LaneSettings,
     Receipt,
-    authorised,
 )
 from swarmdeck.engine.errors import (
     Busy,
     Conflict,
     Defect,
-    Denied,
     InvalidInput,
     Unavailable,
 )
@@ -310,81 +307,3 @@ async def test_the_context_knows_who_asked(bench: Bench) -> None:
         await receipt
     [context] = bench.contexts
     assert (context.principal, context.operation) == (AGENT, receipt.operation)
-
-
-ALLOWED = [
-    actions.MemorySet(environment="testing", key="k", value=1, actor=AGENT.id),
-    actions.MemoryGet(environment="development", key="k", actor=AGENT.id),
-    actions.QueueSend(environment="development", kind="k", body={}, actor=AGENT.id),
-    actions.QueueCount(environment="development"),
-    actions.QueueShow(id="dev_msg_1"),
-    actions.AclExplain(subject=AGENT.id, right="read", environment="testing", key="k"),
-    actions.AgentShow(id=AGENT.id),
-    actions.SwarmHealth(id="dev_swarm_1"),
-]
-REFUSED: list[Action] = [
-    actions.MemoryGet(environment="development", key="k", actor="dev_agent_2"),
-    actions.MemoryGet(environment="development", key="k", actor="operator"),
-    actions.QueueSend(environment="testing", kind="k", body={}),
-    actions.QueueCount(environment="production"),
-    actions.QueueShow(id="prod_msg_1"),
-    actions.AclExplain(subject="dev_agent_2", right="read", environment="testing", key="k"),
-    actions.AclExplain(subject="operator", right="read", environment="testing", key="k"),
-    actions.AgentShow(id="dev_agent_2"),
-    actions.SwarmHealth(id="dev_swarm_2"),
-]
-
-
-@pytest.mark.parametrize("action", ALLOWED, ids=lambda a: type(a).__name__)
-def test_an_agent_may_act_on_its_own(action: Action) -> None:
-    assert authorised(action, AGENT) == action
-
-
-@pytest.mark.parametrize("action", REFUSED, ids=lambda a: type(a).__name__)
-def test_an_agent_may_not_act_on_what_is_not_its_own(action: Action) -> None:
-    with pytest.raises(Denied, match=AGENT.id):
-        authorised(action, AGENT)
-    assert authorised(action, OPERATOR_PRINCIPAL) is action
-
-
-def test_what_an_agent_leaves_out_is_itself_never_the_operator() -> None:
-    asked = authorised(actions.MemoryGet(environment="testing", key="k"), AGENT)
-    assert isinstance(asked, actions.MemoryGet)
-    assert asked.actor == AGENT.id
-    count = authorised(actions.QueueCount(), AGENT)
-    assert isinstance(count, actions.QueueCount)
-    assert count.environment == "development"
-
-
-@pytest.mark.parametrize("name", sorted(set(actions.ACTIONS) - set(AGENT_MAY)))
-def test_everything_else_is_the_operators(name: str) -> None:
-    with pytest.raises(Denied, match="only the operator"):
-        authorised(_any_action(name), AGENT)
-
-
-def test_the_rule_for_agents_names_real_actions_and_fields() -> None:
-    for name, owned in AGENT_MAY.items():
-        fields = {field.name for field, _ in actions.fields(actions.named(name).type)}
-        assert {field for field, _ in owned} <= fields
-        assert "actor" not in fields or ("actor", "id") in owned
-
-
-def test_an_agent_without_a_swarm_has_no_swarm_to_ask_about() -> None:
-    alone = msgspec.structs.replace(AGENT, swarm=None)
-    with pytest.raises(Denied):
-        authorised(actions.SwarmHealth(id="dev_swarm_1"), alone)
-
-
-def _any_action(name: str) -> Action:
-    """One with whatever its required fields accept."""
-    samples: dict[str, Any] = {
-        "environment": "development",
-        "agents": 1,
-        "memory_bytes": 1 << 30,
-        "body": {},
-        "value": 1,
-        "right": "read",
-    }
-    kind = actions.named(name).type
-    required = [field for field, _ in actions.fields(kind) if field.required]
-    return kind(**{field.name: samples.get(field.name, "x") for field in required})

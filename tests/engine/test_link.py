@@ -180,6 +180,9 @@ class Engine:
             raise NotFound(f"no agent {actor}")
         return AGENTS[actor]
 
+    def acting(self, actor: str) -> Principal:
+        return self.resolve(actor)
+
     def dispatch(self, action: actions.Action, principal: Principal) -> Receipt:
         return self.dispatcher.dispatch(action, principal)
 
@@ -411,7 +414,7 @@ async def test_an_agent_presents_its_token_and_is_that_agent(place: Place) -> No
             await beat(link, other)
     receipt = await link.dispatch(actions.AgentShow(id="dev_a1"))
     assert (await receipt).name == "dev_a1"
-    with pytest.raises(Denied, match="only the operator"):
+    with pytest.raises(Denied, match="needs the role"):
         await link.dispatch(actions.Demo())
     with pytest.raises(Denied, match="for the operator"):
         await anext(link.events())
