@@ -81,8 +81,8 @@ from .model import (
 from .port import Subscription
 from .settings import Settings, load_settings
 from .store.database import Database, open_database
-from .store.swap import Swap
 from .store.reserve import Reserve
+from .store.swap import Swap
 from .swarms.crew import Surroundings
 from .swarms.service import Swarms
 from .timekeeper import GuardedClock

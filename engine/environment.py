@@ -19,6 +19,7 @@ from .settings import Settings
 from .store.database import Database, StoreOptions, open_database
 from .store.refused import RefusedDatabase
 from .store.reserve import Reserve
+from .store.swap import Reason, Swap
 from .swarms.registry import Registry
 
 State = Literal["open", "quarantined", "restoring"]
@@ -30,6 +31,7 @@ class Place:
 
     state: State = "open"
     refusal: SwarmDeckError | None = None
+    replaced: Reason | None = None  # its file was put back, and not all that follows is done
 
     def __init__(
         self,
@@ -155,6 +157,7 @@ async def open_place(
     StorageError."""
     async with AsyncExitStack() as stack:
         try:
+            replaced = Swap(database_path(data, environment)).settle()
             database = await stack.enter_async_context(
                 open_database(
                     database_path(data, environment),
@@ -167,6 +170,7 @@ async def open_place(
                 )
             )
             place = Place(environment, database, settings, clock, publish, may_claim)
+            place.replaced = replaced
             await place.open()
             database.loaded()
             stack.push_async_callback(place.queue.close)

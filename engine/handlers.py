@@ -7,20 +7,21 @@ nothing itself. A test compares the table at the end with the registry of action
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from . import actions, codec, upkeep, views
 from .acl import Wanted
 from .actions import Action
+from .authority import reaches
 from .bench import launch
 from .bench.names import chosen
 from .dispatch import Context, Handler
 from .doctor import examine
 from .engine import Engine
 from .environment import Place
-from .errors import NotFound
+from .errors import InvalidInput, NotFound
 from .journal import concerned
 from .memory.browse import Browse
 from .model import (
@@ -30,6 +31,7 @@ from .model import (
     MessageState,
     Principal,
     Right,
+    Role,
     environment_of,
     parse_environment,
     printable,
@@ -407,7 +409,7 @@ class Handlers:
         place = self._of(action.id)
         message = await place.queue.show(action.id)
         principal = context.principal
-        if not principal.is_operator:
+        if not principal.is_operator and not reaches(principal.role, Role.MONITOR):
             concerned = {message.sender, message.holder, message.to}
             if concerned.isdisjoint({principal.id, principal.swarm or "", *principal.teams}):
                 raise NotFound(f"no message {action.id} of yours", hint="an agent sees its own")
@@ -456,8 +458,10 @@ class Handlers:
         action: actions.AclGrant | actions.AclDeny,
         effect: Any,  # noqa: ANN401
     ) -> views.GrantView:
-        self._of(action.subject).registry.agent(action.subject)
-        place = self._place(action.environment or environment_of(action.subject))
+        granter = self._actor(context, action.actor)
+        place = self._place(action.environment or _home_of_entry(granter, action.subject))
+        if action.subject != OPERATOR:
+            self._of(action.subject).registry.agent(action.subject)
         wanted = Wanted(
             subject=action.subject,
             effect=effect,
@@ -467,16 +471,26 @@ class Handlers:
             key_prefix=action.key_prefix,
             expires_s=action.expires_s,
             resource=action.resource,
+            hours=action.hours,
+            days=action.days,
+            zone=action.zone,
         )
-        return await place.access.add(context.principal, wanted)
+        return await place.access.add(granter, wanted)
 
     async def acl_revoke(self, context: Context, action: actions.AclRevoke) -> views.Done:
         await self._of(action.id).access.revoke(context.principal, action.id)
         return views.Done(detail=f"revoked {action.id}")
 
-    async def acl_list(self, _: Context, action: actions.AclList) -> list[views.GrantView]:
-        chosen = self._places(action.environment)
-        return [view for place in chosen for view in place.access.list(action.subject)]
+    async def acl_list(self, context: Context, action: actions.AclList) -> list[views.GrantView]:
+        found = [
+            view
+            for place in self._places(action.environment)
+            for view in place.access.list(action.subject)
+        ]
+        asker = context.principal
+        if asker.is_operator or reaches(asker.role, Role.ADMIN):
+            return found
+        return [view for view in found if asker.id in {view.subject, view.granted_by}]
 
     async def acl_explain(self, context: Context, action: actions.AclExplain) -> views.DecisionView:
         principal = self._services.resolve(action.subject)
@@ -639,6 +653,16 @@ class Handlers:
         if view is None:
             raise _no_key(key)
         return view
+
+
+def _home_of_entry(granter: Principal, subject: str) -> str:
+    """The environment an entry is about where none is given: that of the agent that makes it, else
+    that of its subject. Raises InvalidInput."""
+    if not granter.is_operator:
+        return granter.environment
+    if subject == OPERATOR:
+        raise InvalidInput("an entry about the operator needs --environment")
+    return environment_of(subject).value
 
 
 def _no_key(key: str) -> NotFound:

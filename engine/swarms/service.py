@@ -325,7 +325,8 @@ class Swarms:
             if not swarm.is_over:
                 for agent in site.registry.select(swarm=swarm.id):
                     if agent.is_live and not agent.is_external:
-                        await self._crew.lost(agent)
+                        await site.queue.release(agent.id)
+                        await site.registry.ended(agent.id, AgentState.EXITED, reason)
                 await self._finish(site, swarm.id, reason)
 
     # --- parts of an operation ----------------------------------------------------------------
