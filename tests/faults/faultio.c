@@ -15,7 +15,8 @@
  *
  * A record of the log is a header (kind, length of the name, offset, length of the bytes), the
  * name, the bytes. Kinds: W write, T truncate, S sync, F failed sync, U unlink, R rename (the
- * bytes are the new name). The program under test appends records of kind A of its own.
+ * bytes are the new name), D make directory. The program under test appends records of kind A of
+ * its own.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -51,6 +52,7 @@ static int (*real_fdatasync)(int);
 static int (*real_ftruncate)(int, off64_t);
 static int (*real_unlink)(const char *);
 static int (*real_rename)(const char *, const char *);
+static int (*real_mkdir)(const char *, mode_t);
 
 static char directory[PATH];
 static const char *arm, *space, *only;
@@ -89,6 +91,7 @@ __attribute__((constructor)) static void begin(void) {
     real_ftruncate = next("ftruncate64");
     real_unlink = next("unlink");
     real_rename = next("rename");
+    real_mkdir = next("mkdir");
     const char *text = getenv("FAULTIO_DIR");
     if (text != NULL) snprintf(directory, sizeof directory, "%s/", text);
     arm = getenv("FAULTIO_ARM");
@@ -224,6 +227,14 @@ int rename(const char *from, const char *to) {
     pthread_mutex_lock(&order);
     int answer = real_rename(from, to);
     if (answer == 0 && is_below(to)) record('R', from, 0, to, strlen(to));
+    pthread_mutex_unlock(&order);
+    return answer;
+}
+
+int mkdir(const char *path, mode_t mode) {
+    pthread_mutex_lock(&order);
+    int answer = real_mkdir(path, mode);
+    if (answer == 0 && is_below(path)) record('D', path, 0, NULL, 0);
     pthread_mutex_unlock(&order);
     return answer;
 }

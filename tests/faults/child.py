@@ -1,0 +1,195 @@
+"""A real engine with a hundred callers, in a process that is killed, starved or watched.
+
+    child.py DATA ENVIRONMENT OPTIONS        OPTIONS is JSON, see `Options`
+
+Each acknowledged write is said on stdout, and in the log of `faultio.c` where there is one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from swarmdeck.engine import open_engine
+from swarmdeck.engine.engine import Engine
+from swarmdeck.engine.errors import SwarmDeckError
+from swarmdeck.engine.settings import Settings, load_settings
+from swarmdeck.engine.store import database, disk, prepare
+
+sys.path.insert(0, str(Path(__file__).parent))
+import oplog
+
+
+class Options(msgspec.Struct):
+    """`writes` a caller makes, -1 for ever; `pause_s` between two. `durability` of the
+    environment. `plants`: bugs to plant. `first`: the number of a caller's first write. `say`:
+    whether acknowledgements go to stdout."""
+
+    writes: int = 10
+    callers: int = 100
+    pause_s: float = 0.0
+    durability: str = "full"
+    checkpoint_s: float = 1.0
+    autocheckpoint_pages: int = 8000
+    plants: list[str] = []
+    first: int = 0
+    say: bool = True
+
+
+def value(caller: int, number: int) -> dict[str, Any]:
+    """What is stored under `w<caller>-<number>`."""
+    return {"caller": caller, "number": number, "text": f"{caller}.{number} " * (1 + number % 60)}
+
+
+def settings_of(environment: str, options: Options) -> Settings:
+    told = {
+        f"durability.{environment}": options.durability,
+        "store.checkpoint_interval_s": options.checkpoint_s,
+        "store.autocheckpoint_pages": options.autocheckpoint_pages,
+        "store.reserve_bytes": 1 << 20,
+    }
+    return load_settings(None, os.environ, told)
+
+
+class Callers:
+    def __init__(self, engine: Engine, environment: str, options: Options) -> None:
+        self._memory = engine.memory(environment)
+        self._queue = engine.queue(environment)
+        self._options = options
+        log = os.environ.get("FAULTIO_LOG")
+        self._log = os.open(log, os.O_WRONLY | os.O_APPEND) if log else None
+        self.refused: dict[str, int] = {}
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            for caller in range(self._options.callers):
+                group.create_task(self._write_all(caller))
+
+    async def _write_all(self, caller: int) -> None:
+        number = self._options.first
+        while self._options.writes < 0 or number < self._options.first + self._options.writes:
+            try:
+                self._acknowledged(await self._write(caller, number))
+            except SwarmDeckError as error:
+                self.refused[error.code] = self.refused.get(error.code, 0) + 1
+            number += 1
+            if self._options.pause_s:
+                await asyncio.sleep(self._options.pause_s)
+
+    async def _write(self, caller: int, number: int) -> dict[str, Any]:
+        if caller % 2:
+            ident = await self._queue.send("work", value(caller, number))
+            return {"message": ident, "caller": caller, "number": number}
+        key = f"w{caller}-{number}"
+        await self._memory.set(key, value(caller, number))
+        return {"key": key, "caller": caller, "number": number}
+
+    def _acknowledged(self, what: dict[str, Any]) -> None:
+        if self._log is not None:
+            os.write(self._log, oplog.acknowledgement(what | {"at": time.monotonic()}))
+        if self._options.say:
+            os.write(1, json.dumps(what).encode() + b"\n")
+
+
+# --- planted bugs -----------------------------------------------------------------------------
+
+
+def never_synced() -> None:
+    requested = prepare._requested
+
+    def without(options: Any) -> dict[str, str]:
+        return requested(options) | {"synchronous": "off"}
+
+    prepare._requested = without
+
+
+def acknowledged_early() -> None:
+    """Answers a caller as soon as its operation is queued."""
+    submit = database.Database.submit
+
+    def hasty(self: database.Database, operation: Any) -> asyncio.Future[Any]:
+        future = submit(self, operation)
+        early: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        early.set_result(1)
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return early if type(operation).__name__ in ("Set", "Send") else future
+
+    database.Database.submit = hasty  # type: ignore[method-assign]
+
+
+def sync_retried() -> None:
+    """Goes on with the connection whose sync has failed, and believes the next one."""
+    disk.Disk.note = lambda self, error: None  # type: ignore[method-assign]
+    prepare.rewrite_log = lambda path: None
+
+
+def failure_swallowed() -> None:
+    """Tells the callers of a batch that could not be committed that it was."""
+    attempt = database._attempt
+
+    def deaf(*arguments: Any, **options: Any) -> Any:
+        outcomes = attempt(*arguments, **options)
+        batch = arguments[5]
+        if outcomes and all(isinstance(each, SwarmDeckError) for each in outcomes):
+            return [_Stored(operation) for operation in batch]
+        return outcomes
+
+    class _Stored:
+        def __init__(self, operation: Any) -> None:
+            self.operation = operation
+
+    def answered(settle: Callable[..., None]) -> Callable[..., None]:
+        def swallow(cls: Any, operations: Sequence[Any], outcomes: Sequence[Any]) -> None:
+            for operation, outcome in zip(operations, outcomes, strict=True):
+                if isinstance(outcome, _Stored):
+                    operation.future.set_result(1)
+                else:
+                    settle.__func__(cls, [operation], [outcome])  # type: ignore[attr-defined]
+
+        return swallow
+
+    database._attempt = deaf
+    for kind in _kinds(database.Operation):
+        if "settle" in vars(kind):
+            kind.settle = classmethod(answered(vars(kind)["settle"]))  # type: ignore[assignment]
+
+
+def _kinds(kind: type) -> list[type]:
+    return [kind, *(leaf for child in kind.__subclasses__() for leaf in _kinds(child))]
+
+
+PLANTS: dict[str, Callable[[], None]] = {
+    "never synced": never_synced,
+    "acknowledged early": acknowledged_early,
+    "sync retried": sync_retried,
+    "failure swallowed": failure_swallowed,
+}
+
+
+async def main(data: Path, environment: str, options: Options) -> None:
+    for plant in options.plants:
+        PLANTS[plant]()
+    async with open_engine(data, settings=settings_of(environment, options)) as engine:
+        if arm := os.environ.get("FAULTIO_ARM"):
+            Path(arm).touch()
+        callers = Callers(engine, environment, options)
+        os.write(1, b'{"ready": true}\n')
+        run: Awaitable[None] = callers.run()
+        await run
+        os.write(1, json.dumps({"refused": callers.refused}).encode() + b"\n")
+        if os.environ.get("FAULTIO_LOG"):
+            os._exit(0)  # the power goes before anything is closed
+
+
+if __name__ == "__main__":
+    asyncio.run(
+        main(Path(sys.argv[1]), sys.argv[2], msgspec.json.decode(sys.argv[3], type=Options))
+    )

@@ -1,0 +1,197 @@
+"""Power loss: of every state a disk can be left in, each is opened and read.
+
+The program under test is a real engine with a hundred callers; what it did to its files was written
+down, and the states are rebuilt from that.
+"""
+
+from __future__ import annotations
+
+import bisect
+import random
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import pytest
+
+pytestmark = pytest.mark.cc
+
+CALLERS = 100
+
+
+class Tally(NamedTuple):
+    """Of `states`: how many were damaged, how many lacked an acknowledged write; the worst loss in
+    writes and in seconds; and the first few things that were wrong."""
+
+    states: int
+    corrupt: int
+    lossy: int
+    worst: int
+    worst_s: float
+    examples: list[str]
+
+
+@pytest.fixture
+def record(
+    tmp_path: Path, watched: Callable[..., Any], child: Callable[..., Any], oplog: ModuleType
+) -> Callable[..., Any]:
+    """Run the callers, and give the history of their disk."""
+
+    def run(data: Path, environment: str = "production", **options: Any) -> Any:
+        eye = watched(data).logging()
+        with child(data, environment, env=eye.environment, say=False, **options) as running:
+            running.said()
+            assert running.process.returncode == 0
+        assert eye.calls > 100, "the library was not in effect"
+        history = oplog.History(oplog.read(eye.log))
+        assert len(history.acks) >= CALLERS
+        return history
+
+    return run
+
+
+@pytest.fixture
+def replay(
+    tmp_path: Path, oplog: ModuleType, looks: ModuleType, chance: random.Random
+) -> Callable[..., Any]:
+    """Open many states of a history. `data` is where the files were, and will be again."""
+
+    async def run(history: Any, data: Path, states: int, environment: str = "production") -> Tally:
+        first = history.acks[0].index
+        everything = [ack.what["key"] for ack in history.acks if "key" in ack.what]
+        marks = [ack.index for ack in history.acks]
+        corrupt = lossy = worst = 0
+        worst_s, examples = 0.0, []
+        for _ in range(states):
+            cut = chance.randrange(first, len(history.records) + 1)
+            mode = chance.choice(oplog.MODES)
+            seed = chance.randrange(1 << 32)
+            _lay(data, history.state(cut, mode, random.Random(seed)))
+            found = await looks.look(data, environment, everything)
+            done = [ack.what for ack in history.acks[: bisect.bisect_left(marks, cut)]]
+            missing = looks.lost(found, done)
+            if found.wrong or missing:
+                what = found.wrong[:2] or [f"lost {len(missing)}, first {missing[0]}"]
+                examples.append(f"cut {cut} of {len(history.records)}, {mode}, {seed}: {what}")
+            corrupt += bool(found.wrong)
+            lossy += bool(missing)
+            worst = max(worst, len(missing))
+            if missing:
+                worst_s = max(worst_s, done[-1]["at"] - missing[0]["at"])
+        return Tally(states, corrupt, lossy, worst, worst_s, examples[:5])
+
+    return run
+
+
+def _lay(data: Path, files: dict[str, bytes]) -> None:
+    shutil.rmtree(data, ignore_errors=True)
+    for path, content in files.items():
+        Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        Path(path).write_bytes(content)
+
+
+async def test_full_loses_nothing(
+    tmp_path: Path, record: Any, replay: Any, tier: Callable[[int, int], int]
+) -> None:
+    history = record(tmp_path / "data", writes=tier(6, 25), autocheckpoint_pages=100)
+    tally = await replay(history, tmp_path / "data", tier(60, 2_000))
+    print(tally)  # noqa: T201 - the figure of the full tier
+    assert (tally.corrupt, tally.lossy) == (0, 0), tally
+
+
+async def test_normal_loses_no_more_than_it_says(
+    tmp_path: Path, record: Any, replay: Any, tier: Callable[[int, int], int]
+) -> None:
+    window_s = 0.3
+    options = {"durability": "normal", "checkpoint_s": window_s, "pause_s": 0.1}
+    history = record(tmp_path / "data", "development", writes=tier(12, 30), **options)
+    tally = await replay(history, tmp_path / "data", tier(40, 2_000), "development")
+    print(tally)  # noqa: T201 - the figure of the full tier
+    assert tally.corrupt == 0, tally
+    assert tally.lossy > 0, "normal is no more than a crash of the process: the test sees nothing"
+    assert tally.worst_s <= 2 * window_s + 0.5, tally
+
+
+async def test_without_syncs_states_are_damaged_or_lack_writes(
+    tmp_path: Path, record: Any, replay: Any, tier: Callable[[int, int], int]
+) -> None:
+    """The planted bug that the tests above are there to catch."""
+    history = record(tmp_path / "data", writes=6, autocheckpoint_pages=100, plants=["never synced"])
+    tally = await replay(history, tmp_path / "data", tier(20, 200))
+    print(tally)  # noqa: T201
+    assert max(tally.corrupt, tally.lossy) >= tally.states / 10, tally
+
+
+async def test_an_answer_before_the_commit_is_noticed(
+    tmp_path: Path, record: Any, replay: Any, tier: Callable[[int, int], int]
+) -> None:
+    """Another planted bug."""
+    history = record(tmp_path / "data", writes=6, plants=["acknowledged early"])
+    tally = await replay(history, tmp_path / "data", tier(20, 200))
+    assert tally.lossy >= 1, tally
+
+
+# --- a sync that fails, and then power loss ---------------------------------------------------
+
+
+@pytest.mark.parametrize("only", ["production.db-wal", "production.db"])
+async def test_what_a_failed_sync_dropped_is_written_again(
+    tmp_path: Path, only: str, failing_sync: Any, replay: Any, tier: Callable[[int, int], int]
+) -> None:
+    history = failing_sync(only, plants=[])
+    tally = await replay(history, tmp_path / "data", tier(20, 500))
+    print(tally)  # noqa: T201
+    assert (tally.corrupt, tally.lossy) == (0, 0), tally
+
+
+async def test_a_sync_that_is_merely_retried_loses_what_it_dropped(
+    tmp_path: Path, failing_sync: Any, replay: Any, tier: Callable[[int, int], int]
+) -> None:
+    """The planted bug that the test above is there to catch."""
+    history = failing_sync("development.db-wal", "development", plants=["sync retried"])
+    tally = await replay(history, tmp_path / "data", tier(30, 300), "development")
+    assert tally.corrupt + tally.lossy >= 1, tally
+
+
+@pytest.fixture
+def failing_sync(
+    tmp_path: Path,
+    watched: Callable[..., Any],
+    child: Callable[..., Any],
+    oplog: ModuleType,
+    chance: random.Random,
+) -> Callable[..., Any]:
+    def run(only: str, environment: str = "production", **options: Any) -> Any:
+        data = tmp_path / "data"
+        eye = watched(data).logging().failing("sync", chance.randint(2, 4), 5, only=only)
+        command = {"writes": 12, "pause_s": 0.02, "autocheckpoint_pages": 100, "checkpoint_s": 0.1}
+        if environment != "production":
+            command["durability"] = "normal"
+        with child(data, environment, env=eye.environment, say=False, **command, **options) as it:
+            it.said()
+            assert it.process.returncode == 0
+        assert eye.calls > 100, "the library was not in effect"
+        records = oplog.read(eye.log)
+        assert [r for r in records if r.kind == "F"], "no sync has failed"
+        return oplog.History(records)
+
+    return run
+
+
+def test_the_library_refuses_what_it_is_told(tmp_path: Path, watched: Callable[..., Any]) -> None:
+    eye = watched(tmp_path / "d").failing("write", 2, 28)
+    eye.arm.touch()
+    script = f"""
+import os
+fd = os.open({str(tmp_path / "d" / "f")!r}, os.O_RDWR | os.O_CREAT)
+for n in range(4):
+    try: print(os.pwrite(fd, b"x", n), end=" ")
+    except OSError as error: print(error.errno, end=" ")
+"""
+    command = [shutil.which("python3") or "python3", "-c", script]
+    done = subprocess.run(command, env=eye.environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1", "28", "1", "1"]
+    assert eye.calls == 4
