@@ -9,7 +9,7 @@ from typing import Final
 from ..actions import Action
 from ..commandline import PROGRAM, render
 from ..errors import NotFound
-from ..model import Principal, format_size, printable
+from ..model import Principal, Role, format_size, printable
 from ..views import ExplanationView, LoanView, ReasonView
 
 _SPANS: Final = (("s", 1, 1, 10), ("s", 1, 10, 60), ("min", 60, 1, 60), ("h", 3600, 0.5, 48))
@@ -60,10 +60,12 @@ class Draft:
 
 
 def require_concern(principal: Principal, subject: str, *concerned: str | None) -> None:
-    """An agent asks about what is its own, its swarm's or its teams'; other things look to it as
-    if they were not there. Raises NotFound."""
+    """An agent asks about what is its own, its swarm's or its teams', with a role about all of its
+    environment; other things look to it as if they were not there. Raises NotFound."""
+    if principal.role is not Role.AGENT:
+        return
     own = {principal.id, principal.swarm, *principal.teams} - {None}
-    if not principal.is_operator and own.isdisjoint(concerned):
+    if own.isdisjoint(concerned):
         raise unknown(subject)
 
 

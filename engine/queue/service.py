@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeVar
 
+from ..authority import reaches
 from ..clock import Clock
 from ..errors import Denied, InvalidInput, NotFound, Unavailable
 from ..model import (
@@ -316,9 +317,12 @@ class MessageQueue:
         return await self._purge_these(principal, idents, position, why, progress)
 
     def _require_purger(self, principal: Principal) -> None:
-        if principal.role is Role.AGENT:
+        if not reaches(principal.role, Role.COORDINATOR):
             self._note_denial(principal, "messages", "purge")
-            raise Denied(f"{principal.id} may not delete messages", hint="ask the operator")
+            raise Denied(
+                f"{principal.id} may not delete messages",
+                hint="a coordinator or the operator may do this",
+            )
 
     async def _purge_these(
         self, principal: Principal, idents: Sequence[int], state: int | None, why: str,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
+from ..authority import reaches
 from ..errors import Conflict, Denied, NotFound
 from ..model import Principal, Role
 from ..store.database import Transaction
@@ -139,10 +140,11 @@ def steered(tx: Transaction, principal: Principal, ident: int, shown: str, verb:
     if row is None:
         raise NotFound(f"no message {shown}")
     *found, sender = row
-    if principal.role is Role.AGENT and principal.id != sender:
+    if principal.id != sender and not reaches(principal.role, Role.COORDINATOR):
         tx.audit(principal.id, DENIED, shown, allowed=False, detail=verb)
         raise Denied(
-            f"{principal.id} did not send {shown}", hint="its sender or the operator may do this"
+            f"{principal.id} did not send {shown}",
+            hint="its sender, a coordinator or the operator may do this",
         )
     return Steered(*found)
 
