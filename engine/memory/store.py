@@ -8,6 +8,7 @@ row or one look-up, so that access and version are never stale.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Final
 
@@ -78,6 +79,7 @@ class MemoryStore:
         self._outlines = Outlines(access, self._aside)
         self._namespaces: set[str] = set()
         self.next_expiry_us = 0
+        self._behind = False
 
     async def open(self) -> None:
         """Learn how many records there are and when the next one expires."""
@@ -189,7 +191,10 @@ class MemoryStore:
         found = await asyncio.gather(*(self._look(principal, namespace, key) for key in keys))
         if found:
             await self.reads.keep([row for _, row in found])
-        return [entry and (entry.format, entry.body, entry.version) for entry, _ in found]
+        return [
+            None if entry is None else (entry.format, entry.body, entry.version)
+            for entry, _ in found
+        ]
 
     async def keys(
         self, principal: Principal, namespace: str, prefix: str, limit: int, cursor: str | None
@@ -261,7 +266,9 @@ class MemoryStore:
     async def peek(self, namespace: str, key: str) -> Entry | None:
         """A record for explaining a decision: not for showing its value."""
         self._check_place(namespace, key)
-        return self.cache.get((namespace, key)) or await self._load((namespace, key))
+        entry = self.cache.get((namespace, key)) or await self._load((namespace, key))
+        gone = entry is not None and 0 < entry.expires_us <= self._clock.wall_us()
+        return None if gone else entry
 
     def _view(self, entry: Entry, namespace: str, key: str, size: int) -> RecordView:
         return RecordView(
@@ -378,10 +385,21 @@ class MemoryStore:
             gone += sum(outcome is True for outcome in outcomes)
         return gone
 
-    async def sweep(self) -> int:
-        """Delete records that have expired, a bounded batch at a time; how many."""
+    @property
+    def is_behind(self) -> bool:
+        """The last sweep ran out of time."""
+        return self._behind
+
+    async def sweep(self, within_s: float = math.inf) -> int:
+        """Delete records that have expired, for `within_s` at most, a bounded batch at a time and
+        the writes of others between; how many."""
+        until_s = self._clock.monotonic_s() + within_s
         swept = 0
+        self._behind = False
         while self.next_expiry_us and self.next_expiry_us <= self._clock.wall_us():
+            if self._clock.monotonic_s() >= until_s:
+                self._behind = True
+                break
             swept += await self._database.submit(Sweep(self))
         return swept
 
