@@ -37,6 +37,7 @@ WRITER_QUEUE: Final = 10_000
 DENIED_CALLS: Final = 10
 DENIED_WINDOW_S: Final = 60.0
 BUS_LOST_S: Final = 5.0
+CONFIRM_CLOCK: Final = "swarmdeck clock confirm"
 
 _ILL: Final = frozenset({AgentState.STALE, AgentState.EXITED, AgentState.FAILED})
 
@@ -187,6 +188,7 @@ def findings(sight: Sight) -> Iterator[Finding]:
     yield from _of_swarms(overview)
     yield from _of_host(overview)
     yield from _of_engine(overview)
+    yield from _of_clock(overview)
     yield from _of_reclaims(sight)
     for name, what in sight.disks.items():
         yield Finding(
@@ -324,6 +326,11 @@ def _of_engine(overview: Overview) -> Iterator[Finding]:
     if engine.bus == "redis lost":
         text = "Redis is configured and does not answer; channels stay within this engine"
         yield Finding("bus", "engine", text, "swarmdeck doctor", after_s=BUS_LOST_S)
+
+
+def _of_clock(overview: Overview) -> Iterator[Finding]:
+    if overview.clock:
+        yield Finding("clock-jump", "clock", overview.clock, CONFIRM_CLOCK, severity="critical")
 
 
 def _of_reclaims(sight: Sight) -> Iterator[Finding]:

@@ -7,8 +7,6 @@ access.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
@@ -16,7 +14,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from ..clock import Clock
-from ..errors import Conflict, Denied, InvalidInput, NotFound
+from ..errors import Conflict, InvalidInput, NotFound
 from ..events import GONE, AgentChanged, Event, SwarmChanged
 from ..model import (
     OPERATOR,
@@ -34,8 +32,8 @@ from ..views import AgentView, TeamView
 from . import roster
 from .presence import Presence
 from .roster import Agent, Swarm, Team
+from .tokens import LIFE_S, Tokens
 
-TOKEN_LENGTH: Final = 32
 ID_LENGTH: Final = 8
 
 T = TypeVar("T")
@@ -48,6 +46,7 @@ class Registry:
     `principal`, `principals`, `agent` and `epoch` may be read from any thread.
 
     `on_gone(agent)` is awaited when an agent has left for good, to free what it held.
+    `on_void(agent, why)` hears when its token counts no more: its connections must end at once.
     `stale_after_s` is three heartbeats unless the settings say otherwise.
     """
 
@@ -66,11 +65,13 @@ class Registry:
         self._clock = clock
         self._publish = publish
         self._on_gone = on_gone
+        self.on_void: Callable[[str, str], object] = lambda agent, why: None
         self._agents: dict[str, Agent] = {}
         self._teams: dict[str, Team] = {}
         self._swarms: dict[str, Swarm] = {}
         self._principals: dict[str, Principal] = {}
         self.presence = Presence(clock, stale_after_s)
+        self.tokens = Tokens(clock, self._agents, self._change_agent, self._void)
         self.agents: Mapping[str, Agent] = MappingProxyType(self._agents)
         self.teams: Mapping[str, Team] = MappingProxyType(self._teams)
         self.swarms: Mapping[str, Swarm] = MappingProxyType(self._swarms)
@@ -191,6 +192,7 @@ class Registry:
             capabilities=_checked(capabilities),
             state=state,
             token_hash=token_hash,
+            token_expires=self._clock.wall_us() + int(LIFE_S * 1_000_000) if token_hash else None,
             created_at_us=self._clock.wall_us(),
         )
 
@@ -396,22 +398,24 @@ class Registry:
 
     async def renew_token(self, ident: str) -> str:
         """A new token for an agent; the one before is void. Only its hash is stored. Raises
-        NotFound."""
-        token, token_hash = new_token(self._clock)
-        await self._change_agent(ident, {"token_hash": token_hash}, ("agent.token", OPERATOR, ""))
-        return token
+        NotFound, Conflict."""
+        return (await self.tokens.issue(self.agent(ident), LIFE_S, OPERATOR)).token
+
+    async def revoke_token(self, ident: str, *, actor: str = OPERATOR) -> None:
+        """Void an agent's token: its connections have ended and its leases are free when this
+        returns. Raises NotFound."""
+        self.agent(ident)
+        await self.tokens.revoke(ident, actor)
+        await self._on_gone(ident)
 
     async def starting(self, ident: str, *, restarts: int, reason: str) -> str:
         """An agent's process is about to be started again. Returns its new token."""
-        token, token_hash = new_token(self._clock)
-        changes = {
-            "state": AgentState.STARTING,
-            "restarts": restarts,
-            "reason": reason,
-            "token_hash": token_hash,
-        }
-        await self._change_agent(ident, changes, ("agent.restart", OPERATOR, reason))
-        return token
+        fresh = self.tokens.new()
+        changes = {"state": AgentState.STARTING, "restarts": restarts, "reason": reason}
+        await self._change_agent(
+            ident, changes | fresh.columns, ("agent.restart", OPERATOR, reason)
+        )
+        return fresh.token
 
     async def started(self, ident: str, pid: int, started_at: int) -> None:
         """An agent's process runs: pid and start time together are its identity."""
@@ -428,7 +432,8 @@ class Registry:
 
     async def ended(self, ident: str, state: AgentState, reason: str) -> None:
         """An agent's process is gone. Its token is void."""
-        changes = {"state": state, "pid": None, "started_at": None, "token_hash": None}
+        changes = {"state": state, "pid": None, "started_at": None}
+        changes |= {"token_hash": None, "token_expires": None}
         what = ("agent.exit", OPERATOR, reason)
         await self._change_agent(ident, {**changes, "reason": reason}, what)
         self.presence.forget(ident)
@@ -436,14 +441,8 @@ class Registry:
     # --- presence ---------------------------------------------------------------------------
 
     def authenticate(self, ident: str, token: str) -> Principal:
-        """The agent that proves itself with the token it was started with. Raises Denied."""
-        agent = self._agents.get(ident)
-        expected = agent.token_hash if agent is not None else None
-        if expected is None or not hmac.compare_digest(expected, token_digest(token)):
-            raise Denied(
-                f"agent {printable(ident)} did not present its token",
-                hint="SWARMDECK_AGENT and SWARMDECK_TOKEN are given to it when it is started",
-            )
+        """The agent that proves itself with its token. Raises Denied."""
+        self.tokens.check(ident, token)
         return self.principal(ident)
 
     def heartbeat(self, ident: str) -> None:
@@ -517,6 +516,8 @@ class Registry:
                 self._access_changed([ident])
             if "state" in changes or "pid" in changes:
                 self._publish(AgentChanged(ident, agent.state, agent.pid, agent.reason))
+            if changes.get("token_hash", b"") is None:
+                self._void(ident, "its token is void")
 
         await self._database.write(change, topic="agents", then=then)
 
@@ -538,9 +539,13 @@ class Registry:
                 self._leave(team.id, ident)
             self._agents.pop(ident, None)
             self._principals.pop(ident, None)
+            self._void(ident, "it is not registered any more")
             self.presence.forget(ident)
             self._publish(AgentChanged(ident, GONE))
         self.epoch += 1
+
+    def _void(self, ident: str, why: str) -> None:
+        self.on_void(ident, why)
 
     def _join(self, team: str, agent: str) -> None:
         current = self._teams[team]
@@ -564,16 +569,6 @@ class Registry:
                     ident, agent.role, self.environment, agent.swarm, tuple(teams)
                 )
         self.epoch += 1
-
-
-def new_token(clock: Clock) -> tuple[str, bytes]:
-    """A token to start a process with, and the hash of it that is stored."""
-    token = clock.token(TOKEN_LENGTH)
-    return token, token_digest(token)
-
-
-def token_digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode(errors="surrogatepass")).digest()
 
 
 def _found(known: Mapping[str, T], ident: str, what: str) -> T:

@@ -17,7 +17,8 @@ from ..views import TeamView
 
 
 class Agent(msgspec.Struct, frozen=True, kw_only=True):
-    """An agent as recorded. `pid` and `started_at` name its process while one runs."""
+    """An agent as recorded. `pid` and `started_at` name its process while one runs;
+    `token_expires` is when its token ends, in microseconds since the epoch."""
 
     id: str
     name: str
@@ -29,6 +30,7 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
     state: AgentState
     token_hash: bytes | None
     created_at_us: int
+    token_expires: int | None = None
     pid: int | None = None
     started_at: int | None = None
     restarts: int = 0
@@ -85,8 +87,8 @@ class Swarm(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _SELECT_AGENTS: Final = """
-    SELECT id, name, type, role, swarm, capabilities, state, token_hash, pid, started_at,
-           restarts, reason, created_at
+    SELECT id, name, type, role, swarm, capabilities, state, token_hash, token_expires,
+           pid, started_at, restarts, reason, created_at
     FROM agent WHERE env = ? ORDER BY created_at, id"""
 _SELECT_TEAMS: Final = (
     "SELECT id, name, leader, created_at FROM team WHERE env = ? ORDER BY created_at, id"
@@ -98,8 +100,8 @@ _SELECT_SWARMS: Final = """
 
 _INSERT_AGENT: Final = """
     INSERT INTO agent (env, id, name, type, role, swarm, capabilities, state, token_hash,
-                       created_at, updated_at)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+                       token_expires, created_at, updated_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _INSERT_TEAM: Final = """
     INSERT INTO team (env, id, name, leader, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?)"""
 _INSERT_MEMBER: Final = "INSERT OR IGNORE INTO team_member (env, team, agent) VALUES (?, ?, ?)"
@@ -147,7 +149,7 @@ def read_all(reader: Reader) -> tuple[list[Agent], list[Team], list[Swarm]]:
 
 def _agent(env: str, row: tuple[Any, ...]) -> Agent:
     ident, name, kind, role, swarm, capabilities, state, token_hash, *rest = row
-    pid, started_at, restarts, reason, created_at = rest
+    token_expires, pid, started_at, restarts, reason, created_at = rest
     return Agent(
         id=ident,
         name=name,
@@ -159,6 +161,7 @@ def _agent(env: str, row: tuple[Any, ...]) -> Agent:
         state=AgentState(state),
         token_hash=token_hash,
         created_at_us=created_at,
+        token_expires=token_expires,
         pid=pid,
         started_at=started_at,
         restarts=restarts,
@@ -206,7 +209,7 @@ def require(tx: Transaction, table: str, ident: str | None) -> None:
 def insert_agents(tx: Transaction, agents: Sequence[Agent]) -> None:
     rows = [
         (tx.env, a.id, a.name, a.type, a.role, a.swarm, _column(a.capabilities), a.state,
-         a.token_hash, a.created_at_us, tx.now_us)
+         a.token_hash, a.token_expires, a.created_at_us, tx.now_us)
         for a in agents
     ]  # fmt: skip
     tx.executemany(_INSERT_AGENT, rows)

@@ -29,9 +29,9 @@ from ..model import (
 from ..views import AgentView, HealthView, SwarmView
 from .crew import Crew, Site, Surroundings, seems_alive
 from .presence import STOP
-from .registry import new_token
 from .roster import Agent, Swarm
 from .supervisor import resolve_command
+from .tokens import new_token
 from .vitals import Vitals
 
 Progress = Callable[[float, str], object]

@@ -13,7 +13,8 @@ from swarmdeck.engine.errors import Conflict, Denied, InvalidInput, NotFound
 from swarmdeck.engine.events import AgentChanged, Event
 from swarmdeck.engine.model import AgentState, Role, SwarmState
 from swarmdeck.engine.store.database import Database, StoreOptions, open_database
-from swarmdeck.engine.swarms.registry import Registry, new_token
+from swarmdeck.engine.swarms.registry import Registry
+from swarmdeck.engine.swarms.tokens import new_token
 from swarmdeck.engine.swarms.roster import Agent, Swarm
 
 Opened = tuple[Registry, Database, list[Event], list[str]]

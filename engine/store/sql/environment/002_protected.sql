@@ -15,6 +15,13 @@ CREATE TABLE data_key (
 ) WITHOUT ROWID;
 CREATE UNIQUE INDEX data_key_active ON data_key (env, class) WHERE state = 'active';
 
+-- A record that only gets another key has not changed: its time stays, and with it what its seal
+-- says. Whoever changes one without moving the time breaks the seal.
+DROP TRIGGER memory_touch;
+CREATE TRIGGER memory_touch AFTER UPDATE ON memory
+WHEN new.updated_at IS old.updated_at AND new.key_id IS old.key_id
+BEGIN UPDATE memory SET updated_at = CAST(unixepoch('subsec') * 1000000 AS INTEGER) WHERE rowid = new.rowid; END;
+
 -- kind: entry; export: public records may be read from another environment, which is the subject;
 -- break-glass: the operator reads a private record, for a stated reason.
 -- hours '09:00-17:30', days 'mon,tue', both in zone; empty: always.
@@ -26,7 +33,10 @@ ALTER TABLE grant_entry ADD COLUMN hours  TEXT NOT NULL DEFAULT '';
 ALTER TABLE grant_entry ADD COLUMN days   TEXT NOT NULL DEFAULT '';
 ALTER TABLE grant_entry ADD COLUMN zone   TEXT NOT NULL DEFAULT '';
 
+-- Without an end a token counts no more. Those of processes that run now end a day from their start.
 ALTER TABLE agent ADD COLUMN token_expires INTEGER;
+UPDATE agent SET token_expires = updated_at + 86400000000, updated_at = updated_at + 1
+WHERE token_hash IS NOT NULL;
 
 -- hash: SHA-256 over the hash before it and all rows since, on the last row of each commit.
 ALTER TABLE audit ADD COLUMN hash BLOB;
