@@ -191,7 +191,7 @@ def digest(file: int, progress: Callable[[float], object] = lambda _: None) -> b
 
 
 def _listed(handle: int) -> list[str]:
-    return os.listdir(handle)  # noqa: PTH208 - pathlib knows no handles
+    return os.listdir(handle)
 
 
 def _whole(file: int) -> bytes:

@@ -43,7 +43,7 @@ class Aside:
             connection = await driver.connect(self._database.path, read_only=True)
             try:
                 with self._database.pins.reading("a long look"):
-                    return await connection.run(_look, self._database.env, query, watch)
+                    return await connection.run(_look, self._database, query, watch)
             except driver.Error as error:
                 raise self._blame(error, watch) from error
             finally:
@@ -79,12 +79,17 @@ class _Watched(driver.Raw, Protocol):
     def set_progress_handler(self, handler: Callable[[], bool], steps: int) -> None: ...
 
 
-def _look(raw: driver.Raw, env: str, query: Callable[[Reader], T], watch: _Watch) -> T:
+def _look(
+    raw: driver.Raw, database: Database, query: Callable[[Reader], T], watch: _Watch
+) -> T:
     raw.execute("PRAGMA query_only = 1")
     raw.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
     cast("_Watched", raw).set_progress_handler(watch, _STEPS)
     raw.execute("BEGIN")
     try:
-        return query(Reader(raw, env))
+        reader = Reader(raw, database.env, database.slow)
+        found = query(reader)
+        reader.lap()
+        return found
     finally:
         raw.execute("ROLLBACK")

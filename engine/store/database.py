@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
+from time import perf_counter
 from typing import Any, Final, Generic, Self, TypeVar, cast
 
 import msgspec
@@ -33,6 +34,7 @@ from .migrate import Series, schema_version
 from .pins import Pins
 from .prepare import granted, prepare_again, prepare_reader, prepare_writer
 from .reserve import Reserve
+from .slow import Slow, plan_of
 from .verify import verify
 
 T = TypeVar("T")
@@ -51,6 +53,7 @@ class StoreOptions(msgspec.Struct, frozen=True, kw_only=True):
     busy_timeout_ms: int = 5000
     batch_limit: int = 500
     checkpoint_interval_s: float = 1.0
+    slow_statement_ms: float = 100.0
 
 
 class Transaction:
@@ -100,13 +103,29 @@ class Transaction:
 
 
 class Reader:
-    """What a query sees on the reader's thread, inside one read transaction."""
+    """What a query sees on the reader's thread, inside one read transaction. `slow` is told of
+    statements that take long; one lasts until the next, for its rows are taken meanwhile."""
 
-    __slots__ = ("env", "execute")
+    __slots__ = ("_execute", "_parameters", "_since_s", "_slow", "_sql", "env")
 
-    def __init__(self, raw: driver.Raw, env: str) -> None:
+    def __init__(self, raw: driver.Raw, env: str, slow: driver.Timing | None = None) -> None:
         self.env = env
-        self.execute: Callable[..., driver.Cursor] = raw.execute
+        self._execute: Callable[..., driver.Cursor] = raw.execute
+        self._slow = slow
+        self._sql = ""
+
+    def execute(self, sql: str, parameters: Sequence[object] = ()) -> driver.Cursor:
+        self.lap()
+        self._sql, self._parameters, self._since_s = sql, len(parameters), perf_counter()
+        return self._execute(sql, parameters)
+
+    def lap(self) -> None:
+        """The statement of before is over."""
+        if self._sql and self._slow is not None:
+            elapsed_s = perf_counter() - self._since_s
+            if elapsed_s > self._slow.threshold_s:
+                self._slow.note(self._sql, elapsed_s, self._parameters)
+        self._sql = ""
 
 
 class Operation:
@@ -206,6 +225,7 @@ class Database:
         chain: Chain,
         on_commit: Callable[[str, frozenset[str], int], None] | None,
         *,
+        slow: Slow | None = None,
         brief: bool = False,
     ) -> None:
         self.chain = chain
@@ -216,6 +236,9 @@ class Database:
         self.clock = clock
         self.sequence = 0
         self.pins = Pins(clock)
+        self.slow = slow or Slow(env, clock, options.slow_statement_ms)
+        self.slow.found = self._explain_soon
+        self._explaining: set[asyncio.Task[None]] = set()
         self.on_damage: Callable[[Corrupt], object] | None = None
         self._refusal: SwarmDeckError | None = None
         self._writer = writer
@@ -314,7 +337,7 @@ class Database:
         keeper = await driver.guard(self.path)
         try:
             await self._writer.close()
-            writer = await driver.connect(self.path)
+            writer = await driver.connect(self.path, timing=self.slow)
             try:
                 await writer.run(prepare_again, self.options, self.disk)
             except BaseException:
@@ -411,7 +434,7 @@ class Database:
         else:
             reader = self._reader or await self._open_reader()
             with self.pins.reading("queries"):
-                outcomes = await reader.run(_run_queries, self.env, queries)
+                outcomes = await reader.run(_run_queries, self.env, queries, self.slow)
         for outcome in outcomes:
             if type(outcome) is Corrupt:
                 self.damaged(outcome)
@@ -445,6 +468,22 @@ class Database:
     @property
     def stats(self) -> DatabaseStats:
         return DatabaseStats(self._batches, self._operations, len(self._waiting), self._largest)
+
+    def _explain_soon(self, sql: str, parameters: int) -> None:
+        """Ask for the plan of a slow statement. On the thread that ran it."""
+        self._loop.call_soon_threadsafe(self._explain, sql, parameters)
+
+    def _explain(self, sql: str, parameters: int) -> None:
+        if not self._closed:
+            task = self._loop.create_task(self._keep_plan(sql, parameters), name="plan")
+            self._explaining.add(task)
+            task.add_done_callback(self._explaining.discard)
+
+    async def _keep_plan(self, sql: str, parameters: int) -> None:
+        try:
+            self.slow.explained(sql, await plan_of(self.path, sql, parameters))
+        except (SwarmDeckError, driver.Error) as error:
+            self.slow.explained(sql, f"not known: {error}")
 
     @property
     def wal_bytes(self) -> int:
@@ -521,7 +560,7 @@ class Database:
             stack.push_async_callback(self._writer.close)
             if self._reader is not None:
                 stack.push_async_callback(self._reader.close)
-            for task in (self._draining, self._answering, self._verifying):
+            for task in (self._draining, self._answering, self._verifying, *self._explaining):
                 if task is not None:
                     await asyncio.wait([task])
 
@@ -548,14 +587,20 @@ async def open_database(
     path.parent.mkdir(parents=True, exist_ok=True)
     disk = Disk(path, series, reserve)
     async with AsyncExitStack() as stack:
-        writer = driver.connect_here(path) if brief else await driver.connect(path)
+        slow = Slow(env, clock, options.slow_statement_ms)
+        if brief:
+            writer = driver.connect_here(path, timing=slow)
+        else:
+            writer = await driver.connect(path, timing=slow)
         stack.push_async_callback(writer.close)
         chain = Chain(options.durability)
         if brief:
             writer.here(prepare_writer, options, disk, chain)
         else:
             await writer.run(prepare_writer, options, disk, chain)
-        database = Database(path, env, options, clock, writer, chain, on_commit, brief=brief)
+        database = Database(
+            path, env, options, clock, writer, chain, on_commit, slow=slow, brief=brief
+        )
         database.disk = disk
         stack.pop_all()
     if disk.unverified:
@@ -707,16 +752,20 @@ def _blame(error: Exception, env: str, *, committing: bool) -> SwarmDeckError:
 
 
 def _run_queries(
-    raw: driver.Raw, env: str, queries: Sequence[Callable[[Reader], Any]]
+    raw: driver.Raw,
+    env: str,
+    queries: Sequence[Callable[[Reader], Any]],
+    slow: driver.Timing | None = None,
 ) -> list[Any]:
     """Answer all queries from one snapshot. A query that fails answers for itself; a snapshot
     that cannot even be given up, as of a damaged file, fails them all."""
-    reader = Reader(raw, env)
+    reader = Reader(raw, env, slow)
     raw.execute("BEGIN")
     outcomes: list[Any] = []
     for query in queries:
         try:
             outcomes.append(query(reader))
+            reader.lap()
         except SwarmDeckError as error:
             outcomes.append(error)
         except driver.Error as error:

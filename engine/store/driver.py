@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import stat
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 
 from pysqlite3 import dbapi2
@@ -30,6 +32,8 @@ T = TypeVar("T")
 
 _FIXED_SINCE: Final = (3, 51, 3)
 _BACKPORTED: Final = frozenset({(3, 50, 7), (3, 44, 6)})
+_execute: Final = dbapi2.Connection.execute
+_executemany: Final = dbapi2.Connection.executemany
 _CALL: Final = "\0call"  # never valid SQL
 _CACHED_STATEMENTS: Final = 256
 _IO_ERROR: Final = 10
@@ -82,14 +86,44 @@ class _Answer:
         pass
 
 
+class Timing(Protocol):
+    """Who is told of statements that took longer than `threshold_s`, on the connection's thread."""
+
+    threshold_s: float
+
+    def note(self, sql: str, elapsed_s: float, parameters: int) -> None: ...
+
+
 class _CallableConnection(dbapi2.Connection):  # type: ignore[misc]  # pysqlite3 has no types
-    """A connection whose thread can run a whole function in one hop."""
+    """A connection whose thread can run a whole function in one hop, and that may be timed."""
+
+    slow_s: float = math.inf
+    timing: Timing | None = None
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> Any:  # noqa: ANN401
         if sql == _CALL:
             function, arguments = parameters
             return _Answer(function(self, *arguments))
-        return super().execute(sql, parameters)
+        began_s = perf_counter()
+        cursor = _execute(self, sql, parameters)
+        if perf_counter() - began_s > self.slow_s:
+            self._tell(sql, perf_counter() - began_s, len(parameters))
+        return cursor
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> Any:  # noqa: ANN401
+        began_s = perf_counter()
+        cursor = _executemany(self, sql, rows)
+        if perf_counter() - began_s > self.slow_s:
+            self._tell(sql, perf_counter() - began_s, sql.count("?"))
+        return cursor
+
+    def timed_by(self, timing: Timing | None) -> None:
+        if timing is not None:
+            self.timing, self.slow_s = timing, timing.threshold_s
+
+    def _tell(self, sql: str, elapsed_s: float, parameters: int) -> None:
+        if self.timing is not None:
+            self.timing.note(sql, elapsed_s, parameters)
 
 
 class Connection:
@@ -132,14 +166,16 @@ class Connection:
             await self._inner.close()
 
 
-async def connect(path: Path, *, read_only: bool = False) -> Connection:
+async def connect(
+    path: Path, *, read_only: bool = False, timing: Timing | None = None
+) -> Connection:
     """Open a connection in autocommit mode. Transactions are begun by their owner.
 
     Raises Unavailable on a SQLite that can corrupt a shared file, StorageError when the file
     cannot be opened.
     """
     require_sound_library()
-    connection = Connection(lambda: _open(path, read_only=read_only))
+    connection = Connection(lambda: _open(path, read_only=read_only, timing=timing))
     try:
         await connection.start()
     except Error as error:
@@ -158,12 +194,12 @@ async def guard(path: Path) -> Connection:
     return connection
 
 
-def connect_here(path: Path) -> Connection:
+def connect_here(path: Path, *, timing: Timing | None = None) -> Connection:
     """Open a connection on the caller's thread, like `connect`, for a command that is over in a
     moment. It gets its own thread with its first `run`."""
     require_sound_library()
     try:
-        raw = _open(path, read_only=False)
+        raw = _open(path, read_only=False, timing=timing)
     except Error as error:
         raise _not_opened(path, error) from error
     path.chmod(stat.S_IRUSR | stat.S_IWUSR)
@@ -181,8 +217,10 @@ def scratch() -> Raw:
     return cast("Raw", dbapi2.connect(":memory:", isolation_level=None))
 
 
-def _open(path: Path, *, read_only: bool, immutable: bool = False) -> Any:  # noqa: ANN401 - pysqlite3 has no types
-    return dbapi2.connect(
+def _open(
+    path: Path, *, read_only: bool, immutable: bool = False, timing: Timing | None = None
+) -> Any:  # noqa: ANN401 - pysqlite3 has no types
+    connection = dbapi2.connect(
         f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
         + ("&immutable=1" if immutable else ""),
         uri=True,
@@ -191,6 +229,8 @@ def _open(path: Path, *, read_only: bool, immutable: bool = False) -> Any:  # no
         cached_statements=_CACHED_STATEMENTS,
         check_same_thread=False,
     )
+    connection.timed_by(timing)
+    return connection
 
 
 def _not_opened(path: Path, error: Exception) -> StorageError:

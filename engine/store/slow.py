@@ -11,13 +11,16 @@ import re
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 from ..clock import Clock
 from ..views import StatementView
+from . import driver
 
 KEPT_STATEMENTS: Final = 100
 KEPT_TIMES: Final = 256  # of each: what its p99 is taken of
+_PLANNED: Final = ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")
 _TEXT_LIMIT: Final = 2_000
 _LIST: Final = re.compile(r"\?(?:, ?\?){3,}")  # as long as what was asked for
 
@@ -40,19 +43,18 @@ class _Statement:
 class Slow:
     """The slow statements of one database, the least recent forgotten first. `note` is called on
     the thread that ran one, the rest on the loop. `found(sql, parameters)` is told of a text that
-    is new, with the number of its parameters, to ask for its plan."""
+    is new, with the number of its parameters, on that thread: to ask for its plan."""
 
     def __init__(
         self,
         env: str,
         clock: Clock,
         threshold_ms: float,
-        found: Callable[[str, int], object],
     ) -> None:
         self.threshold_s = threshold_ms / 1000
+        self.found: Callable[[str, int], object] = lambda _, __: None
         self._env = env
         self._clock = clock
-        self._found = found
         self._statements: OrderedDict[str, _Statement] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -74,7 +76,7 @@ class Slow:
             if len(self._statements) > KEPT_STATEMENTS:
                 self._statements.popitem(last=False)
         if is_new:
-            self._found(sql, parameters)
+            self.found(sql, parameters)
 
     def explained(self, sql: str, plan: str) -> None:
         """Keep the plan of a statement, if it is still known."""
@@ -87,6 +89,28 @@ class Slow:
         with self._lock:
             found = [_view(self._env, text, kept) for text, kept in self._statements.items()]
         return sorted(found, key=lambda view: -view.count * view.p99_ms)
+
+
+async def plan_of(path: Path, sql: str, parameters: int) -> str:
+    """The plan of a statement, a step a line, asked for on a connection of its own; empty for one
+    that has none. Raises StorageError, driver.Error."""
+    if not sql.lstrip().upper().startswith(_PLANNED):
+        return ""
+    connection = await driver.connect(path, read_only=True)
+    try:
+        return await connection.run(_plan, sql, parameters)
+    finally:
+        await connection.close()
+
+
+def _plan(raw: driver.Raw, sql: str, parameters: int) -> str:
+    rows = raw.execute(f"EXPLAIN QUERY PLAN {sql}", (None,) * parameters).fetchall()
+    depth = {0: -1}
+    lines = []
+    for ident, parent, _, text in rows:
+        depth[ident] = depth.get(parent, -1) + 1
+        lines.append("  " * depth[ident] + str(text))
+    return "\n".join(lines)
 
 
 def statement_text(sql: str) -> str:
