@@ -334,6 +334,21 @@ class Access:
 
         await self._database.write(change, topic="access", then=self._drop)
 
+    async def forget_expired(self) -> None:
+        """Delete the entries that have ended, so that a clock set back cannot revive them."""
+        now_us = self._now_us()
+        await self._database.write(lambda tx: grants.delete_expired(tx, now_us), topic="access")
+        for subject in tuple(self._grants):
+            kept = tuple(g for g in self._grants[subject] if g.expires_us > now_us)
+            self._grants[subject] = kept
+            if not kept:
+                del self._grants[subject]
+        self._changes += 1
+
+    def accept_clock(self) -> None:
+        """The clock was set back and that is accepted: the latest time begins again there."""
+        self._latest_us = 0
+
     def bump(self) -> None:
         """Note that something else a decision depends on has changed."""
         self._changes += 1

@@ -234,6 +234,11 @@ def delete(tx: Transaction, ident: str) -> None:
     tx.execute(_DELETE, (tx.env, ident))
 
 
+def delete_expired(tx: Transaction, now_us: int) -> None:
+    """Delete the entries that had ended at `now_us`."""
+    tx.execute(_FORGET, (tx.env, now_us))
+
+
 def load(now_us: int) -> Callable[[Reader], tuple[list[Grant], int]]:
     """The entries that have not ended, and the latest time that the audit trail has seen."""
 
