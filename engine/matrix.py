@@ -6,9 +6,10 @@ Every cell is asked of the same `Access.verdict` that decides real calls, so the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
-from .acl import Access, Rule, Standing
+from .acl import BY_ENTRY, Access, Grant, Rule, Standing, spoken
 from .actions import AclMatrix, AclWho
 from .environment import Place
 from .errors import NotFound, SwarmDeckError
@@ -41,7 +42,7 @@ _ENDED: Final = frozenset({AgentState.EXITED, AgentState.FAILED})
 
 Subject = tuple[Principal, SubjectView]
 Places = Mapping[str, Place]
-Cells = dict[tuple[tuple[bool, ...], Rule], CellView]
+Cells = dict[tuple[tuple[bool, ...], Rule, str], CellView]
 
 
 class Kept(NamedTuple):
@@ -87,7 +88,7 @@ async def who(
     rights = tuple(Right) if action.right is None else (Right(action.right),)
     subjects = [each for each, _ in _subjects(place, principal, (), others or {})]
     if principal.is_operator:
-        subjects.insert(0, OPERATOR_PRINCIPAL)
+        subjects = [OPERATOR_PRINCIPAL, *(each for each in subjects if not each.is_operator)]
     decisions = [
         place.access.explain(subject, right, record, action.namespace, action.key)
         for right in rights
@@ -114,13 +115,15 @@ def _subjects(
         if agent.state not in _ENDED
     ]
     guests = [ident for ident in _guests(place, others) if ident not in own]
-    return [_subject(place, ident, others) for ident in (*own, *guests)[:MAX_SUBJECTS]]
+    breaking = [OPERATOR] if place.access.breaking() else []
+    chosen = (*breaking, *own, *guests)[:MAX_SUBJECTS]
+    return [_subject(place, ident, others) for ident in chosen]
 
 
 def _guests(place: Place, others: Places) -> Iterable[str]:
     """Agents of other environments that hold an entry here, as far as they are still there."""
-    holders = {entry.subject for entry in place.access.entries()}
-    for ident in sorted(holders):
+    holders = {entry.subject for entry in place.access.entries() if entry.kind == "entry"}
+    for ident in sorted(holders - {OPERATOR}):
         home = environment_of(ident)
         site = others.get(home)
         if home is not place.environment and (site is None or ident in site.registry.agents):
@@ -130,8 +133,9 @@ def _guests(place: Place, others: Places) -> Iterable[str]:
 def _subject(place: Place, ident: str, others: Places) -> Subject:
     """Who acts under an id, and how to show it. Raises NotFound."""
     if ident == OPERATOR:
+        role = place.access.operator.value
         return OPERATOR_PRINCIPAL, SubjectView(
-            id=OPERATOR, name=OPERATOR, swarm=None, teams=(), role=Role.SYSTEM.value
+            id=OPERATOR, name=OPERATOR, swarm=None, teams=(), role=role
         )
     try:
         home = environment_of(ident)
@@ -207,9 +211,21 @@ def _row(access: Access, kept: Kept, subjects: Sequence[Principal], known: Cells
 def _cell(access: Access, subject: Principal, kept: Kept, known: Cells) -> CellView:
     namespace, key, record = kept
     verdicts = [access.verdict(subject, right, record, namespace, key) for right in _RIGHTS]
-    asked = tuple(verdict.allowed for verdict in verdicts), verdicts[0].rule
+    note = ""
+    for right, verdict in zip(_RIGHTS, verdicts, strict=True):
+        if not note and verdict.rule in BY_ENTRY:
+            entry = access.deciding(subject, right, record, namespace, key)
+            note = "" if entry is None else _note(entry)
+    asked = tuple(verdict.allowed for verdict in verdicts), verdicts[0].rule, note
     cell = known.get(asked)
     if cell is None:
         letters = (c if allowed else "-" for c, allowed in zip("rwd", asked[0], strict=True))
-        cell = known[asked] = CellView(rights="".join(letters), rule=asked[1].value)
+        cell = known[asked] = CellView(rights="".join(letters), rule=asked[1].value, note=note)
     return cell
+
+
+def _note(entry: Grant) -> str:
+    """What limits the entry a cell rests on."""
+    end = datetime.fromtimestamp(entry.expires_us // 1_000_000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    parts = (f"until {end}", spoken(entry.hours, entry.days, entry.zone), entry.reason)
+    return ", ".join(filter(None, parts))

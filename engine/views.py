@@ -221,7 +221,7 @@ class GrantView(View, frozen=True, kw_only=True):
 
 class DecisionView(View, frozen=True, kw_only=True):
     """An access decision and the rule that made it: isolation, explicit-deny, level, public,
-    grant or default."""
+    export, break-glass, grant or default."""
 
     allowed: bool
     rule: str
@@ -237,10 +237,12 @@ class DecisionView(View, frozen=True, kw_only=True):
 
 class CellView(View, frozen=True, kw_only=True):
     """What one agent may do to one record: `rights` are letters of `rwd` in that order, a dash for
-    each that is denied; `rule` decided about reading."""
+    each that is denied; `rule` decided about reading. `note` is what limits the entry that a right
+    rests on: its end, its hours and days, its reason."""
 
     rights: str
     rule: str
+    note: str = ""
 
 
 class MatrixRow(View, frozen=True, kw_only=True):

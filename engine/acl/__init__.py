@@ -9,8 +9,10 @@ from .access import Access, People
 from .conditions import Conditions, spoken
 from .grants import Grant, Record, Standing, Wanted
 from .table import TABLE, Case, Explicit, Gate, Relation, Rule, Verdict, decide, gate, level_rule
+from .words import BY_ENTRY
 
 __all__ = [
+    "BY_ENTRY",
     "TABLE",
     "Access",
     "Case",

@@ -169,6 +169,7 @@ class AclMatrix(Action, frozen=True, kw_only=True, tag="acl.matrix"):
     subjects: Annotated[tuple[str, ...], arg("only these agents; may be repeated")] = ()
     offset: Offset = 0
     limit: Annotated[int, arg("at most so many records", ge=1, le=1000)] = 100
+    csv: Annotated[bool, arg("write it as CSV, one line for each record and agent")] = False
 
 
 @action(list[views.DecisionView], query=True)

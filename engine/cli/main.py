@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from .. import __version__, process, views
-from ..actions import ACTIONS, Action, ActionSpec, BenchShow, spec_of
+from ..actions import ACTIONS, AclMatrix, Action, ActionSpec, BenchShow, spec_of
 from ..commandline import find, nouns, parse, summary, usage, usage_noun
 from ..errors import Defect, InvalidInput, SwarmDeckError, Unavailable
 from ..model import printable
@@ -103,6 +103,8 @@ def _run(argv: Sequence[str], console: Console | None, plot: Plot | None) -> int
     spec = spec_of(action)
     if isinstance(action, BenchShow) and action.plot and options.json:
         raise InvalidInput("--plot draws text", hint="leave out --json, or use --svg FILE")
+    if isinstance(action, AclMatrix) and action.csv:
+        return _sheet(action, spec, options)
     result = _perform(action, spec, options)
     drawn = _charts(action, result, plot) if isinstance(action, BenchShow) else ""
     return _answer(spec, result, options, drawn)
@@ -154,6 +156,20 @@ def _answer(
         isinstance(row, views.CheckView) and row.status == "failed" for row in result
     )
     return 7 if failed else 0
+
+
+def _sheet(action: AclMatrix, spec: ActionSpec, options: Options) -> int:
+    """Write the matrix as CSV; what it leaves out is said on stderr."""
+    if options.json:
+        raise InvalidInput("--csv and --json are two forms", hint="leave one of them out")
+    result: views.MatrixView = _perform(action, spec, options)
+    from .sheets import matrix_csv  # noqa: PLC0415 - only for --csv
+
+    _write(matrix_csv(result))
+    if result.more:
+        after = action.offset + len(result.rows)
+        sys.stderr.write(f"swarmdeck: more records follow: --offset {after}\n")
+    return 0
 
 
 def _text(spec: ActionSpec, result: Any) -> str:  # noqa: ANN401 - any result

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .. import actions
-from ..acl import Gate, gate
+from ..acl import Gate, gate, spoken
 from ..environment import Place
-from ..model import Principal, environment_of
+from ..model import OPERATOR, Principal, Role, environment_of
 from ..views import ExplanationView, GrantView
 from .draft import Draft, require_concern, span, unknown
 
@@ -18,22 +18,29 @@ if TYPE_CHECKING:
 def explain_grant(
     services: Services, principal: Principal, place: Place, ident: str
 ) -> ExplanationView:
-    """Raises NotFound for one that is not in force, also for an agent it is not about."""
+    """Raises NotFound for one that is not in force, also for an agent that it is not about and
+    that has not made it."""
     entries = place.access.list()
     entry = next((each for each in entries if each.id == ident), None)
     if entry is None:
         raise unknown(ident)
-    require_concern(principal, ident, entry.subject)
+    require_concern(principal, ident, entry.subject, entry.granted_by)
     draft = Draft(ident, "grant", entry.environment, entry.effect)
     left_s = (entry.expires_at_us - place.database.clock.wall_us()) / 1_000_000
     draft.adds("expires", f"it ends in {span(left_s)}; {entry.granted_by} made it")
+    if entry.reason:
+        draft.adds("reason", entry.reason)
+    if when := spoken(entry.hours, entry.days, entry.zone):
+        draft.adds("conditions", f"it counts only {when}")
     others = [each for each in entries if each.id != ident and _overlap(each, entry)]
     if entry.effect == "allow":
         _outweighed(draft, entry, others)
-        _without_effect(draft, services, entry)
+        if entry.kind == "entry":
+            _without_effect(draft, services, entry)
     else:
         for other in (each for each in others if each.effect == "allow"):
             draft.adds("outweighs", f"it outweighs {_what(other)} of {other.id}")
+    _granter(draft, services, place, entry)
     draft.remedy(actions.AclRevoke(id=ident))
     words = "allows" if entry.effect == "allow" else "denies"
     idle = ", but has no effect" if draft.is_blocked else ""
@@ -42,7 +49,25 @@ def explain_grant(
 
 def _what(entry: GrantView) -> str:
     rights = ", ".join(entry.actions)
-    return f"to {rights} {entry.level} records {entry.namespace}/{entry.key_prefix}*"
+    many = "" if entry.kind == "break-glass" else "*"
+    return f"to {rights} {entry.level} records {entry.namespace}/{entry.key_prefix}{many}"
+
+
+def _granter(draft: Draft, services: Services, place: Place, entry: GrantView) -> None:
+    """What an entry of an agent, or of an operator with less than the system role, rests on."""
+    granter = entry.granted_by
+    if granter == OPERATOR:
+        role = services.settings.operator[entry.environment]
+        if role != Role.SYSTEM:
+            draft.adds("granter", f"it counts where {role} may grant, and for what it holds itself")
+    elif granter not in place.registry.agents:
+        if entry.effect == "allow":
+            draft.blocks("granter", f"{granter}, who made it, is not registered any more")
+        else:
+            draft.adds("granter", f"of what {granter} owned: it is not registered any more")
+    else:
+        held = "may grant" if entry.effect == "deny" else "may grant and holds these rights itself"
+        draft.adds("granter", f"it counts over records where {granter} {held}")
 
 
 def _overlap(one: GrantView, other: GrantView) -> bool:
@@ -71,14 +96,12 @@ def _outweighed(draft: Draft, entry: GrantView, others: list[GrantView]) -> None
 
 def _without_effect(draft: Draft, services: Services, entry: GrantView) -> None:
     """Where the table lets no grant count."""
-    place = services.places[entry.environment]
     if entry.level == "private":
-        if not place.registry.agents.get(entry.granted_by):
-            draft.blocks("default", f"only an owner opens private records, not {entry.granted_by}")
-        else:
-            draft.adds("default", f"of private records only those of {entry.granted_by} are opened")
+        draft.adds("default", f"of private records only those of {entry.granted_by} are opened")
         if "read" not in entry.actions:
             draft.blocks("default", "a grant opens private records for reading only")
+    if entry.subject == OPERATOR:
+        return
     home = environment_of(entry.subject)
     site = services.places[home]
     if entry.subject not in site.registry.agents:

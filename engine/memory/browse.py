@@ -55,7 +55,7 @@ class Sight(NamedTuple):
     where: Where
     exact: bool
     sees: Seen
-    until_us: int  # an entry ends then, and with it what this says
+    until_us: int  # an entry ends then, or begins or stops to count
 
 
 def sight(access: Access, principal: Principal) -> Sight:
@@ -66,9 +66,9 @@ def sight(access: Access, principal: Principal) -> Sight:
         standing = Standing(Level(row[4]), row[5], row[6], row[7])
         return access.allows(principal, Right.READ, standing, row[0], row[1])
 
-    ends = [entry.expires_us for entry in access.entries() if entry.subject == principal.id]
-    where = _ANY if ends else _by_standing(access, principal)
-    return Sight(where, not ends, sees, min(ends, default=0))
+    named = bool(access.about(principal))
+    where = _ANY if named else _by_standing(access, principal)
+    return Sight(where, not named, sees, access.until_us(principal))
 
 
 def _by_standing(access: Access, principal: Principal) -> Where:
