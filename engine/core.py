@@ -25,6 +25,7 @@ import msgspec
 
 from . import __version__, overview, views
 from .actions import Action
+from .audit import Auditor, outside_directory
 from .authority import Authority
 from .bench.results import Results
 from .budgets import Budgets, describe
@@ -66,6 +67,7 @@ from .events import (
 from .events import Subscription as EventSubscription
 from .handlers import Handlers
 from .hostmem import HostMemory
+from .identity import Identity
 from .journal import Journal
 from .ledger import Ledger, scale_plan
 from .lock import RETRY_S, OwnerLock, find_socket
@@ -85,6 +87,7 @@ from .store.reserve import Reserve
 from .store.swap import Swap
 from .swarms.crew import Surroundings
 from .swarms.service import Swarms
+from .vault import Vault
 from .timekeeper import GuardedClock
 from .timewatch import TimeWatch
 
@@ -127,9 +130,13 @@ class Core:
         self.clock = clock = GuardedClock(clock, settings.clock.max_jump_s)
         self.bus = EventBus()
         self.journal = Journal(clock)
+        self.vault = Vault.open(data, settings, clock, told=self._engine_changed)
+        outside = outside_directory(settings.audit.outside_dir, os.environ)
+        self.auditor = Auditor(self.vault, settings.audit, clock, outside)
         self.places: dict[str, Place] = {}
         wanted = settings.store.reserve_bytes
         self.time = TimeWatch(self)
+        self.identity = Identity(self)
         self.reserve = Reserve(data / "reserve", wanted) if wanted else None
         self._serving: dict[str, Place] = {}  # those that are open
         self._homes: dict[str, AsyncExitStack] = {}  # what closes each place
@@ -183,6 +190,8 @@ class Core:
             if not await self._settle(place):
                 await self.swarms.restore(place, lasting=self._socket is not None)
         self.journal.note("engine", "engine", f"opened as process {os.getpid()}")
+        if not self._brief:
+            self.identity.opened(__version__)
         ticker = asyncio.create_task(self._tick(), name="ticker")
         stack.push_async_callback(_cancelled, ticker)
 
@@ -201,13 +210,17 @@ class Core:
             if isinstance(outcome, BaseException):
                 raise outcome
             if isinstance(outcome, Database):
+                await self.auditor.attach_database(outcome)
                 await self._open_budgets(outcome)
+        stack.push_async_callback(self.auditor.close)
 
     async def _open_place(self, environment: Environment) -> None:
         """Open an environment, or find that its file cannot be trusted."""
         home = AsyncExitStack()
         place = await home.enter_async_context(self._place(environment))
         self._homes[environment.value] = home
+        if place.refusal is None and place.replaced is None:
+            await self.auditor.attach(place)
         if "swarms" in self.__dict__:  # not while the engine itself opens: they come last
             await self._settle(place)
         self._put(place)
@@ -219,6 +232,7 @@ class Core:
         if place.replaced is None or place.refusal is not None:
             return False
         await self.backups.finish(place, place.replaced)
+        await self.auditor.restored(place)
         place.replaced = None
         Swap(place.database.path).settled()
         return True
@@ -226,8 +240,11 @@ class Core:
     def _put(self, place: Place) -> None:
         name = place.environment.value
         self.places[name] = place
+        place.registry.on_void = self.identity.voided
         self._serving.pop(name, None)
-        if place.refusal is None:
+        if place.refusal is not None:
+            self.auditor.detach(name)
+        else:
             self._serving[name] = place
             place.database.on_damage = partial(self._damaged, place)
 
@@ -272,7 +289,9 @@ class Core:
             self._tell_quarantine(self.places[environment.value])
 
     def _refused(self, environment: Environment, error: SwarmDeckError, state: State) -> Place:
-        return refused_place(self.data, environment, self.settings, self.clock, error, state)
+        return refused_place(
+            self.data, environment, self.settings, self.clock, self.vault, error, state
+        )
 
     def _damaged(self, place: Place, error: Corrupt) -> None:
         """A file was found damaged while it was used."""
@@ -323,6 +342,7 @@ class Core:
         )
         await self.budgets.open()
         coordination.loaded()
+        self.vault.keep_ledger(coordination)
 
     def _coordination(self) -> Any:  # noqa: ANN401 - a context manager
         return open_database(
@@ -341,6 +361,7 @@ class Core:
             environment,
             self.settings,
             self.clock,
+            vault=self.vault,
             publish=self._publish,
             on_commit=self._committed,
             may_claim=self._may_claim,
@@ -366,13 +387,17 @@ class Core:
         )
 
     def _server(self, socket: Path) -> LinkServer:
-        from .link.server import LinkServer  # noqa: PLC0415 - one command has no socket
+        from .link.peers import LoginLimiter  # noqa: PLC0415 - one command has no socket
+        from .link.server import LinkServer  # noqa: PLC0415
 
         return LinkServer(
             socket,
             self,
             on_agent_connected=lambda agent: self._registry(agent).connected(agent),
             on_agent_lost=lambda agent: self._registry(agent).disconnected(agent),
+            on_attached=self.identity.attached,
+            limiter=LoginLimiter(self.clock, self.identity.refused),
+            clock=self.clock,
         )
 
     async def _site(self, environment: str) -> Place:
@@ -486,6 +511,7 @@ class Core:
             access=overview.access_summary(self.places),
             benchmarks=self._results.glance,
             clock=self.time.words(),
+            vault=self.vault.glance(),
             breaking=overview.breaking(self.places),
         )
 
@@ -498,6 +524,8 @@ class Core:
             loop_lag_ms=self._loop_lag_ms,
             bus=self.channels.state,
             headless=self._headless,
+            user=self.identity.user,
+            clients=self.identity.clients(),
         )
 
     def request_stop(self, reason: str) -> None:
@@ -580,9 +608,12 @@ class Core:
             ticks += 1
             try:
                 self.time.tick()
+                self.identity.tick()
                 self.host.sample()
                 await self.swarms.sample()
                 await self.watch.tick()
+                await self.vault.tick()
+                await self.auditor.tick()
                 if self.reserve is not None and ticks % SWEEP_EVERY_TICKS == 0:
                     self.reserve.regain()
                 await self._sweep(due=ticks % SWEEP_EVERY_TICKS == 0)
@@ -597,6 +628,21 @@ class Core:
         for place in tuple(self._serving.values()):
             if due or place.memory.is_behind:
                 await place.memory.sweep(SWEEP_S)
+
+    @property
+    def link(self) -> LinkServer | None:
+        """The socket, where there is one."""
+        return self._link
+
+    async def issue_token(self, agent: str, ttl_s: float, principal: Principal) -> views.TokenView:
+        """A new token, told this once. Raises NotFound, Conflict."""
+        self._require_open(environment_of(agent))
+        return await self.identity.issue(agent, ttl_s, principal)
+
+    async def revoke_token(self, agent: str, principal: Principal) -> views.Done:
+        """Void an agent's token and end its connections. Raises NotFound."""
+        self._require_open(environment_of(agent))
+        return await self.identity.revoke(agent, principal)
 
     async def confirm_clock(self, principal: Principal) -> views.Done:
         """Go by the host's clock again, which has jumped."""

@@ -52,6 +52,8 @@ class DataPlane:
             "queue.nack": self.queue_nack,
             "agent.heartbeat": self.agent_heartbeat,
             "agent.ready": self.agent_ready,
+            "agent.renew": self.agent_renew,
+            "agent.renewed": self.agent_renewed,
         }
         trusted = verbs | {"memory.set": self._set, "memory.mset": self._mset}
         if authority is not None and authority.is_limited:
@@ -209,6 +211,13 @@ class DataPlane:
 
     def agent_ready(self, principal: Principal, environment: str) -> Any:  # noqa: ANN401
         return self._at(environment).registry.ready(_agent(principal))
+
+    def agent_renew(self, principal: Principal, environment: str) -> str:
+        """A new token, which counts from `agent.renewed` on."""
+        return self._at(environment).registry.tokens.offer(_agent(principal))
+
+    def agent_renewed(self, principal: Principal, environment: str, token: str) -> Any:  # noqa: ANN401
+        return self._at(environment).registry.tokens.take(_agent(principal), token)
 
 
 def _limited(name: str, verb: Verb, authority: Authority) -> Verb:

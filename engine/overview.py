@@ -16,7 +16,7 @@ from .hostmem import HostReading
 from .ledger import EnvironmentUse, Ledger
 from .model import Durability
 from .settings import Settings
-from .views import AccessSummary, EngineView, EnvironmentView, GrantView, HostView, LoanView
+from .views import AccessSummary, ClientView, EngineView, EnvironmentView, GrantView, HostView, LoanView
 
 LOSS_WINDOWS: Final = {
     Durability.FULL: "none",
@@ -57,9 +57,16 @@ def environment_view(
         lenders=_lenders(use),
         available_bytes=use.available_bytes,
         full_in_s=full_in_s,
-        state=place.state,
-        reason=(place.database.disk.condition if place.refusal is None else place.refusal.message),
+        state="sealed" if place.refusal is None and place.ring.reason else place.state,
+        reason=_reason(place),
     )
+
+
+def _reason(place: Place) -> str:
+    """Why an environment is not as it should be: its file, its keys, its disk."""
+    if place.refusal is not None:
+        return place.refusal.message
+    return place.ring.reason or place.database.disk.condition
 
 
 def _lenders(use: EnvironmentUse) -> tuple[LoanView, ...]:
@@ -119,6 +126,8 @@ def engine_view(
     loop_lag_ms: float,
     bus: str,
     headless: bool,
+    user: str,
+    clients: tuple[ClientView, ...],
 ) -> EngineView:
     """The engine's own condition."""
     stats = [place.database.stats for place in places.values()]
@@ -133,4 +142,6 @@ def engine_view(
         operations=sum(each.operations for each in stats),
         bus=bus,
         headless=headless,
+        user=user,
+        clients=clients,
     )

@@ -434,8 +434,18 @@ class BenchView(View, frozen=True, kw_only=True):
     verdict: str = ""
 
 
+class ClientView(View, frozen=True, kw_only=True):
+    """A console, command or program that is attached as the operator, by its user and process."""
+
+    user: str
+    uid: int
+    pid: int
+    program: str
+    since_at_us: int
+
+
 class EngineView(View, frozen=True, kw_only=True):
-    """The engine's own condition."""
+    """The engine's own condition. `user` is whom it runs as, `clients` who is attached to it."""
 
     pid: int
     version: str
@@ -447,6 +457,8 @@ class EngineView(View, frozen=True, kw_only=True):
     operations: int
     bus: str
     headless: bool
+    user: str = ""
+    clients: tuple[ClientView, ...] = ()
 
 
 class Overview(View, frozen=True, kw_only=True):

@@ -182,6 +182,11 @@ class FrameWriter:
         if self._size > WRITE_BYTES:
             self.flush()
 
+    def discard(self) -> None:
+        """Forget what was not written yet."""
+        self._parts.clear()
+        self._size = 0
+
     def flush(self) -> None:
         if self._parts:
             data = b"".join(self._parts)

@@ -12,7 +12,6 @@ import inspect
 import logging
 import os
 import socket
-import struct
 import typing
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -23,12 +22,14 @@ from typing import Any, Final, cast
 import msgspec
 
 from ..actions import ACTIONS, Action
+from ..clock import Clock, SystemClock
 from ..dispatch import Receipt, defect
 from ..errors import Busy, Denied, InvalidInput, SwarmDeckError, Unavailable
 from ..events import Subscription
 from ..model import OPERATOR, Principal, printable
 from . import protocol
 from .backend import Backend, CheckedVerb
+from .peers import Client, LoginLimiter, check_peer, peer_of, program_of
 from .protocol import (
     Accepted,
     Advanced,
@@ -64,14 +65,21 @@ class LinkServer:
         *,
         on_agent_connected: Callable[[str], None] = lambda _: None,
         on_agent_lost: Callable[[str], None] = lambda _: None,
+        on_attached: Callable[[Client], None] = lambda _: None,
+        limiter: LoginLimiter | None = None,
+        clock: Clock | None = None,
     ) -> None:
         """`path` must be free and in a private directory. The callbacks hear of an agent's
-        first connection and of the loss of its last."""
+        first connection, of the loss of its last, and of each connection of an operator."""
+        self.clock = clock or SystemClock()
+        self.limiter = limiter or LoginLimiter(self.clock)
         self.backend = backend
         self.verbs = {name: CheckedVerb(name, verb) for name, verb in backend.verbs.items()}
         self._path = path
         self._on_agent_connected = on_agent_connected
         self._on_agent_lost = on_agent_lost
+        self._on_attached = on_attached
+        self._clients: dict[_Connection, Client] = {}
         self._connections: set[_Connection] = set()
         self._agents: dict[str, set[_Connection]] = {}
         self._group = asyncio.TaskGroup()
@@ -111,11 +119,20 @@ class LinkServer:
             connection.send(Notice(word))
         return len(heard)
 
-    def expel(self, agent: str) -> None:
-        """Close the connections of an agent that is not registered any more. Nothing that happens
-        from now on reaches it."""
+    @property
+    def clients(self) -> tuple[Client, ...]:
+        """The operators that are connected, in the order they came."""
+        return tuple(self._clients.values())
+
+    def attached(self, connection: _Connection, client: Client) -> None:
+        self._clients[connection] = client
+        self._on_attached(client)
+
+    def expel(self, agent: str, why: str = "it is not registered any more") -> None:
+        """Close the connections of an agent whose right to them has ended: its calls under way
+        are denied, and nothing more is delivered, not even what waits to be sent."""
         for connection in tuple(self._agents.get(agent, ())):
-            connection.refuse(Denied(f"agent {agent} is not registered any more"))
+            connection.expel(Denied(f"agent {agent} was disconnected: {why}"))
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run a verb that needs a task. `work` raises nothing."""
@@ -135,6 +152,7 @@ class LinkServer:
 
     def lost(self, agent: str | None, connection: _Connection) -> None:
         self._connections.discard(connection)
+        self._clients.pop(connection, None)
         if not self._connections:
             self._empty.set()
         connections = self._agents.get(agent or "", set())
@@ -193,7 +211,8 @@ class _Connection(asyncio.Protocol):
         self._patience = self._loop.call_later(protocol.HELLO_S, self._refuse, _SILENT)
         try:
             self._server.opened(self)
-            check_peer(peer_uid(self._transport.get_extra_info("socket")), os.getuid())
+            self._peer = peer_of(self._transport.get_extra_info("socket"))
+            check_peer(self._peer.uid, os.getuid())
         except SwarmDeckError as error:
             self._refuse(error)
 
@@ -237,11 +256,28 @@ class _Connection(asyncio.Protocol):
         if not self._closing:
             self._writer.put(protocol.frame(message))
 
-    def refuse(self, error: SwarmDeckError) -> None:
-        """Say why and close: no answer and no event follows."""
+    def expel(self, error: SwarmDeckError) -> None:
+        """Deny what is under way and close. What was not read by the client yet and is still in
+        our hands never reaches it."""
+        if self._closing:
+            self._transport.abort()
+            return
+        self._writer.discard()
+        self._bodies.clear()
+        watches, self._watches = set(self._watches), {}
+        requests, self._requests = self._requests, {}
+        receipts, self._receipts = self._receipts, {}
+        for cancel in requests.values():  # of a watch too
+            cancel()
+        for receipt in receipts.values():
+            receipt.cancel()
+        if self._transport.get_write_buffer_size():
+            self._closing = True
+            self._transport.abort()
+            return
+        for ident in requests.keys() - watches | receipts.keys():
+            self._fail(ident, error)
         self._refuse(error)
-        for watch in self._watches.values():
-            watch.close()
 
     def farewell(self) -> None:
         """Deliver what is ready, then close."""
@@ -286,7 +322,7 @@ class _Connection(asyncio.Protocol):
                     hint="use the same release on both sides",
                 )
             if hello.agent is not None:
-                self._backend.authenticate(hello.agent, hello.token or "")
+                self._prove(hello.agent, hello.token or "")
         except SwarmDeckError as error:
             self._refuse(error)
             return
@@ -296,6 +332,20 @@ class _Connection(asyncio.Protocol):
         if hello.agent is not None:
             self._agent = hello.agent
             self._server.joined(hello.agent, self)
+        else:
+            program, now_us = program_of(self._peer.pid), self._server.clock.wall_us()
+            self._server.attached(self, Client(self._peer, program, now_us))
+
+    def _prove(self, agent: str, token: str) -> None:
+        """Raises Denied for a wrong token, Busy after too many of them."""
+        limiter = self._server.limiter
+        limiter.check(agent, self._peer)
+        try:
+            self._backend.authenticate(agent, token)
+        except Denied:
+            limiter.failed(agent, self._peer)
+            raise
+        limiter.accepted(agent, self._peer)
 
     def _call(self, call: Call) -> None:
         self._check_room(call.id)
@@ -477,16 +527,3 @@ def _decode_action(raw: msgspec.Raw) -> Action:
 @cache
 def _action_decoder() -> msgspec.msgpack.Decoder[Action]:
     return msgspec.msgpack.Decoder(typing.Union[tuple(spec.type for spec in ACTIONS.values())])  # noqa: UP007
-
-
-def peer_uid(peer: socket.socket) -> int:
-    """The user at the other end, as the kernel knows it."""
-    credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    uid: int = struct.unpack("3i", credentials)[1]
-    return uid
-
-
-def check_peer(uid: int, own: int) -> None:
-    """Only the same user and root may talk to an engine. Raises Denied."""
-    if uid not in {own, 0}:
-        raise Denied(f"uid {uid} may not use the engine of uid {own}")

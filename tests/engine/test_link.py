@@ -51,7 +51,8 @@ from swarmdeck.engine.events import (
 )
 from swarmdeck.engine.link import client, protocol, server
 from swarmdeck.engine.link.client import LinkPort
-from swarmdeck.engine.link.server import LinkServer, check_peer, peer_uid
+from swarmdeck.engine.link.peers import check_peer, peer_of
+from swarmdeck.engine.link.server import LinkServer
 from swarmdeck.engine.model import OPERATOR_PRINCIPAL, Principal, Role
 from swarmdeck.engine.port import Port
 
@@ -813,7 +814,7 @@ def test_only_the_same_user_and_root_may_connect() -> None:
 def test_the_kernel_says_who_connects() -> None:
     one, other = socket.socketpair()
     with one, other:
-        assert peer_uid(one) == os.getuid()
+        assert peer_of(one) == (os.getpid(), os.getuid())
 
 
 INTRUDER = """
