@@ -87,9 +87,9 @@ from .store.reserve import Reserve
 from .store.swap import Swap
 from .swarms.crew import Surroundings
 from .swarms.service import Swarms
-from .vault import Vault
 from .timekeeper import GuardedClock
 from .timewatch import TimeWatch
+from .vault import Vault
 
 if TYPE_CHECKING:
     from .alerts import Alerts
@@ -130,6 +130,7 @@ class Core:
         self.clock = clock = GuardedClock(clock, settings.clock.max_jump_s)
         self.bus = EventBus()
         self.journal = Journal(clock)
+        self._sequence = 0
         self.vault = Vault.open(data, settings, clock, told=self._engine_changed)
         outside = outside_directory(settings.audit.outside_dir, os.environ)
         self.auditor = Auditor(self.vault, settings.audit, clock, outside)
@@ -159,7 +160,6 @@ class Core:
         self._brief = brief
         self._opened_s = clock.monotonic_s()
         self._loop_lag_ms = 0.0
-        self._sequence = 0
         self._link: LinkServer | None = None
         self._dispatcher = Dispatcher(
             Handlers(self).table(), self.bus, clock, _lanes(settings), drain_s=CLOSE_DRAIN_S,
@@ -524,8 +524,7 @@ class Core:
             loop_lag_ms=self._loop_lag_ms,
             bus=self.channels.state,
             headless=self._headless,
-            user=self.identity.user,
-            clients=self.identity.clients(),
+            identity=self.identity,
         )
 
     def request_stop(self, reason: str) -> None:

@@ -148,9 +148,10 @@ class Identity:
         for gone in self._asked.keys() - link.agents:
             del self._asked[gone]
 
-    def _record(  # noqa: PLR0913, PLR0917 - an audit row
-        self, database: Database, actor: str, action: str, object_: str, detail: str,
-        allowed: bool = True,  # noqa: FBT001, FBT002
+    @staticmethod
+    def _record(
+        database: Database, actor: str, action: str, object_: str, detail: str,
+        *, allowed: bool = True,
     ) -> None:  # fmt: skip
         def change(tx: Transaction) -> None:
             tx.audit(actor, action, object_, allowed=allowed, detail=detail)

@@ -13,10 +13,11 @@ from typing import Final
 
 from .environment import Place
 from .hostmem import HostReading
+from .identity import Identity
 from .ledger import EnvironmentUse, Ledger
 from .model import Durability
 from .settings import Settings
-from .views import AccessSummary, ClientView, EngineView, EnvironmentView, GrantView, HostView, LoanView
+from .views import AccessSummary, EngineView, EnvironmentView, GrantView, HostView, LoanView
 
 LOSS_WINDOWS: Final = {
     Durability.FULL: "none",
@@ -126,8 +127,7 @@ def engine_view(
     loop_lag_ms: float,
     bus: str,
     headless: bool,
-    user: str,
-    clients: tuple[ClientView, ...],
+    identity: Identity,
 ) -> EngineView:
     """The engine's own condition."""
     stats = [place.database.stats for place in places.values()]
@@ -142,6 +142,6 @@ def engine_view(
         operations=sum(each.operations for each in stats),
         bus=bus,
         headless=headless,
-        user=user,
-        clients=clients,
+        user=identity.user,
+        clients=identity.clients(),
     )
