@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from . import actions, codec, upkeep, views
 from .acl import Wanted
 from .actions import Action
+from .audit import listing
 from .authority import reaches
 from .bench import launch
 from .bench.names import chosen
@@ -172,10 +173,18 @@ class Handlers:
 
     async def db_check(self, context: Context, action: actions.DatabaseCheck) -> list[Any]:
         found = []
-        chosen = list(self._places(action.environment))
+        names = Environment if action.environment is None else (action.environment,)
+        chosen = [self._services.places[name] for name in names]
         for number, place in enumerate(chosen):
-            context.progress(number / len(chosen), place.environment)
-            found.append(await upkeep.check(place))
+
+            def progress(part: float, text: str, number: int = number, place: Place = place) -> None:
+                context.progress((number + part) / len(chosen), f"{place.environment}: {text}")
+
+            progress(0.0, "checking")
+            ring = self._services.vault.ring(place.environment) if action.full else None
+            found.append(
+                await upkeep.check(place, full=action.full, ring=ring, progress=progress)
+            )
         return found
 
     async def db_optimize(
@@ -412,7 +421,10 @@ class Handlers:
         if not principal.is_operator and not reaches(principal.role, Role.MONITOR):
             concerned = {message.sender, message.holder, message.to}
             if concerned.isdisjoint({principal.id, principal.swarm or "", *principal.teams}):
+                await place.reads.refuse(principal, "queue.show", action.id)
                 raise NotFound(f"no message {action.id} of yours", hint="an agent sees its own")
+        mark = (message.state, str(message.attempt))
+        await place.reads.look(principal, "queue.show", action.id, mark)
         return message
 
     async def queue_retry(self, context: Context, action: actions.QueueRetry) -> views.MessageView:
@@ -521,10 +533,10 @@ class Handlers:
         trails = [place.database for place in self._places(action.environment)]
         if action.environment is None:  # what concerns all of them, such as budgets
             trails.append(self._services.coordination)
-        found = [
-            await upkeep.audit_trail(database, action.actor, action.contains, end)
-            for database in trails
-        ]
+        wanted = listing.Wanted(
+            actor=action.actor, risk=action.risk, denied=action.denied, contains=action.contains
+        )
+        found = [await listing.rows_of(database, wanted, end) for database in trails]
         rows = sorted((row for rows in found for row in rows), key=lambda row: -row.at_us)
         return rows[action.offset : end]
 

@@ -222,9 +222,9 @@ class Backups:
         """Look through a copy on a thread; what is in it and its SHA-256, which comes first: of
         what is not `expected` nothing is read. Raises Corrupt."""
         ring = self._engine.vault.ring(environment)
-        records = _records(ring, environment) if not ring.reason else None
+        records = records_of(ring, environment) if not ring.reason else None
         pace = Pace()
-        report = _from_thread(progress)
+        report = from_thread(progress)
 
         def look() -> tuple[verify.Found, bytes]:
             sha256 = digest(file, lambda part: report(part * 0.1, "comparing its SHA-256"))
@@ -346,7 +346,7 @@ async def _aside(function: Callable[..., T], *arguments: object) -> T:
     return await asyncio.get_running_loop().run_in_executor(None, function, *arguments)
 
 
-def _from_thread(progress: Progress) -> Progress:
+def from_thread(progress: Progress) -> Progress:
     """Progress as a thread may report it."""
     loop = asyncio.get_running_loop()
     return lambda part, text: loop.call_soon_threadsafe(progress, part, text)
@@ -370,8 +370,8 @@ def _examined(
         raise Corrupt(verify.wrong(error), hint="use another backup") from error
 
 
-def _records(ring: Ring, environment: str) -> verify.Records:
-    """Reads every record of a copy with the keys that the copy itself holds."""
+def records_of(ring: Ring, environment: str) -> verify.Records:
+    """Reads every record of a file with the keys that the file itself holds."""
 
     def records(raw: driver.Raw) -> Iterator[None]:
         from ..vault.ring import COLUMNS, SELECT_KEYS  # noqa: PLC0415 - loads cryptography

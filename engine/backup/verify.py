@@ -44,6 +44,10 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     key_ids: tuple[int, ...]
 
 
+class PagesDamaged(Corrupt):
+    """What SQLite itself says is not whole."""
+
+
 class _Watched(driver.Raw, Protocol):
     def set_progress_handler(self, handler: Callable[[], bool], steps: int) -> None: ...
 
@@ -99,7 +103,7 @@ def require_integrity(raw: driver.Raw) -> None:
     """Raises Corrupt for a damaged page, index or constraint."""
     found = [str(row[0]) for row in raw.execute("PRAGMA integrity_check(5)").fetchall()]
     if found != ["ok"]:
-        raise Corrupt(f"its pages are damaged: {'; '.join(found)}")
+        raise PagesDamaged(f"its pages are damaged: {'; '.join(found)}")
     broken = raw.execute("PRAGMA foreign_key_check").fetchone()
     if broken is not None:
         raise Corrupt(f"a row of {broken[0]} refers to what is not there")

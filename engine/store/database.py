@@ -492,12 +492,23 @@ class Database:
     async def flush(self) -> None:
         """Put on the disk what was committed with NORMAL durability. Raises StorageError."""
         if self.options.durability is Durability.NORMAL:
-            self._loading = False
-            await self._writer.run(_checkpoint, self.chain)
+            await self.checkpoint()
+
+    async def checkpoint(self) -> None:
+        """Copy the log into the file as far as no reader holds it back. Raises StorageError."""
+        await self.tend(lambda raw: _checkpoint(raw, self.chain, self.disk))
 
     async def pragmas(self) -> list[tuple[str, str, str]]:
         """Name, requested and granted value of each setting of the writer."""
         return await self._writer.run(granted, self.options)
+
+    async def rebuild(self) -> None:
+        """Write the file anew without its free pages and empty its log, so that what was deleted
+        is in neither. Writers wait. Raises StorageError, Corrupt."""
+        try:
+            await self._writer.run(_rebuild)
+        except driver.Error as error:
+            raise driver.translate(error, self.path.name) from error
 
     async def schema_version(self) -> int:
         return await self._writer.run(schema_version)
@@ -522,6 +533,20 @@ class Database:
         if self._refusal is None:
             return Unavailable(f"{self.env} is closed")
         return self._refusal.again()
+
+    async def tend(self, step: Callable[[driver.Raw], T]) -> T:
+        """Run a short step of upkeep on the writer's thread, between two batches. Raises
+        StorageError, Corrupt."""
+        if self._closed:
+            raise self._over()
+        self._loading = False
+        try:
+            return await self._writer.run(step)
+        except driver.Error as error:
+            found = driver.translate(error, f"the {self.env} database")
+            if type(found) is Corrupt:
+                self.damaged(found)
+            raise found from error
 
     def begin_verifying(self) -> None:
         """Look whether a large file that was left in use is whole, while it is used."""
@@ -793,6 +818,11 @@ def _log_pages(raw: driver.Raw) -> int:
     """How many pages the log holds since it was last begun anew."""
     found = raw.execute("PRAGMA wal_checkpoint(NOOP)").fetchone()
     return 0 if found is None else max(0, int(found[1]))
+
+
+def _rebuild(raw: driver.Raw) -> None:
+    raw.execute("VACUUM")
+    raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
 def _checkpoint(raw: driver.Raw, chain: Chain, disk: Disk) -> None:

@@ -19,6 +19,7 @@ QUICK_CHECK_BYTES: Final = 64 << 20  # a larger file is looked at once it is ope
 _NEW_NAMES: Final = 3  # a file, its directory, and the one all of them are in
 _SPOKEN: Final = {
     "synchronous": {"0": "off", "1": "normal", "2": "full", "3": "extra"},
+    "auto_vacuum": {"0": "none", "1": "full", "2": "incremental"},
     "temp_store": {"0": "default", "1": "file", "2": "memory"},
 }
 
@@ -91,9 +92,10 @@ def granted(raw: driver.Raw, options: StoreOptions) -> list[tuple[str, str, str]
 
 
 def _requested(options: StoreOptions) -> dict[str, str]:
-    """Settings of the writer, page size first: once the log exists it is ignored."""
+    """Settings of the writer, those of the file first: once the log exists they are ignored."""
     return {
         "page_size": str(options.page_size),
+        "auto_vacuum": "incremental",
         "journal_mode": "wal",
         "synchronous": options.durability.value,
         "busy_timeout": str(options.busy_timeout_ms),
