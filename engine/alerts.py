@@ -37,6 +37,7 @@ WRITER_QUEUE: Final = 10_000
 DENIED_CALLS: Final = 10
 DENIED_WINDOW_S: Final = 60.0
 BUS_LOST_S: Final = 5.0
+VERIFY: Final = "swarmdeck audit verify"
 CONFIRM_CLOCK: Final = "swarmdeck clock confirm"
 
 _ILL: Final = frozenset({AgentState.STALE, AgentState.EXITED, AgentState.FAILED})
@@ -45,13 +46,16 @@ _ILL: Final = frozenset({AgentState.STALE, AgentState.EXITED, AgentState.FAILED}
 class Sight(msgspec.Struct, frozen=True, kw_only=True):
     """What is looked at. `oldest_ready` is when the oldest ready message of an environment was
     sent, `reclaims` what was taken back and when, `ignored` the stored budgets that do not fit,
-    `disks` what is wrong with the disk below a file."""
+    `disks` what is wrong with the disk below a file, `rolled_back` how a file contradicts its
+    signed audit trail, `unsigned` why a trail is not signed."""
 
     overview: Overview
     oldest_ready: Mapping[str, int] = {}
     reclaims: Iterable[tuple[int, Reclaimed]] = ()
     ignored: Mapping[str, str] = {}
     disks: Mapping[str, str] = {}
+    rolled_back: Mapping[str, str] = {}
+    unsigned: Mapping[str, str] = {}
 
 
 class Finding(NamedTuple):
@@ -190,6 +194,7 @@ def findings(sight: Sight) -> Iterator[Finding]:
     yield from _of_engine(overview)
     yield from _of_clock(overview)
     yield from _of_reclaims(sight)
+    yield from _of_trails(sight)
     for name, what in sight.disks.items():
         yield Finding(
             "disk",
@@ -209,6 +214,18 @@ def findings(sight: Sight) -> Iterator[Finding]:
             f"swarmdeck explain {name}",
             name,
         )
+
+
+def _of_trails(sight: Sight) -> Iterator[Finding]:
+    known = {each.name for each in sight.overview.environments}
+    for name, what in sight.rolled_back.items():
+        hint = f"swarmdeck audit verify --environment {name}" if name in known else VERIFY
+        yield Finding(
+            "audit-rolled-back", name, what, hint, name if name in known else "", "critical"
+        )
+    for name, why in sight.unsigned.items():
+        environment = name if name in known else ""
+        yield Finding("audit-unsigned", name, why, "swarmdeck doctor", environment)
 
 
 def _of_environment(environment: EnvironmentView) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 from .alerts import Alerts, Sight
+from .audit import Auditor
 from .budgets import Budgets
 from .clock import Clock
 from .environment import Place
@@ -33,6 +34,7 @@ class Watched(Protocol):
     budgets: Budgets
     coordination: Database
     reserve: Reserve | None
+    auditor: Auditor
 
     @property
     def places(self) -> Mapping[str, Place]: ...
@@ -70,6 +72,8 @@ class Watch:
             reclaims=engine.journal.reclaims,
             ignored=engine.budgets.ignored,
             disks=self._disks(),
+            rolled_back=engine.auditor.alarms,
+            unsigned=engine.auditor.troubles,
         )
 
     def _disks(self) -> dict[str, str]:

@@ -116,6 +116,14 @@ class Reads:
             await waiting
         self._remember(key, now_s)  # not before it is in the trail
 
+    async def refuse(
+        self, principal: Principal, action: str, object_: str, detail: str = ""
+    ) -> None:
+        """Note a look that is refused. Raises Unavailable as above."""
+        waiting = self.note(principal, action, object_, allowed=False, detail=detail)
+        if waiting is not None:
+            await waiting
+
     def due(self) -> bool:
         """Count one read; whether it is one that leaves a row."""
         self.left -= 1

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from ..clock import Clock
+from ..errors import Sealed
 from ..store import driver
 from ..store.chain import SELECT_ANCHOR, Head, read_anchor
 from ..store.database import Database
@@ -64,16 +65,27 @@ async def verify(database: Database, outside: Outside, vault: Signer, clock: Clo
     )
 
 
-def _ground(raw: driver.Raw, public_key: bytes) -> _Ground:
+def _public_key(vault: Signer) -> bytes:
+    try:
+        return vault.public_key
+    except Sealed:  # it was never open: nothing can have been signed
+        return b""
+
+
+def _anchor(raw: driver.Raw) -> Head:
+    return read_anchor(raw.execute(SELECT_ANCHOR).fetchone())
+
+
+def _ground(raw: driver.Raw, public_key: str) -> _Ground:
     raw.execute("BEGIN")
     try:
-        anchor = read_anchor(raw.execute(SELECT_ANCHOR).fetchone())
+        anchor = _anchor(raw)
         last = raw.execute(_LAST).fetchone()
         rows = raw.execute(_CHECKPOINTS).fetchall()
     finally:
         raw.execute("ROLLBACK")
     until = max(last[0] or 0 if last else 0, anchor.sequence)
-    return _Ground(anchor, until, [_stored(row, public_key.hex()) for row in rows])
+    return _Ground(anchor, until, [_stored(row, public_key) for row in rows])
 
 
 def _stored(row: tuple[Any, ...], public_key: str) -> Checkpoint:
@@ -97,15 +109,15 @@ def _hex(value: object) -> str:
 
 async def _look(connection: driver.Connection, env: str, outside: Outside, vault: Signer) -> _Found:
     loop = asyncio.get_running_loop()
+    key = await loop.run_in_executor(None, _public_key, vault)
     found = _Found()
     for _ in range(_TRIES):
-        ground = await connection.run(_ground, vault.public_key)
+        before = await connection.run(_anchor)
+        # First what was signed, then the rows: so none is signed that is not among them.
         points = await loop.run_in_executor(None, lambda: standing(outside.all()))
+        ground = await connection.run(_ground, key.hex())
         found = await _verified(connection, env, ground, points, vault)
-        if (
-            not found.broken
-            or (await connection.run(_ground, vault.public_key)).anchor == ground.anchor
-        ):
+        if not found.broken or await connection.run(_anchor) == before:
             break  # else rows went by retention while it looked
     return found
 
@@ -120,7 +132,8 @@ async def _verified(
     loop = asyncio.get_running_loop()
     inside = {point.signature for point in ground.inside}
     others = [point for point in points if point.signature not in inside]
-    forged = await loop.run_in_executor(None, _forged, [*ground.inside, *others], env, vault)
+    every = [*ground.inside, *others]
+    forged = await loop.run_in_executor(None, _forged, every, env, vault) if every else ""
     if forged:
         return _Found(broken=forged)
     due = [point for point in points if point.sequence >= ground.anchor.sequence]
@@ -174,9 +187,10 @@ def _forged(points: Iterable[Checkpoint], env: str, vault: Signer) -> str:
         Ed25519PublicKey,
     )
 
-    key = Ed25519PublicKey.from_public_bytes(vault.public_key)
+    public = _public_key(vault)
+    key = Ed25519PublicKey.from_public_bytes(public) if public else None
     for point in points:
-        if point.environment != env or point.public_key != vault.public_key.hex():
+        if key is None or point.environment != env or point.public_key != public.hex():
             return f"the checkpoint at row {point.sequence} is of another vault or environment"
         try:
             key.verify(bytes.fromhex(point.signature), point.message(vault.id))

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from swarmdeck.engine import upkeep
+from swarmdeck.engine.audit import listing
+from swarmdeck.engine.audit.risk import RISKS, risk_of
 from swarmdeck.engine.clock import FakeClock
 from swarmdeck.engine.errors import Unavailable
+from swarmdeck.engine.model import Environment
 from swarmdeck.engine.store import aside
 from swarmdeck.engine.store.database import Database, StoreOptions, Transaction, open_database
 
@@ -46,7 +48,7 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
 async def objects(
     database: Database, contains: str = "", actor: str | None = None, limit: int = 10
 ) -> list[str]:
-    found = await upkeep.audit_trail(database, actor, contains, limit)
+    found = await listing.rows_of(database, listing.Wanted(actor=actor, contains=contains), limit)
     return [row.object for row in found]
 
 
@@ -84,3 +86,42 @@ async def test_a_look_for_what_is_rare_is_bounded(
         with pytest.raises(Unavailable, match="took longer"):
             await objects(database, **filters)
     assert len(await objects(database)) == 3
+
+
+# --- risk ---------------------------------------------------------------------------------------
+
+ACTIONS = ["memory.get", "memory.set", "memory.delete", "acl.grant", "vault.shred", "new.thing"]
+
+
+def test_what_is_refused_or_strict_matters_more() -> None:
+    assert risk_of("memory.get", "development", allowed=True) == "low"
+    assert risk_of("memory.get", "development", allowed=False) == "medium"
+    assert risk_of("memory.get", "production", allowed=False) == "high"
+    assert risk_of("memory.delete", "development", allowed=True) == "medium"
+    assert risk_of("memory.delete", "staging", allowed=True) == "high"
+    assert risk_of("vault.shred", "testing", allowed=True) == "critical"
+    assert risk_of("new.thing", "testing", allowed=True) == "medium"
+
+
+@pytest.mark.parametrize("environment", list(Environment))
+@pytest.mark.parametrize("risk", RISKS)
+async def test_the_filter_and_the_shown_risk_agree(
+    tmp_path: Path, environment: str, risk: listing.Risk
+) -> None:
+    async with open_database(
+        tmp_path / "d.db", environment, options=StoreOptions(), clock=FakeClock()
+    ) as opened:
+
+        def change(tx: Transaction) -> None:
+            for action in ACTIONS:
+                for allowed in (True, False):
+                    tx.audit("operator", action, "it", allowed=allowed)
+
+        await opened.write(change)
+        every = await listing.rows_of(opened, listing.Wanted(), 100)
+        some = await listing.rows_of(opened, listing.Wanted(risk=risk), 100)
+        refused = await listing.rows_of(opened, listing.Wanted(risk=risk, denied=True), 100)
+    least = RISKS.index(risk)
+    expected = [row for row in every if RISKS.index(row.risk) >= least]
+    assert some == expected
+    assert refused == [row for row in expected if not row.allowed]
