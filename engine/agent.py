@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import hashlib
 import inspect
 import logging
 import os
@@ -35,14 +36,14 @@ import msgspec
 
 from .actions import Action
 from .dispatch import Receipt
-from .errors import Conflict, Denied, InvalidInput, SwarmDeckError, Unavailable
+from .errors import Busy, Conflict, Denied, InvalidInput, SwarmDeckError, Unavailable
 from .events import Callback
 from .events import Subscription as EventSubscription
 from .handles import Memory, Message, Queue, Write
 from .link.client import LinkPort
 from .model import environment_of
 from .port import Subscription
-from .swarms.presence import STOP
+from .swarms.presence import RENEW, STOP
 
 ANY: Final = "*"  # a handler under this name takes every kind that has none of its own
 CLAIM_WAIT_S: Final = 30.0
@@ -59,6 +60,9 @@ log = logging.getLogger(__name__)
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
     """What an agent connects with. `grace_s` is how long it outlives its engine."""
+
+    def __repr__(self) -> str:
+        return f"Identity(agent={self.agent!r}, socket={str(self.socket)!r}, token=…)"
 
     socket: Path
     agent: str
@@ -219,6 +223,9 @@ class Lifeline:
     def __init__(self, identity: Identity, on_notice: Callable[[str], None]) -> None:
         self.lost = False
         self._identity = identity
+        # The one that counts; both when the engine went away while it was replaced.
+        self._tokens: tuple[str, ...] = (_latest.get(_key(identity), identity.token),)
+        self._renewal = asyncio.Event()
         self._environment = environment_of(identity.agent).value
         self._on_notice = on_notice
         self._port: LinkPort | None = None
@@ -250,6 +257,33 @@ class Lifeline:
             with suppress(SwarmDeckError):
                 await self.call("agent.heartbeat", self._identity.agent, self._environment)
 
+    def renew_soon(self) -> None:
+        """Fetch a new token when there is time."""
+        self._renewal.set()
+
+    async def renew(self) -> None:
+        """Fetch a new token whenever the engine asks for it, for ever. It is kept in memory."""
+        while True:
+            await self._renewal.wait()
+            self._renewal.clear()
+            with suppress(SwarmDeckError):
+                await self._fetch_token()
+
+    async def _fetch_token(self) -> None:
+        agent, environment, before = self._identity.agent, self._environment, self._tokens[-1]
+        token = await self.call("agent.renew", agent, environment)
+        self._tokens = token, before  # until it is known which one counts
+        try:
+            await self.call("agent.renewed", agent, environment, token)
+        except Conflict:
+            self._tokens = (before,)
+            raise
+        self._settle(token)
+
+    def _settle(self, token: str) -> None:
+        self._tokens = (token,)
+        _latest[_key(self._identity)] = token
+
     async def _connect(self) -> LinkPort:
         who = self._identity
         loop = asyncio.get_running_loop()
@@ -258,7 +292,7 @@ class Lifeline:
         while True:
             try:
                 return await self._greet()
-            except Unavailable:
+            except (Unavailable, Busy):
                 if loop.time() + wait_s > give_up_s:
                     raise
             await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))  # noqa: S311 - not a secret
@@ -266,14 +300,26 @@ class Lifeline:
 
     async def _greet(self) -> LinkPort:
         who = self._identity
-        port = await LinkPort.open(
-            who.socket, agent=who.agent, token=who.token, on_notice=self._on_notice
-        )
+        port = await self._present(self._tokens)
         try:
             await port.call("agent.ready", who.agent, self._environment)
         except BaseException:
             await port.close()
             raise
+        return port
+
+    async def _present(self, tokens: Sequence[str]) -> LinkPort:
+        token, *others = tokens
+        who = self._identity
+        try:
+            port = await LinkPort.open(
+                who.socket, agent=who.agent, token=token, on_notice=self._on_notice
+            )
+        except Denied:
+            if not others:
+                raise
+            return await self._present(others)
+        self._settle(token)
         return port
 
     async def _connected(self) -> LinkPort:
@@ -308,6 +354,14 @@ class Lifeline:
             await port.close()
 
 
+# Tokens that were renewed, for the next connection that begins with the one before.
+_latest: Final[dict[tuple[str, str], str]] = {}
+
+
+def _key(identity: Identity) -> tuple[str, str]:
+    return identity.agent, hashlib.sha256(identity.token.encode(errors="surrogatepass")).hexdigest()
+
+
 @asynccontextmanager
 async def connect_agent(identity: Identity | None = None) -> AsyncIterator[Agent]:
     """Connect this process as the agent it was started as, or as `identity` says.
@@ -318,11 +372,21 @@ async def connect_agent(identity: Identity | None = None) -> AsyncIterator[Agent
     """
     who = Identity.read(os.environ) if identity is None else identity
     stopping = asyncio.Event()
-    port = Lifeline(who, lambda word: stopping.set() if word == STOP else None)
+
+    def heed(word: str) -> None:
+        if word == STOP:
+            stopping.set()
+        elif word == RENEW:
+            port.renew_soon()
+
+    port = Lifeline(who, heed)
     await port.open()
+    if identity is None:
+        port.renew_soon()  # what stands in the environment of this process can be read by others
     try:
         async with (
             _beside(port.beat()),
+            _beside(port.renew()),
             _beside(_keep(port, stopping, end_process=identity is None)),
         ):
             with _on_sigterm(stopping):

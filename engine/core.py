@@ -127,16 +127,18 @@ class Core:
     ) -> None:
         self.data = data
         self.settings = settings
-        self.clock = clock = GuardedClock(clock, settings.clock.max_jump_s)
+        guarded = GuardedClock(clock, settings.clock.max_jump_s)
+        self.clock: Clock = guarded
+
         self.bus = EventBus()
         self.journal = Journal(clock)
+        self.time = TimeWatch(self, guarded)
         self._sequence = 0
         self.vault = Vault.open(data, settings, clock, told=self._engine_changed)
         outside = outside_directory(settings.audit.outside_dir, os.environ)
         self.auditor = Auditor(self.vault, settings.audit, clock, outside)
         self.places: dict[str, Place] = {}
         wanted = settings.store.reserve_bytes
-        self.time = TimeWatch(self)
         self.identity = Identity(self)
         self.reserve = Reserve(data / "reserve", wanted) if wanted else None
         self._serving: dict[str, Place] = {}  # those that are open
@@ -216,13 +218,13 @@ class Core:
 
     async def _open_place(self, environment: Environment) -> None:
         """Open an environment, or find that its file cannot be trusted."""
-        home = AsyncExitStack()
-        place = await home.enter_async_context(self._place(environment))
-        self._homes[environment.value] = home
-        if place.refusal is None and place.replaced is None:
-            await self.auditor.attach(place)
-        if "swarms" in self.__dict__:  # not while the engine itself opens: they come last
-            await self._settle(place)
+        async with AsyncExitStack() as home:
+            place = await home.enter_async_context(self._place(environment))
+            if place.refusal is None and place.replaced is None:
+                await self.auditor.attach(place)
+            if "swarms" in self.__dict__:  # not while the engine itself opens: they come last
+                await self._settle(place)
+            self._homes[environment.value] = home.pop_all()
         self._put(place)
         if place.refusal is not None:
             self._tell_quarantine(place)
@@ -622,7 +624,7 @@ class Core:
     async def _sweep(self, *, due: bool) -> None:
         """Delete expired records, those of an environment that was left behind even when not
         `due`; none while the host's clock is not believed."""
-        if self.clock.jump is not None:
+        if self.time.is_held:
             return
         for place in tuple(self._serving.values()):
             if due or place.memory.is_behind:

@@ -21,7 +21,7 @@ from .errors import SwarmDeckError
 from .journal import Journal
 from .model import OPERATOR, Principal, environment_of, printable
 from .store.database import Database, Transaction
-from .swarms.tokens import RENEW
+from .swarms.presence import RENEW
 from .views import ClientView, Done, TokenView
 
 if TYPE_CHECKING:

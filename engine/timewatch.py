@@ -25,7 +25,6 @@ class Timed(Protocol):
     """What has a clock to be watched: an engine."""
 
     data: Path
-    clock: GuardedClock
     journal: Journal
     coordination: Database
 
@@ -36,41 +35,47 @@ class Timed(Protocol):
 class TimeWatch:
     """The watch over one engine's clock. All of it belongs to the engine's loop."""
 
-    def __init__(self, engine: Timed) -> None:
+    def __init__(self, engine: Timed, clock: GuardedClock) -> None:
         self._engine = engine
+        self._clock = clock
         self._record = Record(engine.data / "run" / "clock")
         self._kept = self._record.read()
-        self._recorded_s = engine.clock.monotonic_s()
+        self._recorded_s = clock.monotonic_s()
         self._told: Jump | None = None
-        engine.clock.resume(self._kept, 0)
+        clock.resume(self._kept, 0)
 
     async def open(self) -> None:
         """Compare with the latest time in the files, which are open now."""
         latest = await asyncio.gather(*(each.read(_latest_us) for each in self._databases()))
         stored_us = max(latest, default=0)
-        if stored_us > self._engine.clock.wall_us():
-            self._engine.clock.resume(self._kept, stored_us)
+        if stored_us > self._clock.wall_us():
+            self._clock.resume(self._kept, stored_us)
         self._kept = None
         self._tell()
 
+    @property
+    def is_held(self) -> bool:
+        """The wall clock is not believed."""
+        return self._clock.jump is not None
+
     def words(self) -> str:
         """How the clock has jumped, empty when it has not."""
-        jump = self._engine.clock.jump
+        jump = self._clock.jump
         return jump.words() if jump is not None else ""
 
     def tick(self) -> None:
         """Once a second."""
         self._tell()
-        if self._engine.clock.monotonic_s() - self._recorded_s >= RECORD_EVERY_S:
+        if self._clock.monotonic_s() - self._recorded_s >= RECORD_EVERY_S:
             self.write_down()
 
     def write_down(self) -> None:
         """Let the next engine know where this one's time is."""
-        self._recorded_s = self._engine.clock.monotonic_s()
-        self._record.write(self._engine.clock.kept())
+        self._recorded_s = self._clock.monotonic_s()
+        self._record.write(self._clock.kept())
 
     def _tell(self) -> None:
-        jump = self._engine.clock.jump
+        jump = self._clock.jump
         if jump is self._told:
             return
         if jump is not None:
@@ -86,14 +91,13 @@ class TimeWatch:
     async def confirm(self, principal: Principal) -> Done:
         """Go by the wall clock again. What has expired by the time held on to is deleted before
         the clock goes back: nothing that was over begins anew."""
-        clock = self._engine.clock
-        held = clock.jump
+        held = self._clock.jump
         if held is None:
             return Done(detail="the host's clock has not jumped")
         if held.us < 0:
             for place in self._open_places():
                 await _bury(place)
-        clock.accept()
+        self._clock.accept()
         for place in self._open_places():
             place.access.accept_clock()
         said = f"the host's clock is accepted, {held.direction} by {abs(held.us) // 1_000_000} s"

@@ -11,6 +11,7 @@ from typing import Final
 from ..clock import Clock
 
 STOP: Final = "stop"  # the word that tells a connected agent to end
+RENEW: Final = "renew"  # the word that asks a connected agent to fetch a new token
 
 
 class Presence:

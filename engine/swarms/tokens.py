@@ -21,7 +21,6 @@ LENGTH: Final = 52  # of an alphabet of 32: 260 bits
 LIFE_S: Final = 86_400.0
 RENEW_LEFT_S: Final = 21_600.0  # with less left it is renewed over the agent's connection
 OFFER_S: Final = 60.0  # a token that was told must be taken within
-RENEW: Final = "renew"  # the word that asks a connected agent to fetch a new token
 
 
 class Change(Protocol):
