@@ -21,6 +21,7 @@ from .store.refused import RefusedDatabase
 from .store.reserve import Reserve
 from .store.swap import Reason, Swap
 from .swarms.registry import Registry
+from .vault import Vault
 
 State = Literal["open", "quarantined", "restoring"]
 
@@ -39,10 +40,13 @@ class Place:
         database: Database,
         settings: Settings,
         clock: Clock,
+        vault: Vault,
         publish: Callable[[Event], object],
         may_claim: Callable[[str], bool],
     ) -> None:
         self.environment = environment
+        self.ring = vault.ring(environment)
+        self._vault = vault
         self.database = database
         isolation = {name.value: kind for name, kind in settings.isolation.items()}
         self.registry = Registry(
@@ -72,6 +76,7 @@ class Place:
             database,
             self.access,
             clock,
+            ring=self.ring,
             cache_bytes=settings.cache.records_bytes,
             reads=self.reads,
         )
@@ -86,6 +91,7 @@ class Place:
         await self.registry.load()
         await self.access.open()
         await self.memory.open()
+        self._vault.attach(self.environment.value, self.database, self.memory)
         await self.queue.open()
 
 
@@ -119,6 +125,7 @@ def refused_place(
     environment: Environment,
     settings: Settings,
     clock: Clock,
+    vault: Vault,
     refusal: SwarmDeckError,
     state: State = "quarantined",
 ) -> Place:
@@ -126,7 +133,7 @@ def refused_place(
     options = store_options(settings, environment.value)
     path = database_path(data, environment)
     database = RefusedDatabase(path, environment.value, options, clock, refusal)
-    place = Place(environment, database, settings, clock, lambda _: None, lambda _: False)
+    place = Place(environment, database, settings, clock, vault, lambda _: None, lambda _: False)
     place.state, place.refusal = state, refusal
     return place
 
@@ -146,6 +153,7 @@ async def open_place(
     settings: Settings,
     clock: Clock,
     *,
+    vault: Vault,
     publish: Callable[[Event], object],
     on_commit: Callable[[str, frozenset[str], int], None],
     may_claim: Callable[[str], bool],
@@ -169,15 +177,16 @@ async def open_place(
                     brief=brief,
                 )
             )
-            place = Place(environment, database, settings, clock, publish, may_claim)
+            place = Place(environment, database, settings, clock, vault, publish, may_claim)
             place.replaced = replaced
             await place.open()
             database.loaded()
             stack.push_async_callback(place.queue.close)
+            stack.push_async_callback(vault.finish, environment.value)
         except Corrupt as error:
             await stack.aclose()
             refusal = quarantine(environment, error)
-            place = refused_place(data, environment, settings, clock, refusal)
+            place = refused_place(data, environment, settings, clock, vault, refusal)
         yield place
 
 
@@ -197,4 +206,5 @@ def store_options(settings: Settings, name: str) -> StoreOptions:
         busy_timeout_ms=store.busy_timeout_ms,
         batch_limit=store.batch_limit,
         checkpoint_interval_s=store.checkpoint_interval_s,
+        slow_statement_ms=store.slow_statement_ms,
     )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import difflib
 import io
 import os
 import re
 import shutil
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -17,6 +19,12 @@ if TYPE_CHECKING:
 
     from textual.app import App
     from textual.pilot import Pilot
+
+# Key files and what else is written outside a data directory: never in the home of who runs this.
+_AWAY: Final = tempfile.mkdtemp(prefix="swarmdeck-tests-")
+atexit.register(shutil.rmtree, _AWAY, ignore_errors=True)
+os.environ["XDG_CONFIG_HOME"] = str(Path(_AWAY, "config"))
+os.environ["XDG_STATE_HOME"] = str(Path(_AWAY, "state"))
 
 # Tests in parallel are told a terminal size; it would overrule that of the terminals they open.
 for _told in ("LINES", "COLUMNS"):

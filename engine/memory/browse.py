@@ -11,6 +11,7 @@ from ..errors import InvalidInput
 from ..model import Level, Principal, Right
 from ..store.contains import containing
 from ..store.database import Reader
+from ..vault.record import OVERHEAD_BYTES
 from .records import Place
 
 Where = tuple[str, tuple[object, ...]]  # a condition and its parameters
@@ -19,13 +20,15 @@ Seen = Callable[[Row], bool]
 
 LAST: Final = "\U0010ffff"
 _ANY: Final[Where] = ("1", ())
-_COLUMNS: Final = """namespace, key, format, length(body), level, owner, team, swarm, version,
+# Bytes of the value as they are kept: without what a seal adds, compressed where it is.
+_SIZE: Final = f"length(body) - (format >> 5 & 1) * {OVERHEAD_BYTES}"
+_COLUMNS: Final = f"""namespace, key, format, {_SIZE}, level, owner, team, swarm, version,
        created_at, updated_at, expires_at"""
 _LEVEL_NAMES: Final = " ".join(f"WHEN {level:d} THEN '{level.name}'" for level in Level)
 _TEXTS: Final = ("key", "namespace", "owner", "ifnull(team, '')", f"CASE level {_LEVEL_NAMES} END")
 _ORDERS: Final = {
     "key": (),
-    "size": ("length(body)",),
+    "size": (_SIZE,),
     "changed": ("updated_at",),
     "version": ("version",),
     "level": ("level",),

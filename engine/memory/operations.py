@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol, Self
 import msgspec
 
 from .. import codec
-from ..errors import Conflict, Denied, NotFound, SwarmDeckError
+from ..errors import Conflict, Damaged, Denied, NotFound, SwarmDeckError
 from ..model import Level, Principal, Right, printable
 from ..store.database import Operation, Transaction
 from .records import Entry, Place
@@ -21,12 +21,16 @@ SELECT namespace, key FROM memory
 WHERE env = ? AND expires_at IS NOT NULL AND expires_at <= ? ORDER BY expires_at LIMIT ?"""
 NEXT_EXPIRY: Final = """
 SELECT min(expires_at) FROM memory WHERE env = ? AND expires_at IS NOT NULL"""
+_NEXT_EXPIRY_AFTER: Final = """
+SELECT min(expires_at) FROM memory WHERE env = ? AND expires_at > ?"""
 
 
 class Store(Memory, Protocol):
-    """What an operation needs of its store once it is committed."""
+    """What an operation needs of its store once it is committed. `unswept`: damaged records that
+    were due."""
 
     next_expiry_us: int
+    unswept: set[Place]
 
     def remember(self, place: Place, entry: Entry | None) -> None: ...
 
@@ -147,7 +151,7 @@ class Incr(MemoryOperation):
 
     def decide(self, tx: Transaction, staging: Staging) -> tuple[Entry, int]:
         namespace, key = self.place
-        old = staging.find(self.place, with_body=True)
+        old = staging.known(self.principal, self.place)
         if old is not None and not self.store.access.allows(
             self.principal, Right.READ, old, namespace, key
         ):
@@ -191,7 +195,7 @@ class Relevel(MemoryOperation):
 
     def decide(self, tx: Transaction, staging: Staging) -> Entry:
         namespace, key = self.place
-        old = staging.find(self.place, with_body=True)
+        old = staging.known(self.principal, self.place)
         allows = self.store.access.allows
         if old is None or not allows(self.principal, Right.READ, old, namespace, key):
             if old is not None:
@@ -229,7 +233,10 @@ class Delete(MemoryOperation):
     def decide(self, tx: Transaction, staging: Staging) -> bool:
         namespace, key = self.place
         access = self.store.access
-        old = staging.find(self.place)
+        try:
+            old = staging.find(self.place)
+        except Damaged:
+            return self._delete_damaged(tx, staging)
         if old is None:
             return False
         if not access.allows(self.principal, Right.DELETE, old, namespace, key):
@@ -242,6 +249,19 @@ class Delete(MemoryOperation):
         staging.delete(self.place)
         tx.audit(self.principal.id, "memory.delete", self.place_text)
         return True
+
+    def _delete_damaged(self, tx: Transaction, staging: Staging) -> bool:
+        """Whose it was is no longer sure: only the operator may clear it away."""
+        if self.principal.is_operator:
+            staging.delete(self.place)
+            tx.audit(self.principal.id, "memory.delete", self.place_text, detail="damaged")
+            return True
+        if staging.may_know(self.principal, self.place):
+            raise Damaged(
+                f"{self.place_text} does not match its seal", hint="the operator may delete it"
+            )
+        self.refused(tx, Denied(""))
+        return False
 
     def committed(self, outcome: bool) -> bool:
         if outcome:
@@ -269,14 +289,17 @@ class Sweep(Operation):
     @staticmethod
     def _sweep(tx: Transaction, store: Store) -> tuple[list[Place], int]:
         staging = Staging(store, tx)
-        expired = tx.execute(_EXPIRED, (tx.env, tx.now_us, SWEEP_ROWS)).fetchall()
-        gone = [place for place in expired if staging.find(place) is None]
+        limit = SWEEP_ROWS + len(store.unswept)
+        expired = tx.execute(_EXPIRED, (tx.env, tx.now_us, limit)).fetchall()
+        gone = [place for place in expired if _has_ended(store, staging, place)]
         for place in gone:
             staging.delete(place)
         staging.flush()
         if gone:
             tx.audit("system", "memory.expire", f"{len(gone)} records")
-        row = tx.execute(NEXT_EXPIRY, (tx.env,)).fetchone()
+        # What is due and was not swept is damaged, and does not come up again.
+        after_us = tx.now_us if len(expired) < limit else 0
+        row = tx.execute(_NEXT_EXPIRY_AFTER, (tx.env, after_us)).fetchone()
         return gone, (row[0] or 0) if row else 0
 
     def committed(self, outcome: tuple[list[Place], int]) -> int:
@@ -285,6 +308,16 @@ class Sweep(Operation):
             self.store.remember(place, None)
         self.store.next_expiry_us = next_us
         return len(gone)
+
+
+def _has_ended(store: Store, staging: Staging, place: Place) -> bool:
+    """Whether a record that is due has really expired. One that does not match its seal says
+    nothing about when it ends: it stays for the operator to look at."""
+    try:
+        return staging.find(place) is None
+    except Damaged:
+        store.unswept.add(place)
+        return False
 
 
 def _number(entry: Entry | None, key: str) -> int:

@@ -118,6 +118,9 @@ class Outlines:
         self._aside = aside
         self._kept: dict[tuple[Principal, str | None, str], _Kept] = {}
 
+    def clear(self) -> None:
+        self._kept.clear()
+
     def touch(self, place: Place) -> None:
         for kept in self._kept.values():
             kept.outline.touch(place)

@@ -12,6 +12,11 @@ from ..model import Level
 ENTRY_OVERHEAD_BYTES: Final = 400  # a cached entry beyond its body: struct, key, dictionary slot
 
 Place = tuple[str, str]  # namespace, key
+Row = Sequence[Any]
+
+# What a row says, in the order in which it is sealed and opened.
+COLUMNS: Final = """namespace, key, format, key_id, body, mac, level, owner, team, swarm, version,
+       created_at, updated_at, expires_at"""
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
@@ -58,13 +63,25 @@ class Cache:
         self._loads: dict[int, int] = {}
         self._tickets = 0
         self._generation = 0
+        self._open_limit = limit_bytes
         self.get: Callable[[Place], Entry | None] = self._entries.get
+
+    def close(self) -> None:
+        """Forget everything and keep nothing, until `reopen`."""
+        self._limit = 0
+        self.complete = False
+        self._entries.clear()
+        self._size = 0
+
+    def reopen(self) -> None:
+        self._limit = self._open_limit
 
     @property
     def size_bytes(self) -> int:
         return self._size
 
     def put(self, place: Place, entry: Entry) -> None:
+        # Evicting begins with the oldest, so in a cache that is closed nothing stays.
         old = self._entries.pop(place, None)
         if old is not None:
             self._size -= len(old.body) + ENTRY_OVERHEAD_BYTES

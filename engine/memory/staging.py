@@ -2,33 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Protocol
 
 import msgspec
 
-from ..acl import Access
-from ..errors import Conflict, Denied
+from ..acl import Access, Standing
+from ..errors import Conflict, Damaged, Denied
 from ..model import Level, Principal, Right
+from ..store import driver
 from ..store.database import Transaction
-from .records import Cache, Entry, Place, entry_of
+from .records import COLUMNS, Cache, Entry, Place, Row
 
-_SELECT_META: Final = """
-SELECT format, x'', level, owner, team, swarm, version, created_at, updated_at, expires_at
-FROM memory WHERE env = ? AND namespace = ? AND key = ?"""
-SELECT_ENTRY: Final = """
-SELECT format, body, level, owner, team, swarm, version, created_at, updated_at, expires_at
-FROM memory WHERE env = ? AND namespace = ? AND key = ?"""
-# The time always moves, even on a clock set back, so that the schema's own trigger never has to.
+SELECT_ENTRY: Final = f"""
+SELECT {COLUMNS}
+FROM memory WHERE env = ? AND namespace = ? AND key = ?"""  # noqa: S608 - a constant
+SELECT_KEYS: Final = """
+SELECT id, class, state, wrapped, uses, created_at FROM data_key WHERE env = ? ORDER BY id"""
+# The time moves with every write and is decided before it, because seals bind it.
 _UPSERT: Final = """
-INSERT INTO memory (env, namespace, key, format, body, level, owner, team, swarm, version,
-                    created_at, updated_at, expires_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO memory (env, namespace, key, format, key_id, body, mac, level, owner, team, swarm,
+                    version, created_at, updated_at, expires_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (env, namespace, key) DO UPDATE SET
-    format = excluded.format, body = excluded.body, level = excluded.level,
-    owner = excluded.owner, team = excluded.team, swarm = excluded.swarm,
+    format = excluded.format, key_id = excluded.key_id, body = excluded.body, mac = excluded.mac,
+    level = excluded.level, owner = excluded.owner, team = excluded.team, swarm = excluded.swarm,
     version = excluded.version, created_at = excluded.created_at,
-    updated_at = max(excluded.updated_at, updated_at + 1), expires_at = excluded.expires_at"""
+    updated_at = excluded.updated_at, expires_at = excluded.expires_at"""
+_LEVELS: Final = frozenset(Level)
 _DELETE: Final = "DELETE FROM memory WHERE env = ? AND namespace = ? AND key = ?"
+
+
+class Keys(Protocol):
+    """What seals and opens the records of an environment, on any thread. `reason` says why it is
+    sealed, empty while it is not; `require` raises Sealed then."""
+
+    reason: str
+
+    def learn(self, rows: Iterable[Row]) -> None: ...
+    def require(self) -> None: ...
+    def open(self, row: Row) -> Entry: ...
+    def protect_all(
+        self, tx: Transaction, changes: Mapping[Place, Entry | None]
+    ) -> list[tuple[object, ...]]: ...
 
 
 class Memory(Protocol):
@@ -36,6 +52,7 @@ class Memory(Protocol):
 
     access: Access
     cache: Cache
+    ring: Keys
 
 
 class Put(msgspec.Struct, frozen=True, gc=False):
@@ -57,7 +74,10 @@ class Staging:
     which dies with the transaction if it is rolled back.
     """
 
-    __slots__ = ("_access", "_cache", "_env", "_execute", "_now_us", "_overlay", "_tx", "changes")
+    __slots__ = (
+        "_access", "_cache", "_env", "_execute", "_now_us", "_open", "_overlay", "_ring",
+        "_tx", "changes",
+    )  # fmt: skip
 
     def __init__(self, memory: Memory, tx: Transaction) -> None:
         self._access = memory.access
@@ -66,37 +86,70 @@ class Staging:
         self._env = tx.env
         self._now_us = tx.now_us
         self._execute = tx.execute
+        self._ring = memory.ring
+        self._open = memory.ring.open
         self._overlay: dict[Place, Entry | None] = tx.overlay(memory)
         self.changes: dict[Place, Entry | None] = {}
 
-    def find(self, place: Place, *, with_body: bool = False) -> Entry | None:
-        """The record as this transaction sees it; one that has expired is not there."""
-        return self._live(self._stored(place, with_body=with_body))
+    def find(self, place: Place) -> Entry | None:
+        """The record as this transaction sees it; one that has expired is not there. Raises
+        Damaged where it does not match its seal."""
+        return self._live(self._stored(place))
 
-    def _stored(self, place: Place, *, with_body: bool = False) -> Entry | None:
+    def known(self, principal: Principal, place: Place) -> Entry | None:
+        """What `find` gives; to somebody who may not read it, a damaged record is missing."""
+        try:
+            return self.find(place)
+        except Damaged:
+            if self.may_know(principal, place):
+                raise
+        return None
+
+    def _stored(self, place: Place) -> Entry | None:
         if place in self.changes:
             return self.changes[place]
         if place in self._overlay:
             return self._overlay[place]
         entry = self._cache.get(place)
         if entry is None and not self._cache.complete:
-            statement = SELECT_ENTRY if with_body else _SELECT_META
-            row = self._execute(statement, (self._env, *place)).fetchone()
-            entry = entry_of(row) if row is not None else None
+            row = self._row(place)
+            entry = self._open(row) if row is not None else None
         return entry
+
+    def _row(self, place: Place) -> Row | None:
+        return read_row(self._tx, place)
+
+    def may_know(self, principal: Principal, place: Place) -> bool:
+        """Whether somebody may read a damaged record, as far as its columns say."""
+        try:
+            row = self._row(place)
+        except Damaged:
+            row = None
+        standing = standing_of(row) if row is not None else None
+        return may_know(self._access, principal, standing, place)
 
     def _live(self, entry: Entry | None) -> Entry | None:
         return None if entry is not None and 0 < entry.expires_us <= self._now_us else entry
 
     def require(self, principal: Principal, put: Put) -> None:
         """Raise Denied unless `principal` could make this write itself."""
-        old = self.find((put.namespace, put.key))
+        old = self._live(self._verified(principal, (put.namespace, put.key), put))
         self._decide(principal, old, put)
 
+    def _verified(self, principal: Principal, place: Place, put: Put) -> Entry | None:
+        """What is stored there. One that is damaged is not overwritten: whose it was, and at
+        which level, is no longer known. Raises Damaged, or Denied to those who may not know."""
+        try:
+            return self._stored(place)
+        except Damaged:
+            if self.may_know(principal, place):
+                raise
+        raise _denied(principal, put, None)
+
     def put(self, principal: Principal, put: Put) -> Entry:
-        """Stage a write. Raises Denied or Conflict."""
+        """Stage a write. Raises Denied, Conflict or Damaged."""
         place = (put.namespace, put.key)
-        stored = self._stored(place)
+        stored = self._verified(principal, place, put)
         old = self._live(stored)
         if put.if_version is not None and put.if_version != (old.version if old else 0):
             found = f"version {old.version}" if old else "no record"
@@ -105,20 +158,25 @@ class Staging:
             )
         self._decide(principal, old, put)
         # Versions go on from a record that has expired: no version is ever two values.
-        version = stored.version + 1 if stored is not None else 1
-        return self._stage(principal, old, put, version)
+        version, now_us = 1, self._now_us
+        if stored is not None:
+            # Times move on as well, also when the clock was set back.
+            version, now_us = stored.version + 1, max(now_us, stored.updated_us + 1)
+        return self._stage(principal, old, put, version, now_us)
 
-    def _stage(self, principal: Principal, old: Entry | None, put: Put, version: int) -> Entry:
+    def _stage(
+        self, principal: Principal, old: Entry | None, put: Put, version: int, now_us: int
+    ) -> Entry:
         expires_us = self._now_us + put.ttl_us if put.ttl_us else 0
         if old is None:
             team = principal.teams[0] if principal.teams else None
             level, owner, swarm = put.level or Level.PRIVATE, principal.id, principal.swarm
-            created_us = self._now_us
+            created_us = now_us
         else:
             level, owner, swarm = put.level or old.level, old.owner, old.swarm
             team, created_us = old.team, old.created_us
         entry = Entry(
-            put.format, put.body, level, owner, team, swarm, version, created_us, self._now_us,
+            put.format, put.body, level, owner, team, swarm, version, created_us, now_us,
             expires_us, old is not None and level is not old.level,
         )  # fmt: skip
         self.changes[put.namespace, put.key] = entry
@@ -136,26 +194,62 @@ class Staging:
                     principal, Right.GRANT, old, namespace, key
                 ) and access.allows(principal, Right.WRITE, moved, namespace, key)
         if not allowed:
-            raise Denied(
-                f"{principal.id} may not write {key} at level "
-                f"{(put.level or (old.level if old else Level.PRIVATE)).name.lower()}",
-                hint="ask swarmdeck acl explain",
-            )
+            raise _denied(principal, put, old)
 
     def delete(self, place: Place) -> None:
         self.changes[place] = None
 
     def flush(self) -> None:
-        """Write what is staged."""
-        env = self._env
-        rows = []
-        for (namespace, key), entry in self.changes.items():
+        """Write what is staged. Raises Sealed."""
+        env, changes = self._env, self.changes
+        for place, entry in changes.items():
             if entry is None:
-                self._execute(_DELETE, (env, namespace, key))
-            else:
-                rows.append((env, namespace, key, entry.format, entry.body, entry.level._value_,
-                             entry.owner, entry.team, entry.swarm, entry.version, entry.created_us,
-                             entry.updated_us, entry.expires_us or None))  # fmt: skip
+                self._execute(_DELETE, (env, *place))
+        rows = self._ring.protect_all(self._tx, changes) if changes else None
         if rows:
             self._tx.executemany(_UPSERT, rows)
-        self._overlay.update(self.changes)
+        self._overlay.update(changes)
+
+
+class Reading(Protocol):
+    """A transaction, or a reader."""
+
+    env: str
+    execute: Callable[..., driver.Cursor]
+
+
+def read_row(source: Reading, place: Place) -> Row | None:
+    """The row of a record. Raises Damaged where its names are not even text."""
+    try:
+        return source.execute(SELECT_ENTRY, (source.env, *place)).fetchone()
+    except driver.OperationalError as error:
+        if "decode" not in str(error):
+            raise
+        raise Damaged(
+            f"{source.env}: {place[0]}/{place[1]} is damaged",
+            hint="restore it from a backup, or delete it",
+        ) from error
+
+
+def standing_of(row: Row) -> Standing | None:
+    """Whose record a row says it is, without a look at its seal; None where it says nothing."""
+    level, owner, team, swarm = row[6:10]
+    texts = isinstance(owner, str) and all(isinstance(t, str | None) for t in (team, swarm))
+    if not texts or level not in _LEVELS:
+        return None
+    return Standing(Level(level), owner, team, swarm)
+
+
+def may_know(access: Access, principal: Principal, standing: Standing | None, place: Place) -> bool:
+    """Whether somebody may be told that there is a record which is damaged."""
+    if standing is None:
+        return principal.is_operator
+    return access.allows(principal, Right.READ, standing, *place)
+
+
+def _denied(principal: Principal, put: Put, old: Entry | None) -> Denied:
+    level = put.level or (old.level if old else Level.PRIVATE)
+    return Denied(
+        f"{principal.id} may not write {put.key} at level {level.name.lower()}",
+        hint="ask swarmdeck acl explain",
+    )

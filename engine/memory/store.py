@@ -18,7 +18,7 @@ from .. import codec
 from ..acl import Access, Standing
 from ..audit.reads import GET, MISSING, Looked, Reads
 from ..clock import Clock
-from ..errors import InvalidInput
+from ..errors import Damaged, InvalidInput
 from ..model import Level, Principal, Right, check_key, check_name, check_ttl, parse_level
 from ..store.aside import LIGHT_ROWS, Aside
 from ..store.database import Database, Reader, Transaction
@@ -26,8 +26,8 @@ from ..views import RecordView
 from .browse import LAST, Browse, query, sight
 from .operations import NEXT_EXPIRY, SWEEP_ROWS, Delete, Incr, Relevel, Set, SetMany, Sweep
 from .outline import Outlines
-from .records import Cache, Entry, Place, entry_of
-from .staging import SELECT_ENTRY, Put, Staging
+from .records import Cache, Entry, Place, Row, entry_of
+from .staging import SELECT_KEYS, Keys, Put, Staging, may_know, read_row, standing_of
 
 MAX_BATCH_KEYS: Final = 10_000
 MAX_KNOWN_NAMESPACES: Final = 10_000
@@ -66,10 +66,12 @@ class MemoryStore:
         access: Access,
         clock: Clock,
         *,
+        ring: Keys,
         cache_bytes: int,
         reads: Reads | None = None,
     ) -> None:
         self.access = access
+        self.ring = ring
         self.reads = reads or Reads(database, clock)
         self.records = 0
         self._database = database
@@ -79,12 +81,31 @@ class MemoryStore:
         self._outlines = Outlines(access, self._aside)
         self._namespaces: set[str] = set()
         self.next_expiry_us = 0
+        self.unswept: set[Place] = set()
         self._behind = False
 
     async def open(self) -> None:
-        """Learn how many records there are and when the next one expires."""
-        self.records, self.next_expiry_us = await self._database.read(_load_counts)
-        self.cache.complete = self.records == 0
+        """Learn how many records there are, when the next one expires, and the keys of all."""
+        self.records, self.next_expiry_us, keys = await self._database.read(_load_counts)
+        self.ring.learn(keys)
+        self.cache.complete = self.records == 0 and not self.ring.reason
+
+    def sealed(self) -> None:
+        """The keys are gone: nothing that was read with them stays."""
+        self.cache.close()
+        self._outlines.clear()
+
+    def unsealed(self) -> None:
+        """The keys are back."""
+        self.cache.reopen()
+
+    async def reload(self) -> None:
+        """Begin anew with what the file holds: somebody else has deleted records from it."""
+        self.cache.close()
+        self._outlines.clear()
+        if not self.ring.reason:
+            self.cache.reopen()
+        await self.open()
 
     # --- reading ----------------------------------------------------------------------------
 
@@ -138,7 +159,7 @@ class MemoryStore:
         cached = self.cache.get(place)
         entry = cached
         if entry is None and not self.cache.complete:
-            entry = await self._load(place)
+            entry = await self._load(place, principal)
         object_ = f"{namespace}/{key}"
         if entry is None or 0 < entry.expires_us <= self._clock.wall_us():
             return None, Looked(principal.id, GET, object_, detail=MISSING)
@@ -146,7 +167,7 @@ class MemoryStore:
             return entry, Looked(principal.id, GET, object_)
         self.access.denied_calls += 1
         if cached is not None and not self.cache.complete:
-            await self._load(place)
+            await self._load(place, principal)
         return None, Looked(principal.id, GET, object_, allowed=False)
 
     async def _get_cold(
@@ -155,7 +176,7 @@ class MemoryStore:
         self._check_place(namespace, key)
         if self.cache.complete:
             return None
-        entry = await self._load((namespace, key))
+        entry = await self._load((namespace, key), principal)
         return None if entry is None else self._shown(principal, entry, namespace, key)
 
     def _shown(
@@ -199,7 +220,9 @@ class MemoryStore:
     async def keys(
         self, principal: Principal, namespace: str, prefix: str, limit: int, cursor: str | None
     ) -> tuple[list[str], str | None]:
-        """Keys that may be read, in byte order, and where to go on (None at the end)."""
+        """Keys that may be read, in byte order, and where to go on (None at the end). Raises
+        Sealed."""
+        self.ring.require()
         self._check_namespace(namespace)
         if not 1 <= limit <= MAX_BATCH_KEYS:
             raise InvalidInput(f"limit {limit} is out of range", hint=f"1 to {MAX_BATCH_KEYS}")
@@ -264,9 +287,16 @@ class MemoryStore:
         return msgspec.structs.replace(view, value=codec.decode(entry.format, entry.body))
 
     async def peek(self, namespace: str, key: str) -> Entry | None:
-        """A record for explaining a decision: not for showing its value."""
-        self._check_place(namespace, key)
-        entry = self.cache.get((namespace, key)) or await self._load((namespace, key))
+        """A record for explaining a decision: not for showing its value. While the vault is
+        sealed it is what the columns say, without the value. Raises Damaged."""
+        check_name(namespace, "namespace")
+        check_key(key)
+        place = (namespace, key)
+        if self.ring.reason:
+            row = await self._database.read(lambda reader: read_row(reader, place))
+            entry = entry_of((row[2], b"", *row[6:])) if row and standing_of(row) else None
+        else:
+            entry = self.cache.get(place) or await self._load(place)
         gone = entry is not None and 0 < entry.expires_us <= self._clock.wall_us()
         return None if gone else entry
 
@@ -284,14 +314,28 @@ class MemoryStore:
             expires_at_us=entry.expires_us or None,
         )
 
-    async def _load(self, place: Place) -> Entry | None:
-        """Read a record and remember it, unless it has been written meanwhile."""
+    async def _load(self, place: Place, principal: Principal | None = None) -> Entry | None:
+        """Read a record, verify it, and remember it unless it has been written meanwhile. Raises
+        Sealed, and Damaged; to a principal that may not read it, a damaged record is missing."""
+        self.ring.require()
+        open_ = self.ring.open
+
+        def query(reader: Reader) -> tuple[Row | None, Entry | Damaged | None]:
+            row: Row | None = None
+            try:
+                row = read_row(reader, place)
+                return row, (open_(row) if row is not None else None)
+            except Damaged as error:
+                return row, error
+
         ticket = self.cache.begin_load()
         try:
-            row = await self._database.read(
-                lambda reader: reader.execute(SELECT_ENTRY, (reader.env, *place)).fetchone()
-            )
-            entry = entry_of(row) if row is not None else None
+            row, entry = await self._database.read(query)
+            if isinstance(entry, Damaged):
+                standing = standing_of(row) if row is not None else None
+                if principal and not may_know(self.access, principal, standing, place):
+                    return None
+                raise entry
             if entry is not None:
                 self.cache.fill(place, entry, ticket)
         finally:
@@ -396,7 +440,7 @@ class MemoryStore:
         until_s = self._clock.monotonic_s() + within_s
         swept = 0
         self._behind = False
-        while self.next_expiry_us and self.next_expiry_us <= self._clock.wall_us():
+        while 0 < self.next_expiry_us <= self._clock.wall_us() and not self.ring.reason:
             if self._clock.monotonic_s() >= until_s:
                 self._behind = True
                 break
@@ -454,6 +498,8 @@ class MemoryStore:
     # --- checks -----------------------------------------------------------------------------
 
     def _check_place(self, namespace: str, key: str) -> None:
+        if self.ring.reason:
+            self.ring.require()
         if namespace not in self._namespaces:
             self._check_namespace(namespace)
         check_key(key)
@@ -488,7 +534,8 @@ def _check_count(items: Sequence[Any]) -> None:
         raise InvalidInput(f"{len(items)} keys in one call", hint=f"at most {MAX_BATCH_KEYS}")
 
 
-def _load_counts(reader: Reader) -> tuple[int, int]:
+def _load_counts(reader: Reader) -> tuple[int, int, list[Row]]:
     rows = reader.execute("SELECT count(*) FROM memory WHERE env = ?", (reader.env,)).fetchone()
     expiry = reader.execute(NEXT_EXPIRY, (reader.env,)).fetchone()
-    return (rows[0] if rows else 0), (expiry[0] or 0 if expiry else 0)
+    keys: list[Row] = reader.execute(SELECT_KEYS, (reader.env,)).fetchall()
+    return (rows[0] if rows else 0), (expiry[0] or 0 if expiry else 0), keys

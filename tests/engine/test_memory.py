@@ -23,7 +23,9 @@ from swarmdeck.engine.model import (
     Principal,
     Role,
 )
+from swarmdeck.engine.settings import load_settings
 from swarmdeck.engine.store.database import Database, Reader, StoreOptions, open_database
+from swarmdeck.engine.vault import Vault
 
 ISOLATION = dict.fromkeys(Environment, Isolation.MODERATE) | {
     Environment.PRODUCTION: Isolation.STRICT
@@ -52,7 +54,9 @@ async def make_store(
 ) -> MemoryStore:
     access = Access(Environment.DEVELOPMENT, ISOLATION, database, clock)
     await access.open()
-    store = MemoryStore(database, access, clock, cache_bytes=cache_bytes)
+    vault = Vault.open(database.path.parent, load_settings(None, {}, {}), clock)
+    ring = vault.ring("development")
+    store = MemoryStore(database, access, clock, ring=ring, cache_bytes=cache_bytes)
     await store.open()
     return store
 

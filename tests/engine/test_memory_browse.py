@@ -24,8 +24,10 @@ from swarmdeck.engine.model import (
     Principal,
     Role,
 )
+from swarmdeck.engine.settings import load_settings
 from swarmdeck.engine.store import aside
 from swarmdeck.engine.store.database import Database, StoreOptions, open_database
+from swarmdeck.engine.vault import Vault
 from swarmdeck.engine.views import RecordView
 
 ISOLATION = dict.fromkeys(Environment, Isolation.MODERATE) | {
@@ -53,7 +55,8 @@ class Town:
         self.database = database
         self.clock = clock
         self.access = Access(Environment.DEVELOPMENT, ISOLATION, database, clock)
-        self.store = MemoryStore(database, self.access, clock, cache_bytes=4_000)
+        ring = Vault.open(database.path.parent, load_settings(None, {}, {}), clock).ring("development")
+        self.store = MemoryStore(database, self.access, clock, ring=ring, cache_bytes=4_000)
         self.chance = random.Random(7)
 
     async def open(self) -> None:

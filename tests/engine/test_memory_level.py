@@ -21,7 +21,9 @@ from swarmdeck.engine.model import (
     Principal,
     Role,
 )
+from swarmdeck.engine.settings import load_settings
 from swarmdeck.engine.store.database import StoreOptions, open_database
+from swarmdeck.engine.vault import Vault
 
 OWNER = Principal("dev_agent_owner", Role.AGENT, "development", "dev_swarm_1", ("dev_team_1",))
 MATE = Principal("dev_agent_mate", Role.AGENT, "development", "dev_swarm_1", ("dev_team_1",))
@@ -38,7 +40,8 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     ) as database:
         isolation = dict.fromkeys(Environment, Isolation.MODERATE)
         access = Access(Environment.DEVELOPMENT, isolation, database, clock)
-        made = MemoryStore(database, access, clock, cache_bytes=request.param)
+        ring = Vault.open(tmp_path, load_settings(None, {}, {}), clock).ring("development")
+        made = MemoryStore(database, access, clock, ring=ring, cache_bytes=request.param)
         await made.open()
         yield made
 

@@ -29,6 +29,7 @@ from swarmdeck.engine.model import (
 from swarmdeck.engine.settings import Settings, load_settings
 from swarmdeck.engine.swarms.crew import Crew, Surroundings
 from swarmdeck.engine.swarms.service import Swarms
+from swarmdeck.engine.vault import Vault
 from swarmdeck.engine.swarms.supervisor import start_time
 
 SLEEPER = (sys.executable, "-c", "import time; time.sleep(600)")
@@ -43,6 +44,7 @@ class Host:
     def __init__(self, directory: Path, settings: Settings) -> None:
         self.directory = directory
         self.settings = settings
+        self.vault = Vault.open(directory, settings, SystemClock())
         self.ledger = Ledger(settings.host)
         self.sites: dict[str, Place] = {}
         self.events: list[Event] = []
@@ -59,6 +61,7 @@ class Host:
                     Environment(environment),
                     self.settings,
                     SystemClock(),
+                    vault=self.vault,
                     publish=self.events.append,
                     on_commit=lambda *_: None,
                     may_claim=lambda agent: self.swarms.may_claim(agent),  # noqa: PLW0108 - later

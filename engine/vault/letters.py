@@ -1,0 +1,115 @@
+"""Bodies and results of messages, protected as they are stored.
+
+    form    one byte from 0x80 on: bit 0 sealed, bit 1 LZ4; JSON never begins with such a byte
+    key id  four bytes, big-endian: a key of the class `rest`
+    nonce   12 bytes
+    sealed  ciphertext with its tag of 16          where isolation is strict
+    checked tag of 16, then the body as it is      elsewhere
+
+The tag binds environment, message id, kind, sender, target, and whether it is the body or the
+result. A message can be retried, delayed and moved between priorities; none of that is bound.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
+
+from ..errors import Damaged
+from ..store.database import Transaction
+from . import record
+from .derive import NONCE_BYTES
+from .ring import Ring
+
+FORM: Final = 0x80
+SEALED: Final = 0x01
+LZ4: Final = 0x02
+BODY: Final = 0
+RESULT: Final = 1
+
+_HEADER: Final = struct.Struct(">BI")
+_BOUND: Final = struct.Struct(">BBBIq")  # version, field, form, key id, message id
+_NONCE_AT: Final = _HEADER.size
+_TAG_AT: Final = _NONCE_AT + NONCE_BYTES
+_PLAIN_AT: Final = _TAG_AT + record.TAG_BYTES
+
+
+class Letter(NamedTuple):
+    """What a body or result belongs to."""
+
+    ident: int
+    kind: str
+    sender: str
+    target: str
+    field: int = BODY
+
+
+def protect(ring: Ring, tx: Transaction, letters: Iterable[tuple[Letter, bytes]]) -> list[bytes]:
+    """The texts as they are stored, on the writer's thread. Raises Sealed."""
+    texts = list(letters)
+    active = ring.writing(tx, len(texts))
+    form = FORM | (SEALED if active.seals else 0)
+    nonces = os.urandom(NONCE_BYTES * len(texts))
+    active.key.drawn += len(texts)
+    found = []
+    for number, (letter, text) in enumerate(texts):
+        nonce = nonces[number * NONCE_BYTES : (number + 1) * NONCE_BYTES]
+        this, body = form, text
+        if len(text) > ring.compress_above and (packed := record.compress(text)) is not None:
+            this, body = form | LZ4, packed
+        head = _HEADER.pack(this, active.id) + nonce
+        bound = _bound(ring, letter, this, active.id)
+        if active.seals:
+            found.append(head + active.sealing.encrypt(nonce, body, bound))
+        else:
+            found.append(head + active.checking.encrypt(nonce, b"", bound + body) + body)
+    return found
+
+
+def unprotect(ring: Ring, letter: Letter, stored: bytes) -> bytes:
+    """The text inside, verified. Raises Sealed, Damaged."""
+    try:
+        form, key_id = _HEADER.unpack_from(stored)
+        if form < FORM:
+            return _unprotected(ring, stored)
+        sealing, checking = ring.opening(key_id)
+        bound = _bound(ring, letter, form, key_id)
+        nonce = stored[_NONCE_AT:_TAG_AT]
+        if form & SEALED:
+            text = sealing.decrypt(nonce, stored[_TAG_AT:], bound)
+        else:
+            text = stored[_PLAIN_AT:]
+            checking.decrypt(nonce, stored[_TAG_AT:_PLAIN_AT], bound + text)
+        return record.decompress(text) if form & LZ4 else text
+    except ring.broken as error:
+        what = "result" if letter.field == RESULT else "body"
+        raise Damaged(
+            f"{ring.environment}: the {what} of message {letter.ident} does not match its seal",
+            hint="purge it, or restore a backup",
+        ) from error
+
+
+def key_of(stored: Any) -> int | None:  # noqa: ANN401 - whatever a damaged row holds
+    """The id of the key that protects a text; None for one of before there were keys."""
+    if not isinstance(stored, bytes) or len(stored) < _PLAIN_AT or stored[0] < FORM:
+        return None
+    return int(_HEADER.unpack_from(stored)[1])
+
+
+def _unprotected(ring: Ring, stored: bytes) -> bytes:
+    """A text of before there were keys. Once all are protected there is none."""
+    if ring.is_protected:
+        raise ValueError("a text without a check")
+    return stored
+
+
+def _bound(ring: Ring, letter: Letter, form: int, key_id: int) -> bytes:
+    names = ring.scope("message", letter.kind, letter.sender, letter.target)
+    return _BOUND.pack(1, letter.field, form, key_id, letter.ident) + names
+
+
+def of_result(ident: int) -> Letter:
+    """What the result of a message belongs to: the message, whoever worked on it."""
+    return Letter(ident, "", "", "", RESULT)

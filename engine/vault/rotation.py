@@ -1,0 +1,239 @@
+"""Records moved to new keys in the background, a hundred at a time.
+
+A pass walks the table once by row. It takes up rows whose key is retiring, and rows of before there
+were keys. Whoever writes meanwhile writes with the active key, so what a pass has left behind stays
+behind; a retiring key without rows is destroyed. Where the passes stand is in the rows themselves:
+after a kill the next one finds what is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from ..errors import Damaged
+from ..memory.records import COLUMNS, Entry
+from ..store.database import Database, Reader, Transaction
+from .ring import KINDS, Ring
+
+if TYPE_CHECKING:
+    from ..memory.records import Place
+
+BATCH: Final = 100
+WINDOW: Final = 2_000  # rows looked at in one transaction at most
+DUTY: Final = 0.1  # part of the writer's time that a rotation may take
+SYSTEM: Final = "system"
+
+_LAST_ROW: Final = "SELECT ifnull(max(rowid), 0) FROM memory WHERE env = ?"
+_NEXT: Final = f"""
+SELECT rowid, {COLUMNS} FROM memory
+WHERE rowid > ? AND rowid <= ? AND env = ?
+  AND (key_id IN (SELECT id FROM data_key WHERE env = ? AND state = 'retiring')
+       OR (key_id IS NULL AND ?))
+ORDER BY rowid LIMIT ?"""  # noqa: S608 - constants
+_MOVE: Final = """
+UPDATE memory SET format = ?, key_id = ?, body = ?, mac = ?
+WHERE env = ? AND namespace = ? AND key = ? AND version = ? AND key_id IS ?"""
+_ANY_LEFT: Final = "SELECT EXISTS (SELECT 1 FROM memory WHERE env = ? AND key_id = ?)"
+_ANY_BARE: Final = "SELECT EXISTS (SELECT 1 FROM memory WHERE env = ? AND key_id IS NULL)"
+_DESTROY: Final = """
+UPDATE data_key SET state = 'destroyed', wrapped = NULL, destroyed_at = ?
+WHERE env = ? AND id = ? AND state = 'retiring'"""
+_SHRED: Final = """
+UPDATE data_key SET state = 'destroyed', wrapped = NULL, destroyed_at = ?
+WHERE env = ? AND class = ? AND state != 'destroyed'"""
+_DELETE: Final = """
+DELETE FROM memory WHERE env = ?
+  AND (key_id IN (SELECT id FROM data_key WHERE env = ? AND class = ?)
+       OR (key_id IS NULL
+           AND CASE level WHEN 1 THEN 'private' WHEN 2 THEN 'team' ELSE 'rest' END = ?))"""
+_ANY_KEY: Final = "SELECT EXISTS (SELECT 1 FROM data_key WHERE env = ?)"
+
+
+class Protection(Protocol):
+    """What a rotation asks of the vault."""
+
+    def is_protected(self, environment: str) -> bool: ...
+    def set_protected(self, environment: str) -> None: ...
+
+
+class Records(Protocol):
+    """The records in memory, to begin anew after some were deleted behind them."""
+
+    records: int
+
+    async def reload(self) -> None: ...
+
+
+class Rotation:
+    """What becomes of the keys of one environment. Belongs to the engine's loop. `progress` is
+    how far a pass is, 0 to 1, None while there is none."""
+
+    def __init__(self, ring: Ring, database: Database, vault: Protection, records: Records) -> None:
+        self.progress: float | None = None
+        self._ring = ring
+        self._database = database
+        self._vault = vault
+        self._records = records
+        self._env = ring.environment
+        self._turn = asyncio.Lock()
+        self._after = 0
+        self._end = 0
+        self._damaged = 0
+        self._idle = False  # nothing is left to do until keys are replaced
+
+    async def tick(self, due_us: int, budget_s: float) -> None:
+        """Replace what was made before `due_us`, then work for `budget_s` at most."""
+        if self._turn.locked():
+            return
+        async with self._turn:
+            await self._replace_due(due_us)
+            started = time.monotonic()
+            while self._has_work() and time.monotonic() - started < budget_s:
+                await self._step()
+
+    async def run(self, actor: str, tell: Callable[[float], object], duty: float = DUTY) -> None:
+        """Replace the keys now and move every record. Takes `duty` of the writer's time."""
+        async with self._turn:
+            await self._replace(KINDS, actor)
+            while self._has_work():
+                started = time.monotonic()
+                await self._step()
+                tell(self.progress or 0.0)
+                await asyncio.sleep((time.monotonic() - started) * (1 / duty - 1))
+
+    def _has_work(self) -> bool:
+        if self._idle:
+            return False
+        bare = not self._vault.is_protected(self._env)
+        retiring = any(key.state == "retiring" for key in self._ring.known())
+        return retiring or (bare and self._records.records > 0)
+
+    # --- replacing ----------------------------------------------------------------------------
+
+    async def _replace_due(self, due_us: int) -> None:
+        due = [
+            key.kind
+            for key in self._ring.known()
+            if key.state == "active" and key.created_us <= due_us
+        ]
+        if due:
+            await self._replace(due, SYSTEM)
+
+    async def _replace(self, kinds: Sequence[str], actor: str) -> None:
+        def change(tx: Transaction) -> None:
+            self._ring.replace(tx, kinds)
+            tx.audit(actor, "vault.rotate", self._env, detail=", ".join(kinds))
+
+        await self._database.write(change, topic="vault")
+        self._idle = False
+        self._after = 0
+        self.progress = 0.0
+
+    # --- one pass -----------------------------------------------------------------------------
+
+    async def _step(self) -> None:
+        """One batch, or what follows the last of a pass."""
+        if self._after == 0:
+            self._damaged = 0
+            self._end = await self._database.read(self._last_row)
+        if self._after < self._end:
+            self._after = await self._database.write(self._batch)
+            self.progress = min(1.0, self._after / max(1, self._end))
+        if self._after >= self._end:
+            await self._conclude()
+
+    def _last_row(self, reader: Reader) -> int:
+        row = reader.execute(_LAST_ROW, (self._env,)).fetchone()
+        return int(row[0]) if row else 0
+
+    def _batch(self, tx: Transaction) -> int:
+        """Move up to BATCH rows; the last row that was looked at."""
+        ring, env = self._ring, self._env
+        ring.prepare(tx)
+        bare = not self._vault.is_protected(env)
+        until = self._after + WINDOW
+        bounds = (self._after, until, env, env, bare, BATCH)
+        rows = tx.execute(_NEXT, bounds).fetchall()
+        held: dict[Place, tuple[int | None, Entry]] = {}
+        for _, *row in rows:
+            try:
+                held[row[0], row[1]] = row[3], ring.open(row)
+            except Damaged:
+                self._damaged += 1
+        sealed = ring.protect_all(tx, {place: entry for place, (_, entry) in held.items()})
+        tx.executemany(_MOVE, [
+            (form, key_id, body, mac, env, namespace, key, version, held[namespace, key][0])
+            for _, namespace, key, form, key_id, body, mac, _, _, _, _, version, *_ in sealed
+        ])  # fmt: skip
+        return int(rows[-1][0]) if len(rows) == BATCH else until
+
+    async def _conclude(self) -> None:
+        """After a pass: destroy the keys that nothing is left of."""
+        self._after = 0
+        left = False
+        for key in [key for key in self._ring.known() if key.state == "retiring"]:
+            left |= not await self._destroyed(key.id)
+        left |= not await self._is_protected_now()
+        # What is left is damaged, and stays where it is: another pass would find the same.
+        self._idle = not left or self._damaged > 0
+        if self._idle:
+            self.progress = None
+
+    async def _destroyed(self, ident: int) -> bool:
+        """Destroy a retiring key, if it has no rows. Nobody writes with it any more, so what a
+        look finds gone stays gone."""
+        env = self._env
+        if await self._exists(_ANY_LEFT, (env, ident)):
+            return False
+
+        def change(tx: Transaction) -> None:
+            tx.execute(_DESTROY, (tx.now_us, env, ident))
+            tx.audit(SYSTEM, "vault.destroy", env, detail=f"key {ident}")
+            self._ring.changed(tx)
+
+        await self._database.write(change, topic="vault")
+        return True
+
+    async def _is_protected_now(self) -> bool:
+        if not self._vault.is_protected(self._env):
+            if await self._exists(_ANY_BARE, (self._env,)):
+                return False
+            self._vault.set_protected(self._env)
+        return True
+
+    async def confirm(self) -> None:
+        """Before the environment closes: where keys were made, note that all rows have a check."""
+        bare = self._ring.known() and not self._vault.is_protected(self._env)
+        if bare and await self._exists(_ANY_KEY, (self._env,)):
+            await self._is_protected_now()
+
+    # --- shredding ----------------------------------------------------------------------------
+
+    async def shred(self, kinds: Sequence[str], actor: str) -> int:
+        """Destroy the keys of some classes and delete what they sealed, also from the free pages
+        and the log of the file; how many records."""
+        async with self._turn:
+            gone: int = await self._database.write(
+                lambda tx: self._shred(tx, kinds, actor), topic="memory"
+            )
+            await self._records.reload()
+            await self._database.rebuild()
+        return gone
+
+    def _shred(self, tx: Transaction, kinds: Sequence[str], actor: str) -> int:
+        env, gone = self._env, 0
+        for kind in kinds:
+            tx.execute(_SHRED, (tx.now_us, env, kind))
+            gone += tx.execute(_DELETE, (env, env, kind, kind)).rowcount
+        tx.audit(actor, "vault.shred", env, detail=f"{', '.join(kinds)}: {gone} records")
+        self._ring.changed(tx)
+        return gone
+
+    async def _exists(self, statement: str, parameters: tuple[Any, ...]) -> bool:
+        row = await self._database.read(
+            lambda reader: reader.execute(statement, parameters).fetchone()
+        )
+        return bool(row and row[0])

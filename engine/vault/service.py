@@ -1,0 +1,603 @@
+"""The vault of a data directory: open or sealed, and every key in it.
+
+    source --extract--> root --wraps--> key of each environment, signing key (keys/vault.json)
+    key of an environment --wraps--> keys that seal records (its database)
+
+Opening reads vault.json and looks at the key file. Everything else, cryptography itself included,
+is loaded with the first record that is sealed or opened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal, Protocol
+
+import msgspec
+
+from ..clock import Clock
+from ..errors import Conflict, Corrupt, Denied, InvalidInput, NotFound, Sealed, SwarmDeckError
+from ..model import Environment, Isolation, parse_environment
+from ..views import Done, VaultGlance, VaultView
+from . import derive, sources, vaultfile
+from .ring import KINDS, Ring
+from .rotation import Rotation
+from .vaultfile import EnvironmentKey, SigningKey, Source, VaultFile
+
+if TYPE_CHECKING:
+    from ..settings import Settings
+    from ..store.database import Database, Transaction
+
+DAY_US: Final = 86_400_000_000
+TICK_BUDGET_S: Final = 0.1  # of each second that rotation may take from writers
+SEALED_BY_HAND: Final = "it was sealed by the operator"
+
+Progress = Callable[[float, str], object]
+
+
+class Records(Protocol):
+    """The records of an environment, as far as they are in memory."""
+
+    records: int
+
+    def sealed(self) -> None: ...
+    def unsealed(self) -> None: ...
+    async def reload(self) -> None: ...
+
+
+class Vault:
+    """Made by `open`. Methods belong to the engine's loop, unless they say they are for any
+    thread. `state` is open or sealed, `reason` says why."""
+
+    def __init__(
+        self,
+        directory: Path,
+        settings: Settings,
+        clock: Clock,
+        file: VaultFile,
+        value: bytes | None,
+        told: Callable[[], object],
+    ) -> None:
+        self._directory = directory
+        self._settings = settings
+        self._clock = clock
+        self._file = file
+        self._value = value  # given by the environment variable
+        self._told = told
+        self._heard = ""  # the reason that the records in memory know of
+        self._broken: Corrupt | None = None  # why vault.json cannot be used
+        self._root: bytes | None = None
+        self._lock = threading.RLock()
+        self._turn = asyncio.Lock()
+        self._reason = ""
+        self._rings = {each: self._new_ring(each) for each in Environment}
+        self._attached: dict[str, tuple[Database, Records]] = {}
+        self._rotations: dict[str, Rotation] = {}
+        self._ledger: Database | None = None
+
+    # --- opening ----------------------------------------------------------------------------
+
+    @classmethod
+    def open(
+        cls, data: Path, settings: Settings, clock: Clock, told: Callable[[], object] = lambda: None
+    ) -> Vault:
+        """The vault of a data directory; a new one gets what the settings say. One whose file is
+        damaged is sealed. `told` is called when it has become open or sealed. Raises ConfigError,
+        StorageError."""
+        given = settings.store.encryption_key
+        value = None if given is None else sources.parse_key(given.reveal())
+        sources.forget_variables()
+        directory = data / "keys"
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        broken = None
+        try:
+            file = vaultfile.load(directory)
+        except Corrupt as error:
+            file, broken = None, error
+        fresh = file is None
+        if file is None:
+            file = _new_file(settings, clock, has_value=value is not None)
+        vault = cls(directory, settings, clock, file, value, told)
+        vault._broken = broken
+        vault._begin(fresh=fresh and broken is None)
+        return vault
+
+    def _begin(self, *, fresh: bool) -> None:
+        """Find out whether it is open, and write the file of a new vault."""
+        kind = self._file.source.kind
+        try:
+            if self._broken is not None:
+                raise self._broken
+            if kind == "file" and fresh:
+                self._make_key_file()
+            if kind == "variable" and self._value is not None:
+                self._enter(self._value)
+        except SwarmDeckError as error:
+            self._reason = error.message
+        if fresh:
+            self._save(self._file)
+        self._reason = self._reason or self._first_reason()
+        self._tell()
+
+    def _first_reason(self) -> str:
+        source = self._file.source
+        if self._file.sealed:
+            return SEALED_BY_HAND
+        if source.kind == "file":
+            return sources.file_trouble(self._key_file())
+        if source.kind == "passphrase":
+            return "its passphrase is needed"
+        if source.kind == "keyring":
+            return "its key is in the keyring"
+        return "" if self._root is not None else "its key was given by a variable that is not set"
+
+    def _make_key_file(self) -> None:
+        path = self._key_file()
+        if not os.path.lexists(path):
+            sources.make_file(path, os.urandom(derive.KEY_BYTES))
+        self._adopt(sources.read_file(path))
+
+    def _key_file(self) -> Path:
+        named = self._settings.vault.key_file or self._file.source.place
+        return Path(named).expanduser() if named else sources.usual_file(self.id)
+
+    def _new_ring(self, environment: Environment) -> Ring:
+        store = self._settings.store
+        return Ring(
+            environment,
+            self,
+            strict=self._settings.isolation[environment.value] is Isolation.STRICT,
+            compress_above=store.compression_threshold_bytes if store.compression else None,
+        )
+
+    # --- what others ask ----------------------------------------------------------------------
+
+    @property
+    def id(self) -> str:
+        return self._file.id
+
+    @property
+    def state(self) -> Literal["open", "sealed"]:
+        return "sealed" if self._reason else "open"
+
+    @property
+    def reason(self) -> str:
+        return self._reason
+
+    def ring(self, environment: Environment | str) -> Ring:
+        """The keys of an environment. Raises InvalidInput."""
+        return self._rings[parse_environment(environment)]
+
+    def glance(self) -> VaultGlance:
+        return VaultGlance(state=self.state, source=self._file.source.kind, reason=self._reason)
+
+    def view(self, environment: str | None = None) -> VaultView:
+        """Where its key comes from, and the keys of one environment or of all."""
+        wanted = Environment if environment is None else (parse_environment(environment),)
+        after_us = int(self._settings.vault.rotation_days * DAY_US)
+        source = self._file.source
+        places = {"file": str(self._key_file()), "keyring": f"swarmdeck, {self.id}",
+                  "variable": sources.VARIABLES[0], "passphrase": ""}  # fmt: skip
+        return VaultView(
+            state=self.state,
+            source=source.kind,
+            place=places[source.kind],
+            reason=self._reason,
+            environments=tuple(
+                self._rings[each].view(after_us, self._progress(each)) for each in wanted
+            ),
+        )
+
+    def _progress(self, environment: Environment) -> float | None:
+        rotation = self._rotations.get(environment)
+        return None if rotation is None else rotation.progress
+
+    @property
+    def public_key(self) -> bytes:
+        """The Ed25519 key that verifies what `sign` gave; known while sealed too. Any thread.
+        Raises Sealed only before the vault was open for the first time."""
+        if self._file.audit is None:
+            self._complete()
+        assert self._file.audit is not None
+        return self._file.audit.public
+
+    def sign(self, message: bytes) -> bytes:
+        """An Ed25519 signature of 64 bytes. Any thread. Raises Sealed, Damaged."""
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import (  # noqa: PLC0415 - slow
+            Ed25519PrivateKey,
+        )
+
+        with self._lock:
+            root = self._complete()
+            assert self._file.audit is not None
+            private = derive.unwrap(self._kek(root, "audit"), self._file.audit.wrapped, "audit")
+        return Ed25519PrivateKey.from_private_bytes(private).sign(message)
+
+    # --- keys, from any thread ------------------------------------------------------------------
+
+    def environment_key(self, environment: str, *, make: bool) -> bytes | None:
+        """The key of an environment, made if need be. Any thread. Raises Sealed, Damaged."""
+        with self._lock:
+            root = self._complete()
+            held = self._file.environments.get(environment)
+            if held is None and make:
+                self._save(self._with_environment(self._file, root, environment))
+                held = self._file.environments[environment]
+            if held is None:
+                return None
+            return derive.unwrap(self._kek(root, environment), held.wrapped, environment)
+
+    def is_protected(self, environment: str) -> bool:
+        """Whether every row of an environment has a seal or a check. Any thread."""
+        held = self._file.environments.get(environment)
+        return held is not None and held.protected
+
+    def set_protected(self, environment: str) -> None:
+        """From now on a row without one is damage. Any thread. Raises Sealed, StorageError."""
+        with self._lock:
+            self._complete()
+            held = self._file.environments[environment]
+            known = self._file.environments | {
+                environment: msgspec.structs.replace(held, protected=True)
+            }
+            self._save(msgspec.structs.replace(self._file, environments=known))
+
+    def _complete(self) -> bytes:
+        """The root key; with its first use the keys that it wraps are made. Raises Sealed."""
+        with self._lock:
+            root = self._unlocked()
+            if self._file.audit is None:
+                file = self._with_signing_key(self._file, root)
+                for environment in Environment:
+                    file = self._with_environment(file, root, environment)
+                self._save(file)
+            return root
+
+    def _unlocked(self) -> bytes:
+        if self._reason:
+            raise Sealed(f"the vault is sealed: {self._reason}", hint=sources.UNSEAL)
+        if self._root is None:
+            try:
+                self._enter(self._from_file())
+            except SwarmDeckError as error:
+                self._reason = error.message
+                self._tell_rings()
+                raise
+        assert self._root is not None
+        return self._root
+
+    def _from_file(self) -> bytes:
+        """The key in the key file, or in the one a change of keys has left beside it. Raises
+        Sealed."""
+        path = self._key_file()
+        beside = _beside(path)
+        if os.path.lexists(beside):
+            key = sources.read_file(beside)
+            if self._fits(key):
+                beside.replace(path)  # the change was cut off after vault.json
+            else:
+                sources.remove_file(beside)
+        return sources.read_file(path)
+
+    def _fits(self, key: bytes) -> bool:
+        return self._file.check == derive.check_value(derive.extract(key, self.id.encode()))
+
+    def _enter(self, key: bytes) -> None:
+        """Take the key a source gave. Raises Sealed for a wrong one, Corrupt."""
+        if not self._file.check:
+            self._adopt(key)
+            return
+        root = derive.extract(key, self.id.encode())
+        if not self._file.belongs_to(root):
+            raise Sealed("this is not the key of this vault", hint=sources.UNSEAL)
+        self._root = root
+
+    def _adopt(self, key: bytes) -> None:
+        """The first key of a new vault."""
+        self._root = derive.extract(key, self.id.encode())
+        check = derive.check_value(self._root)
+        self._file = msgspec.structs.replace(self._file, check=check)
+
+    def _with_environment(self, file: VaultFile, root: bytes, environment: str) -> VaultFile:
+        made = os.urandom(derive.KEY_BYTES)
+        old = file.environments.get(environment)
+        held = EnvironmentKey(
+            derive.wrap(self._kek(root, environment), made, environment),
+            protected=old is not None and old.protected,
+        )
+        known = file.environments | {str(environment): held}
+        return msgspec.structs.replace(file, environments=known)
+
+    def _with_signing_key(self, file: VaultFile, root: bytes) -> VaultFile:
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import (  # noqa: PLC0415 - slow
+            Ed25519PrivateKey,
+        )
+
+        private = Ed25519PrivateKey.generate()
+        wrapped = derive.wrap(self._kek(root, "audit"), private.private_bytes_raw(), "audit")
+        public = private.public_key().public_bytes_raw()
+        return msgspec.structs.replace(file, audit=SigningKey(public, wrapped))
+
+    @staticmethod
+    def _kek(root: bytes, purpose: str) -> bytes:
+        return derive.expand(root, f"swarmdeck key encryption|{purpose}")
+
+    def _save(self, file: VaultFile) -> None:
+        """Write the file, then take it for true. Raises StorageError."""
+        signed = file.signed(self._root)
+        vaultfile.save(self._directory, signed)
+        self._file = signed
+
+    def _tell_rings(self) -> None:
+        """Let every environment know whether it is sealed. Any thread."""
+        for environment, ring in self._rings.items():
+            ring.reason = self._reason
+            if not self._reason and self._file.source.kind == "variable" and ring.strict:
+                ring.reason = (
+                    f"a key given by a variable does not open {environment}: "
+                    "swarmdeck vault rekey file"
+                )
+            if ring.reason:
+                ring.forget()
+
+    def _tell(self) -> None:
+        """Let what is in memory follow."""
+        self._tell_rings()
+        for environment, (_, records) in self._attached.items():
+            if self._rings[Environment(environment)].reason:
+                records.sealed()
+            else:
+                records.unsealed()
+        self._heard = self._reason
+        self._told()
+
+    # --- what lives in the databases ------------------------------------------------------------
+
+    def attach(self, environment: str, database: Database, records: Records) -> None:
+        """An environment was opened. Its `Ring.learn` has been called."""
+        ring = self.ring(environment)
+        self._attached[environment] = (database, records)
+        self._rotations[environment] = Rotation(ring, database, self, records)
+        if ring.reason:
+            records.sealed()
+
+    def keep_ledger(self, coordination: Database) -> None:
+        """Where it is recorded who sealed and unsealed."""
+        self._ledger = coordination
+
+    async def tick(self) -> None:
+        """Once a second: replace keys that are due, and go on with what is being replaced."""
+        if self._heard != self._reason:  # a thread has found the key gone
+            self._tell()
+        if self._reason:
+            return
+        for environment, rotation in list(self._rotations.items()):
+            if not self._rings[Environment(environment)].reason:
+                await rotation.tick(self._due_us(), TICK_BUDGET_S)
+
+    def _due_us(self) -> int:
+        """Keys made before this are due."""
+        return self._clock.wall_us() - int(self._settings.vault.rotation_days * DAY_US)
+
+    async def finish(self, environment: str) -> None:
+        """What must not wait for the next second, before an environment closes."""
+        rotation = self._rotations.pop(environment, None)
+        self._attached.pop(environment, None)
+        if rotation is not None and not self._rings[Environment(environment)].reason:
+            await rotation.confirm()
+
+    # --- what the operator asks -----------------------------------------------------------------
+
+    async def seal(self, *, actor: str) -> VaultView:
+        """Forget all keys and everything that was read with them, until `unseal`, also when the
+        engine starts again. Raises StorageError."""
+        async with self._turn:
+            if not self._reason:
+                self._unlocked()
+                self._save(msgspec.structs.replace(self._file, sealed=True))
+                self._reason = SEALED_BY_HAND
+                self._root = None
+                self._tell()
+                await self._note(actor, "vault.seal")
+            return self.view()
+
+    async def unseal(self, passphrase: str | None, *, actor: str) -> VaultView:
+        """Open it with what its source gives. Raises InvalidInput without a passphrase that is
+        needed, Denied for a wrong one, Sealed with what is wrong, Corrupt."""
+        async with self._turn:
+            self._read_again()
+            if self._reason:
+                key = await self._ask(self._file.source, passphrase)
+                self._reason = ""
+                try:
+                    with self._lock:
+                        self._open_with(key)
+                except SwarmDeckError as error:
+                    self._root, self._reason = None, self._reason or error.message
+                    self._tell()
+                    await self._note(actor, "vault.unseal", allowed=False)
+                    raise
+                self._tell()
+                await self._note(actor, "vault.unseal")
+            return self.view()
+
+    def _read_again(self) -> None:
+        """Look whether a vault.json that could not be used was put back. Raises Corrupt."""
+        if self._broken is None:
+            return
+        found = vaultfile.load(self._directory)
+        if found is None:
+            raise self._broken
+        self._file, self._broken = found, None
+
+    def _open_with(self, key: bytes) -> None:
+        try:
+            self._enter(key)
+        except Sealed as error:
+            self._reason = self._first_reason()
+            if self._file.source.kind == "passphrase":
+                raise Denied("this is not the passphrase of the vault", hint="try again") from error
+            raise
+        self._save(msgspec.structs.replace(self._file, sealed=False))
+
+    async def _ask(self, source: Source, passphrase: str | None) -> bytes:
+        """The key a source gives; what takes long on a thread, one at a time."""
+        if source.kind == "passphrase":
+            known = sources.check_passphrase(passphrase, new=not self._file.check)
+            return await asyncio.to_thread(sources.from_passphrase, source, known)
+        if source.kind == "keyring":
+            return await asyncio.to_thread(self._from_keyring)
+        if source.kind == "file":
+            if not self._file.check and not os.path.lexists(self._key_file()):
+                sources.make_file(self._key_file(), os.urandom(derive.KEY_BYTES))
+            return self._from_file()
+        if self._value is None:
+            raise Sealed(
+                f"{sources.VARIABLES[0]} was not set when the engine started",
+                hint="start it again with the key",
+            )
+        return self._value
+
+    def _from_keyring(self) -> bytes:
+        found = sources.from_keyring(self.id)
+        if found is None and not self._file.check:
+            found = os.urandom(derive.KEY_BYTES)
+            sources.into_keyring(self.id, found)
+        if found is None:
+            raise Sealed(
+                "the keyring has no key of this vault", hint="log in as whoever made the vault"
+            )
+        return found
+
+    async def rekey(self, source: str, passphrase: str | None = None, *, actor: str) -> VaultView:
+        """A new key, from the same source or another. Records and the keys that seal them stay.
+        Raises Sealed, InvalidInput, Unavailable, StorageError."""
+        async with self._turn:
+            self._complete()
+            before, old_file = self._file.source.kind, self._key_file()
+            made, key = await self._new_source(source, passphrase)
+            with self._lock:
+                self._wrap_anew(made, derive.extract(key, self.id.encode()))
+            if source == "file":
+                _beside(self._key_file()).replace(self._key_file())
+            if before == "file" and source != "file":
+                sources.remove_file(old_file)
+            self._tell()
+            await self._note(actor, "vault.rekey", detail=source)
+            return self.view()
+
+    async def _new_source(self, kind: str, passphrase: str | None) -> tuple[Source, bytes]:
+        if kind == "passphrase":
+            known = sources.check_passphrase(passphrase, new=True)
+            made = sources.new_passphrase_source()
+            return made, await asyncio.to_thread(sources.from_passphrase, made, known)
+        key = os.urandom(derive.KEY_BYTES)
+        if kind == "keyring":
+            if self._file.source.kind == "keyring":
+                raise Conflict(
+                    "the key is in the keyring already",
+                    hint="rekey to a file first, then back: the old key stays until then",
+                )
+            await asyncio.to_thread(sources.into_keyring, self.id, key)
+            return Source("keyring"), key
+        if kind != "file":
+            raise InvalidInput(f"no source {kind}", hint="file, passphrase or keyring")
+        # Beside the old one until vault.json says which is true.
+        beside = _beside(self._key_file())
+        sources.remove_file(beside)
+        sources.make_file(beside, key)
+        return Source("file", place=self._file.source.place), key
+
+    def _wrap_anew(self, source: Source, root: bytes) -> None:
+        """Every key that the root wraps, wrapped by another one."""
+        old = self._complete()
+        file = self._file
+        assert file.audit is not None
+        environments = {
+            name: msgspec.structs.replace(held, wrapped=self._moved(name, held.wrapped, old, root))
+            for name, held in file.environments.items()
+        }
+        audit = SigningKey(file.audit.public, self._moved("audit", file.audit.wrapped, old, root))
+        made = msgspec.structs.replace(
+            file,
+            source=source,
+            check=derive.check_value(root),
+            environments=environments,
+            audit=audit,
+        )
+        vaultfile.save(self._directory, signed := made.signed(root))
+        self._root, self._file = root, signed
+
+    def _moved(self, name: str, wrapped: bytes, old: bytes, new: bytes) -> bytes:
+        key = derive.unwrap(self._kek(old, name), wrapped, name)
+        return derive.wrap(self._kek(new, name), key, name)
+
+    async def rotate(
+        self, environment: str | None, *, actor: str, progress: Progress | None = None
+    ) -> VaultView:
+        """Seal every record anew with new keys; returns when the old ones are destroyed. Raises
+        Sealed, NotFound."""
+        self._unlocked()
+        names = [environment] if environment else list(self._rotations)
+        for done, name in enumerate(names):
+            rotation = self._rotation(name)
+            self.ring(name).require()
+            tell = partial(_part, progress, done, len(names), name)
+            await rotation.run(actor, tell)
+        return self.view(environment)
+
+    def _rotation(self, environment: str) -> Rotation:
+        rotation = self._rotations.get(parse_environment(environment))
+        if rotation is None:
+            raise NotFound(f"{environment} is not open", hint="see swarmdeck status")
+        return rotation
+
+    async def shred(self, environment: str, kind: str, *, actor: str) -> Done:
+        """Destroy the keys of an environment, or those of one class, and delete what they sealed.
+        Whoever keeps an old copy of the file and of vault.json can still read it. Raises Sealed,
+        NotFound, InvalidInput."""
+        if kind != "all" and kind not in KINDS:
+            raise InvalidInput(f"no class of keys {kind}", hint="private, team, rest or all")
+        rotation = self._rotation(environment)
+        async with self._turn:
+            gone = await rotation.shred(KINDS if kind == "all" else (kind,), actor)
+            if kind == "all" and not self._reason:
+                # Whoever has an old copy of the database has no key for the keys in it either.
+                with self._lock:
+                    self._save(self._with_environment(self._file, self._complete(), environment))
+        return Done(changed=gone, detail=f"{gone} records are gone, and the keys they were under")
+
+    async def _note(
+        self, actor: str, action: str, *, allowed: bool = True, detail: str = ""
+    ) -> None:
+        if self._ledger is None:
+            return
+
+        def change(tx: Transaction) -> None:
+            tx.audit(actor, action, self.id, allowed=allowed, detail=detail)
+
+        await self._ledger.write(change)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.new")
+
+
+def _part(progress: Progress | None, done: int, count: int, name: str, fraction: float) -> None:
+    if progress is not None:
+        progress((done + fraction) / count, name)
+
+
+def _new_file(settings: Settings, clock: Clock, *, has_value: bool) -> VaultFile:
+    """The file of a vault that has no key yet."""
+    kind = "variable" if has_value else settings.vault.source
+    place = settings.vault.key_file or ""
+    made = sources.new_passphrase_source() if kind == "passphrase" else Source(kind)
+    if kind == "file" and place:
+        made = msgspec.structs.replace(made, place=str(Path(place).expanduser().absolute()))
+    ident = os.urandom(8).hex()
+    return VaultFile(vaultfile.FORMAT, f"vault-{ident}", clock.wall_us(), made)
