@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _ALLOWS, _DENIES, _BREAKS = 1, 2, 4
 _SAID: Final = (
     Explicit.NONE, Explicit.ALLOW, Explicit.DENY, Explicit.BOTH,
-    Explicit.GLASS, Explicit.GLASS, Explicit.DENY, Explicit.BOTH,
+    Explicit.GLASS, Explicit.ALLOW, Explicit.DENY, Explicit.BOTH,
 )  # fmt: skip
 _SELECT_STANDING: Final = """
 SELECT level, owner FROM memory
