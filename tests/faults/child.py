@@ -25,13 +25,15 @@ from swarmdeck.engine.settings import Settings, load_settings
 from swarmdeck.engine.store import database, disk, prepare
 
 sys.path.insert(0, str(Path(__file__).parent))
+import control
 import oplog
 
 
 class Options(msgspec.Struct):
     """`writes` a caller makes, -1 for ever; `pause_s` between two. `durability` of the
     environment. `plants`: bugs to plant. `first`: the number of a caller's first write. `say`:
-    whether acknowledgements go to stdout."""
+    whether acknowledgements go to stdout. `refuse`: what the disk refuses once the engine is open:
+    operation, which call, errno, for ever, and of which files."""
 
     writes: int = 10
     callers: int = 100
@@ -41,6 +43,7 @@ class Options(msgspec.Struct):
     autocheckpoint_pages: int = 8000
     plants: list[str] = []
     first: int = 0
+    refuse: tuple[str, int, int, bool, str] | None = None
     say: bool = True
 
 
@@ -178,8 +181,10 @@ async def main(data: Path, environment: str, options: Options) -> None:
     for plant in options.plants:
         PLANTS[plant]()
     async with open_engine(data, settings=settings_of(environment, options)) as engine:
-        if arm := os.environ.get("FAULTIO_ARM"):
-            Path(arm).touch()
+        if options.refuse:
+            page = control.Control(Path(os.environ["FAULTIO_CONTROL"]))
+            operation, nth, error, ever, only = options.refuse
+            page.refuse(operation, nth, error, ever=ever, only=only)
         callers = Callers(engine, environment, options)
         os.write(1, b'{"ready": true}\n')
         run: Awaitable[None] = callers.run()

@@ -8,7 +8,6 @@ import json
 import os
 import random
 import shutil
-import struct
 import subprocess
 import sys
 import time
@@ -36,6 +35,7 @@ def _beside(name: str) -> ModuleType:
     return module
 
 
+_control = _beside("control")
 _oplog = _beside("oplog")
 _looks = _beside("looks")
 
@@ -85,44 +85,20 @@ def faultio(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Watched:
-    """How a process is watched: its environment, and how many of its calls were seen."""
+    """How a process is watched: its environment, its log, and what it is refused."""
 
     def __init__(self, library: Path, scratch: Path, data: Path) -> None:
         self.log = scratch / "log"
-        self._count = scratch / "count"
-        self.arm = scratch / "armed"
-        self.space = scratch / "space"
+        self.control = _control.Control(scratch / "control")
         self.environment = os.environ | {
             "LD_PRELOAD": str(library),
             "FAULTIO_DIR": str(data),
-            "FAULTIO_COUNT": str(self._count),
+            "FAULTIO_CONTROL": str(scratch / "control"),
         }
 
     def logging(self) -> Watched:
         self.environment["FAULTIO_LOG"] = str(self.log)
         return self
-
-    def failing(
-        self, operation: str, nth: int, error: int, *, ever: bool = False, only: str = ""
-    ) -> Watched:
-        """Refuse the nth call once the child has opened its engine."""
-        self.arm.unlink(missing_ok=True)
-        self.space.unlink(missing_ok=True)
-        duration = "ever" if ever else "once"
-        self.environment |= {
-            "FAULTIO_FAIL": f"{operation}:{nth}:{error}:{duration}",
-            "FAULTIO_ARM": str(self.arm),
-            "FAULTIO_SPACE": str(self.space),
-        }
-        if only:
-            self.environment["FAULTIO_ONLY"] = only
-        return self
-
-    @property
-    def calls(self) -> int:
-        """How many calls the library has seen: 0 means that it was never in effect."""
-        (calls,) = struct.unpack("<Q", self._count.read_bytes()[:8])
-        return int(calls)
 
 
 @pytest.fixture
@@ -175,7 +151,10 @@ def child(tmp_path: Path) -> Callable[..., Any]:
         data: Path, environment: str = "production", *, env: Any = None, **options: Any
     ) -> Iterator[Child]:
         command = [sys.executable, str(CHILD), str(data), environment, json.dumps(options)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, env=env or os.environ) as process:
+        # Unbuffered: what was read ahead of a line would be missing from the rest.
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, bufsize=0, env=env or os.environ
+        ) as process:
             try:
                 yield Child(process)
             finally:

@@ -4,14 +4,10 @@
  *
  *   FAULTIO_DIR    calls on files below this directory are seen; all others pass
  *   FAULTIO_LOG    file the calls are appended to, in order, with the bytes written
- *   FAULTIO_FAIL   OPERATION:K:ERRNO[:once|:ever]   refuse the K-th call of an operation, from
- *                  the moment FAULTIO_ARM exists if that is given; `ever` refuses all after it
- *   FAULTIO_ARM    a file; nothing is counted or refused while it is missing
- *   FAULTIO_SPACE  a file; when it appears, `ever` ends: the disk is well again
- *   FAULTIO_ONLY   nothing is refused on files whose name does not end like this
- *   FAULTIO_COUNT  file that holds the number of calls seen, kept up to date
+ *   FAULTIO_CONTROL  file with a `struct control`, mapped: it says which call to refuse, may be
+ *                  changed at any moment, and counts what was seen
  *
- * OPERATION is write, sync or truncate. A refused call does nothing but set errno.
+ * A refused call does nothing but set errno.
  *
  * A record of the log is a header (kind, length of the name, offset, length of the bytes), the
  * name, the bytes. Kinds: W write, T truncate, S sync, F failed sync, U unlink, R rename (the
@@ -35,8 +31,21 @@
 
 #define PATH 1024
 
-enum operation { WRITE, SYNC, TRUNCATE, OPERATIONS };
-static const char *const NAMES[OPERATIONS] = {"write", "sync", "truncate"};
+enum operation { NONE, WRITE, SYNC, TRUNCATE, OPERATIONS };
+
+/* `control.py` knows this layout too. The calls of an operation are counted from the moment it is
+ * told; the `nth` is refused, and all after it while `ever` is set. With `only`, just on files
+ * whose names end like that. */
+struct control {
+    atomic_ulong seen;
+    atomic_ulong counted;
+    atomic_ulong refused;
+    atomic_int operation;
+    int nth;
+    int error;
+    int ever;
+    char only[64];
+};
 
 struct header {
     char kind;
@@ -55,31 +64,19 @@ static int (*real_rename)(const char *, const char *);
 static int (*real_mkdir)(const char *, mode_t);
 
 static char directory[PATH];
-static const char *arm, *space, *only;
 static int log_file = -1;
-static atomic_ulong *seen; /* calls seen, in a page that the counting file backs */
-static atomic_ulong counts[OPERATIONS];
-static int failing = -1, nth, error_number, for_ever;
+static struct control *control;
 /* The order in the log has to be the order on the file, so a call and its record are one step. */
 static pthread_mutex_t order = PTHREAD_MUTEX_INITIALIZER;
 
 static void *next(const char *name) { return dlsym(RTLD_NEXT, name); }
 
-static void read_failure(const char *text) {
-    char name[16], duration[8] = "once";
-    if (sscanf(text, "%15[^:]:%d:%d:%7s", name, &nth, &error_number, duration) < 3) abort();
-    for (int each = 0; each < OPERATIONS; each++)
-        if (strcmp(name, NAMES[each]) == 0) failing = each;
-    if (failing < 0) abort();
-    for_ever = strcmp(duration, "ever") == 0;
-}
-
-static void count_in(const char *path) {
+static void map_control(const char *path) {
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (fd < 0 || real_ftruncate(fd, sizeof *seen) != 0) abort();
-    void *page = mmap(NULL, sizeof *seen, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (fd < 0 || real_ftruncate(fd, sizeof *control) != 0) abort();
+    void *page = mmap(NULL, sizeof *control, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (page == MAP_FAILED) abort();
-    seen = page;
+    control = page;
     close(fd);
 }
 
@@ -94,13 +91,9 @@ __attribute__((constructor)) static void begin(void) {
     real_mkdir = next("mkdir");
     const char *text = getenv("FAULTIO_DIR");
     if (text != NULL) snprintf(directory, sizeof directory, "%s/", text);
-    arm = getenv("FAULTIO_ARM");
-    space = getenv("FAULTIO_SPACE");
-    only = getenv("FAULTIO_ONLY");
     if ((text = getenv("FAULTIO_LOG")) != NULL)
         log_file = open(text, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    if ((text = getenv("FAULTIO_FAIL")) != NULL) read_failure(text);
-    if ((text = getenv("FAULTIO_COUNT")) != NULL) count_in(text);
+    if ((text = getenv("FAULTIO_CONTROL")) != NULL) map_control(text);
 }
 
 static int is_below(const char *path) {
@@ -121,24 +114,21 @@ static int watched(int fd, char *path) {
     return S_ISREG(state.st_mode) || S_ISDIR(state.st_mode);
 }
 
-static int exists(const char *path) { return access(path, F_OK) == 0; }
-
 static int ends_as_told(const char *path) {
-    if (only == NULL) return 1;
-    size_t length = strlen(path), wanted = strlen(only);
-    return length >= wanted && strcmp(path + length - wanted, only) == 0;
+    size_t length = strlen(path), wanted = strlen(control->only);
+    return length >= wanted && strcmp(path + length - wanted, control->only) == 0;
 }
 
 static int refused(enum operation operation, const char *path) {
-    int before = errno, refuse = 0;
-    if (seen != NULL) atomic_fetch_add(seen, 1);
-    if (failing == (int)operation && ends_as_told(path) && (arm == NULL || exists(arm))) {
-        unsigned long count = atomic_fetch_add(&counts[operation], 1) + 1;
-        int well = space != NULL && exists(space);
-        refuse = for_ever ? count >= (unsigned long)nth && !well : count == (unsigned long)nth;
-    }
-    errno = refuse ? error_number : before;
-    return refuse;
+    if (control == NULL) return 0;
+    atomic_fetch_add(&control->seen, 1);
+    if (atomic_load(&control->operation) != (int)operation || !ends_as_told(path)) return 0;
+    unsigned long count = atomic_fetch_add(&control->counted, 1) + 1;
+    unsigned long nth = (unsigned long)control->nth;
+    if (control->ever ? count < nth : count != nth) return 0;
+    atomic_fetch_add(&control->refused, 1);
+    errno = control->error;
+    return 1;
 }
 
 static void record(char kind, const char *name, uint64_t offset, const void *bytes, size_t length) {

@@ -45,7 +45,7 @@ def record(
         with child(data, environment, env=eye.environment, say=False, **options) as running:
             running.said()
             assert running.process.returncode == 0
-        assert eye.calls > 100, "the library was not in effect"
+        assert eye.control.seen > 100, "the library was not in effect"
         history = oplog.History(oplog.read(eye.log))
         assert len(history.acks) >= CALLERS
         return history
@@ -166,24 +166,31 @@ def failing_sync(
 ) -> Callable[..., Any]:
     def run(only: str, environment: str = "production", **options: Any) -> Any:
         data = tmp_path / "data"
-        eye = watched(data).logging().failing("sync", chance.randint(2, 4), 5, only=only)
-        command = {"writes": 12, "pause_s": 0.02, "autocheckpoint_pages": 100, "checkpoint_s": 0.1}
+        eye = watched(data).logging()
+        refuse = ("sync", chance.randint(2, 4), 5, False, only)
+        command: dict[str, Any] = {
+            "refuse": refuse,
+            "writes": 12,
+            "pause_s": 0.02,
+            "autocheckpoint_pages": 100,
+            "checkpoint_s": 0.1,
+        }
         if environment != "production":
             command["durability"] = "normal"
         with child(data, environment, env=eye.environment, say=False, **command, **options) as it:
             it.said()
             assert it.process.returncode == 0
-        assert eye.calls > 100, "the library was not in effect"
+        assert eye.control.seen > 100, "the library was not in effect"
         records = oplog.read(eye.log)
-        assert [r for r in records if r.kind == "F"], "no sync has failed"
+        assert eye.control.refused == 1, "no sync has failed"
         return oplog.History(records)
 
     return run
 
 
 def test_the_library_refuses_what_it_is_told(tmp_path: Path, watched: Callable[..., Any]) -> None:
-    eye = watched(tmp_path / "d").failing("write", 2, 28)
-    eye.arm.touch()
+    eye = watched(tmp_path / "d")
+    eye.control.refuse("write", 2, 28)
     script = f"""
 import os
 fd = os.open({str(tmp_path / "d" / "f")!r}, os.O_RDWR | os.O_CREAT)
@@ -194,4 +201,4 @@ for n in range(4):
     command = [shutil.which("python3") or "python3", "-c", script]
     done = subprocess.run(command, env=eye.environment, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["1", "28", "1", "1"]
-    assert eye.calls == 4
+    assert (eye.control.seen, eye.control.counted, eye.control.refused) == (4, 4, 1)
