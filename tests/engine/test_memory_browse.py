@@ -90,7 +90,8 @@ class Town:
         """Told again: everything is read, decided and sorted."""
         rows = await self.database.read(
             lambda reader: reader.execute(
-                "SELECT namespace, key, level, owner, team, swarm, length(body), updated_at,"
+                "SELECT namespace, key, level, owner, team, swarm,"
+                " length(body) - (format >> 5 & 1) * 29, updated_at,"
                 " version, expires_at FROM memory WHERE expires_at IS NULL OR expires_at > ?",
                 (self.clock.wall_us(),),
             ).fetchall()
