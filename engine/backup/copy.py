@@ -73,5 +73,4 @@ def _vacuum(raw: driver.Raw, path: Path, watch: _Syncing) -> None:
     cast("_Watched", raw).set_progress_handler(watch, _STEPS)
     raw.execute("PRAGMA cache_size = -2000")
     raw.execute("PRAGMA trusted_schema = 0")
-    raw.execute("PRAGMA auto_vacuum = 2")  # also where the file was made without it
     raw.execute("VACUUM INTO ?", (str(path),))

@@ -19,10 +19,12 @@ from .. import __version__
 from ..clock import Clock
 from ..environment import Place, database_path
 from ..errors import Conflict, Corrupt, SwarmDeckError, Unavailable
+from ..memory.records import COLUMNS
 from ..model import Environment, parse_environment
 from ..store import driver
 from ..store.database import Transaction
 from ..store.swap import Reason, Swap
+from ..vault.ring import SELECT_KEYS
 from ..views import BackupView, Done
 from . import manifest as manifests
 from . import verify
@@ -374,8 +376,6 @@ def records_of(ring: Ring, environment: str) -> verify.Records:
     """Reads every record of a file with the keys that the file itself holds."""
 
     def records(raw: driver.Raw) -> Iterator[None]:
-        from ..vault.ring import COLUMNS, SELECT_KEYS  # noqa: PLC0415 - loads cryptography
-
         beside = ring.beside(raw.execute(SELECT_KEYS, (environment,)).fetchall())
         select = f"SELECT {COLUMNS} FROM memory"  # noqa: S608 - names of our own
         for row in cast("Iterator[tuple[object, ...]]", raw.execute(select)):
