@@ -98,10 +98,9 @@ class GuardedClock:
             anchor_us, anchor_running = self._anchor
             expected = anchor_us + running - anchor_running
             believed = abs(now - expected) <= self._max_us
-            time_us = now if believed else expected
-            if time_us < self._last:  # behind what was said already: half speed until it is not
-                looked_us, looked_running = self._looked
-                time_us = max(self._last, looked_us + (running - looked_running) // 2)
+            looked_us, looked_running = self._looked
+            slow_us = looked_us + (running - looked_running) // 2  # never slower than that
+            time_us = max(now if believed else expected, slow_us, self._last)
             self._note(now, expected, running, believed=believed)
             self._until = now + LOOK_EVERY_US if believed and time_us == now else 0
             self._looked = time_us, running
