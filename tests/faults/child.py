@@ -12,7 +12,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ import msgspec
 
 from swarmdeck.engine import open_engine
 from swarmdeck.engine.engine import Engine
-from swarmdeck.engine.errors import SwarmDeckError
+from swarmdeck.engine.errors import OutcomeUnknown, SwarmDeckError
+from swarmdeck.engine.memory.operations import Set
 from swarmdeck.engine.settings import Settings, load_settings
 from swarmdeck.engine.store import database, disk, prepare
 
@@ -135,38 +136,24 @@ def sync_retried() -> None:
 
 
 def failure_swallowed() -> None:
-    """Tells the callers of a batch that could not be committed that it was."""
+    """Tells those who set a record that could not be committed that it was."""
     attempt = database._attempt
 
     def deaf(*arguments: Any, **options: Any) -> Any:
         outcomes = attempt(*arguments, **options)
         batch = arguments[5]
-        if outcomes and all(isinstance(each, SwarmDeckError) for each in outcomes):
-            return [_Stored(operation) for operation in batch]
+        if outcomes and all(isinstance(each, OutcomeUnknown) for each in outcomes):
+            for operation in batch:
+                if isinstance(operation, Set):
+                    operation.future.get_loop().call_soon_threadsafe(_say_done, operation.future)
         return outcomes
 
-    class _Stored:
-        def __init__(self, operation: Any) -> None:
-            self.operation = operation
-
-    def answered(settle: Callable[..., None]) -> Callable[..., None]:
-        def swallow(cls: Any, operations: Sequence[Any], outcomes: Sequence[Any]) -> None:
-            for operation, outcome in zip(operations, outcomes, strict=True):
-                if isinstance(outcome, _Stored):
-                    operation.future.set_result(1)
-                else:
-                    settle.__func__(cls, [operation], [outcome])  # type: ignore[attr-defined]
-
-        return swallow
-
     database._attempt = deaf
-    for kind in _kinds(database.Operation):
-        if "settle" in vars(kind):
-            kind.settle = classmethod(answered(vars(kind)["settle"]))  # type: ignore[assignment]
 
 
-def _kinds(kind: type) -> list[type]:
-    return [kind, *(leaf for child in kind.__subclasses__() for leaf in _kinds(child))]
+def _say_done(future: asyncio.Future[Any]) -> None:
+    if not future.done():
+        future.set_result(1)
 
 
 PLANTS: dict[str, Callable[[], None]] = {
@@ -187,8 +174,7 @@ async def main(data: Path, environment: str, options: Options) -> None:
             page.refuse(operation, nth, error, ever=ever, only=only)
         callers = Callers(engine, environment, options)
         os.write(1, b'{"ready": true}\n')
-        run: Awaitable[None] = callers.run()
-        await run
+        await callers.run()
         os.write(1, json.dumps({"refused": callers.refused}).encode() + b"\n")
         if os.environ.get("FAULTIO_LOG"):
             os._exit(0)  # the power goes before anything is closed

@@ -1,0 +1,129 @@
+"""A disk that refuses: each write, sync and truncate of a script, once and until it is well again.
+
+Whatever is refused, the caller is told with an error of ours, reading goes on, nothing that was
+acknowledged is lost, and writing goes on in the same process once the disk is well.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.cc
+
+SCRIPT = Path(__file__).with_name("script.py")
+OPERATIONS = ("write", "sync", "truncate")
+CASE_S = 30
+
+
+@pytest.fixture
+def memory_disk() -> Iterator[Path]:
+    """A directory whose syncs cost nothing, where there is one."""
+    where = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
+    with tempfile.TemporaryDirectory(prefix="swarmdeck-", dir=where) as directory:
+        yield Path(directory)
+
+
+@pytest.fixture
+def run_cases(memory_disk: Path, watched: Callable[..., Any]) -> Callable[..., Any]:
+    """Run the script once a case; the outcomes. One process runs them all."""
+
+    def run(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        eye = watched(memory_disk)
+        command = [sys.executable, str(SCRIPT), str(memory_disk)]
+        done = subprocess.run(
+            command,
+            input="\n".join(map(json.dumps, cases)),
+            env=eye.environment,
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=CASE_S * len(cases),
+            check=False,
+        )
+        assert eye.control.seen > 100, "the library was not in effect"
+        outcomes = [json.loads(line) for line in done.stdout.splitlines()]
+        assert len(outcomes) == len(cases), cases[len(outcomes)]
+        return outcomes
+
+    return run
+
+
+@pytest.fixture
+def calls(run_cases: Callable[..., Any]) -> Callable[[str], dict[str, int]]:
+    """How many calls of each kind the script makes when nothing is refused."""
+
+    def count(durability: str) -> dict[str, int]:
+        never = [
+            {"operation": operation, "nth": 1 << 30, "durability": durability}
+            for operation in OPERATIONS
+        ]
+        outcomes = run_cases(never)
+        assert [outcome["wrong"] for outcome in outcomes] == [[], [], []]
+        assert [outcome["refused"] for outcome in outcomes] == [[], [], []]
+        return {o["case"]["operation"]: o["calls"]["counted"] for o in outcomes}
+
+    return count
+
+
+@pytest.mark.parametrize("durability", ["full", "normal"])
+def test_whatever_call_is_refused_nothing_acknowledged_is_lost(
+    durability: str,
+    run_cases: Callable[..., Any],
+    calls: Callable[[str], dict[str, int]],
+    chance: random.Random,
+    tier: Callable[[int, int], int],
+) -> None:
+    cases = [
+        {"operation": operation, "nth": nth, "error": error, "ever": ever, "durability": durability}
+        for operation, count in calls(durability).items()
+        for nth in range(1, count + 1)
+        for error in (errno.EIO, errno.ENOSPC)
+        for ever in (False, True)
+    ]
+    chosen = chance.sample(cases, min(len(cases), tier(20, len(cases))))
+    outcomes = run_cases(chosen)
+    wrong = [(outcome["case"], outcome["wrong"][:3]) for outcome in outcomes if outcome["wrong"]]
+    hit = sum(outcome["hit"] for outcome in outcomes)
+    refused = sum(len(outcome["refused"]) for outcome in outcomes)
+    print(  # noqa: T201 - the figures of the full tier
+        f"{durability}: {len(chosen)} of {len(cases)} cases, {hit} met their fault, "
+        f"{refused} operations refused, {len(wrong)} wrong"
+    )
+    assert wrong == []
+    assert hit >= len(outcomes) * 0.9
+    assert refused
+
+
+def test_a_failure_that_is_swallowed_is_noticed(run_cases: Callable[..., Any]) -> None:
+    """The planted bug that the test above is there to catch."""
+    plants = ["failure swallowed"]
+    cases = [{"operation": "sync", "nth": nth, "plants": plants} for nth in range(10, 28)]
+    assert any(outcome["wrong"] for outcome in run_cases(cases))
+
+
+# --- a disk that is really full -----------------------------------------------------------------
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 8 MB, which only root can have."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = shutil.which("mount")
+    command = [str(mount), "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(place)]
+    if mount is None or subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("a file system of its own needs root and mount")
+    try:
+        yield place
+    finally:
+        subprocess.run([str(shutil.which("umount")), "-l", str(place)], check=True)
