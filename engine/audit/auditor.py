@@ -266,19 +266,23 @@ class Auditor:
         trail.signed = head.sequence
 
     async def _common(self, trail: Trail) -> int:
-        """The newest sequence at which the file and what was signed outside agree."""
+        """The sequence up to which the file and what was signed outside agree."""
         loop = asyncio.get_running_loop()
         points = await loop.run_in_executor(None, lambda: standing(trail.outside.all()))
-        wanted = {point.sequence: point.hash for point in points}
-
-        def query(reader: Reader) -> int:
-            rows = reader.execute(_HASHES, (msgspec.json.encode(list(wanted)).decode(),))
-            agree = [s for s, found in rows if found is not None and found.hex() == wanted[s]]
-            return max(agree, default=0)
-
         anchor = trail.database.chain.anchor
-        agreed = anchor.sequence if wanted.get(anchor.sequence) == anchor.hash.hex() else 0
-        return max(agreed, await trail.database.read(query))
+        wanted = sorted({p.sequence for p in points if p.sequence >= anchor.sequence})
+
+        def query(reader: Reader) -> dict[int, object]:
+            return dict(reader.execute(_HASHES, (msgspec.json.encode(wanted).decode(),)))
+
+        known = {anchor.sequence: anchor.hash} | await trail.database.read(query)
+        agreed = anchor.sequence
+        for point in sorted(points, key=lambda each: each.sequence):
+            if point.sequence >= anchor.sequence:
+                if known.get(point.sequence) != bytes.fromhex(point.hash):
+                    break
+                agreed = point.sequence
+        return agreed
 
     # --- retention --------------------------------------------------------------------------
 

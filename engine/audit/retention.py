@@ -15,6 +15,7 @@ from ..settings import AuditSettings
 from ..store.chain import Head
 from ..store.database import Database, Reader, Transaction
 
+LOOK_AFTER_S: Final = 60.0  # first
 LOOK_EVERY_S: Final = 3_600.0
 BATCH_ROWS: Final = 1_000
 _DAY_US: Final = 86_400_000_000
@@ -51,7 +52,7 @@ class Retention:
     def due(self, database: Database) -> bool:
         """Whether it is time to look: now and then, and at once while there is more to delete."""
         now_s = self._clock.monotonic_s()
-        return now_s >= self._next_s.setdefault(database.env, now_s + LOOK_EVERY_S)
+        return now_s >= self._next_s.setdefault(database.env, now_s + LOOK_AFTER_S)
 
     async def prune(self, database: Database) -> int:
         """Do one step; how many rows it deleted. Raises StorageError, Sealed."""
