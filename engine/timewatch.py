@@ -93,7 +93,7 @@ class TimeWatch:
         the clock goes back: nothing that was over begins anew."""
         held = self._clock.jump
         if held is None:
-            return Done(detail="the host's clock has not jumped")
+            return Done(changed=0, detail="the host's clock has not jumped")
         if held.us < 0:
             for place in self._open_places():
                 await _bury(place)
