@@ -219,16 +219,23 @@ class Reading(Protocol):
 
 
 def read_row(source: Reading, place: Place) -> Row | None:
-    """The row of a record. Raises Damaged where its names are not even text."""
+    """The row of a record. Raises Damaged where it is another's, or its names are no text."""
     try:
-        return source.execute(SELECT_ENTRY, (source.env, *place)).fetchone()
+        row = source.execute(SELECT_ENTRY, (source.env, *place)).fetchone()
     except driver.OperationalError as error:
         if "decode" not in str(error):
             raise
-        raise Damaged(
-            f"{source.env}: {place[0]}/{place[1]} is damaged",
-            hint="restore it from a backup, or delete it",
-        ) from error
+        raise _astray(source, place) from error
+    if row is not None and (row[0], row[1]) != place:
+        raise _astray(source, place)  # a damaged index led to somebody else's record
+    return row
+
+
+def _astray(source: Reading, place: Place) -> Damaged:
+    return Damaged(
+        f"{source.env}: {place[0]}/{place[1]} is damaged",
+        hint="restore it from a backup, or delete it",
+    )
 
 
 def standing_of(row: Row) -> Standing | None:

@@ -187,11 +187,12 @@ class Ring:
 
     def _load(self, row: Row) -> tuple[record.Cipher, record.Cipher] | None:
         """The ciphers of a row's key; None for a row of before there were keys."""
-        key_id, mac = row[3], row[5]
+        format_, key_id, mac = row[2], row[3], row[5]
         with self._lock:
             self.require()
             if key_id is None:
-                if mac is None and not self._keeper.is_protected(self.environment):
+                old = mac is None and 0 <= format_ <= record.PLAIN_BITS
+                if old and not self._keeper.is_protected(self.environment):
                     return None
                 raise ValueError("a row without a check")
             key = self._keys.get(key_id)
