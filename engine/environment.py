@@ -81,7 +81,12 @@ class Place:
             reads=self.reads,
         )
         self.queue = MessageQueue(
-            database, settings.queue, clock, Directory(self.registry, may_claim), self.memory
+            database,
+            settings.queue,
+            clock,
+            Directory(self.registry, may_claim),
+            self.memory,
+            self.ring,
         )
 
     async def _gone(self, agent: str) -> None:

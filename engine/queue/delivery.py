@@ -6,15 +6,17 @@ rows alone. Everything in `committed` runs on the loop after the commit, in comm
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, islice
 from typing import Any, Final, NamedTuple, Protocol, Self
 
 import msgspec
 
-from ..errors import Conflict, NotFound, SwarmDeckError
+from ..errors import Conflict, Damaged, NotFound, SwarmDeckError
 from ..model import Principal
 from ..store.database import Operation, Transaction
+from ..vault import Ring, letters
+from ..vault.letters import Letter
 from . import statements as sql
 from .counters import Move
 from .lanes import Probe
@@ -56,6 +58,7 @@ class Keeper(Protocol):
 
     prefix: str
     writes: Writes
+    keyring: Ring
 
     def sent(self, send: Send, *, created: bool) -> None: ...
     def claimed(self, claim: Claim, taken: Taken) -> None: ...
@@ -88,7 +91,7 @@ class Send(QueueOperation):
     """Store a message. A key that is known stores nothing and answers with the first id."""
 
     __slots__ = ("body", "deadline_us", "delay_us", "expires_us", "ident", "key", "kind",
-                 "max_attempts", "priority", "sender", "target")  # fmt: skip
+                 "max_attempts", "priority", "sender", "target", "text")  # fmt: skip
     grows = True
 
     ident: int
@@ -100,8 +103,13 @@ class Send(QueueOperation):
     expires_us: int
     key: str | None
     max_attempts: int
-    body: bytes
+    text: bytes
+    body: bytes  # the text as it is stored
     deadline_us: int | None
+
+    @property
+    def letter(self) -> Letter:
+        return Letter(self.ident, self.kind, self.sender, self.target)
 
     @property
     def state(self) -> int:
@@ -111,6 +119,10 @@ class Send(QueueOperation):
     def apply(cls, tx: Transaction, operations: Sequence[Self]) -> list[int]:
         """The id each message has. What has no key needs no answer from the store, so that all
         of it is one executemany."""
+        ring = operations[0].keeper.keyring
+        bodies = letters.protect(ring, tx, ((op.letter, op.text) for op in operations))
+        for op, body in zip(operations, bodies, strict=True):
+            op.body = body
         tx.executemany(sql.INSERT, [op.row(tx) for op in operations if op.key is None])
         outcomes = [op.ident if op.key is None else op.change(tx) for op in operations]
         for op, ident in zip(operations, outcomes, strict=True):
@@ -163,7 +175,9 @@ class Claim(QueueOperation):
 
     @classmethod
     def apply(cls, tx: Transaction, operations: Sequence[Self]) -> list[Taken]:
-        """Claims that look in the same lanes look once."""
+        """Claims that look in the same lanes look once. Behind a seal there is nothing."""
+        if operations[0].keeper.keyring.reason:
+            return [Taken([], [], exhausted=True) for _ in operations]
         outcomes: list[Taken] = []
         for probes, group in groupby(operations, key=_probes):
             outcomes.extend(_claim(tx, probes, list(group)))
@@ -189,14 +203,37 @@ def _claim(tx: Transaction, probes: Sequence[Probe], claims: Sequence[Claim]) ->
     rows: dict[int, tuple[Any, ...]] = {}
     if elements:
         answer = tx.execute(sql.TAKE, (tx.now_us, _to_json(elements).decode()))
-        rows = {row[0]: row for row in answer.fetchall()}  # they come in no promised order
-    taken = [Taken([rows[ident] for ident in share], [], found.exhausted) for share in shares]
+        # They come in no promised order.
+        rows = {row[0]: row for row in _opened(tx, answer.fetchall(), claims[0], found.moves)}
+    whole = found.exhausted and len(rows) == len(elements)
+    taken = [
+        Taken([rows[ident] for ident in share if ident in rows], [], whole) for share in shares
+    ]
     taken[0].moves.extend(found.moves)
     for claim, each in zip(claims, taken, strict=True):
         for row in each.rows:
             detail = f"attempt {row[4]}"
             tx.audit(claim.waiter.principal.id, "queue.claim", claim.shown(row[0]), detail=detail)
     return taken
+
+
+def _opened(
+    tx: Transaction, rows: Sequence[tuple[Any, ...]], claim: Claim, moves: list[Move]
+) -> Iterator[tuple[Any, ...]]:
+    """What was taken, with its text. A message whose body does not match its seal is a dead
+    letter: nobody could work on it, and it must not stand in the way."""
+    ring = claim.keeper.keyring
+    for row in rows:
+        ident, kind, body, priority, attempt, _, sender, target = row
+        try:
+            text = letters.unprotect(ring, Letter(ident, kind, sender, target), body)
+        except Damaged as error:
+            tx.execute(sql.BURY, (error.message, tx.now_us, ident))
+            tx.audit("engine", "queue.damaged", claim.shown(ident))
+            move = Move(ident, READY, DEAD, target, kind, priority)
+            moves.append(move._replace(redelivered=1 if attempt > 1 else 0))
+        else:
+            yield (*row[:2], text, *row[3:])
 
 
 class _Heads(NamedTuple):
@@ -315,8 +352,9 @@ class Extend(HolderOperation):
 class Ack(HolderOperation):
     """Finish a message, with its result and the memory writes that belong to it."""
 
-    __slots__ = ("result", "sender", "writes")
+    __slots__ = ("result", "sender", "stored", "writes")
     result: bytes | None
+    stored: bytes | None  # the result as it is stored
     writes: Sequence[Any]
     sender: Principal | None
 
@@ -324,13 +362,16 @@ class Ack(HolderOperation):
     def apply(cls, tx: Transaction, operations: Sequence[Self]) -> list[Any]:
         """None or the staged writes for each. Plain acks are one executemany; only when one of
         them is refused are they done singly, to learn which."""
+        with_result = [op for op in operations if op.result is not None]
+        if with_result:
+            _protect_results(tx, with_result)
         plain = {op.ident: op for op in operations if not op.writes}
         if not _ack_all(tx, plain.values()):
             plain = {}
         return [None if plain.get(op.ident) is op else op.change(tx) for op in operations]
 
     def row(self, tx: Transaction) -> tuple[object, ...]:
-        return (self.result, tx.now_us, self.ident, tx.env, self.holder.id, self.attempt)
+        return (self.stored, tx.now_us, self.ident, tx.env, self.holder.id, self.attempt)
 
     def change(self, tx: Transaction) -> Any:  # noqa: ANN401 - what the writes staged
         staged: Any = None
@@ -352,6 +393,13 @@ class Ack(HolderOperation):
         self.keeper.finished(self.ident)
         if self.writes:
             self.keeper.writes.committed(outcome)
+
+
+def _protect_results(tx: Transaction, acks: Sequence[Ack]) -> None:
+    texts = ((letters.of_result(ack.ident), ack.result or b"") for ack in acks)
+    found = letters.protect(acks[0].keeper.keyring, tx, texts)
+    for ack, stored in zip(acks, found, strict=True):
+        ack.stored = stored
 
 
 def _ack_all(tx: Transaction, acks: Iterable[Ack]) -> bool:

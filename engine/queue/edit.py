@@ -8,6 +8,8 @@ from typing import Final, NamedTuple
 from ..errors import Conflict, InvalidInput
 from ..model import MAX_TTL_S, Principal
 from ..store.database import Transaction
+from ..vault import Ring, letters
+from ..vault.letters import Letter
 from . import arguments
 from . import statements as sql
 from .counters import Move
@@ -64,7 +66,7 @@ def check(wanted: Edit) -> Edit:
     return wanted
 
 
-def edit(principal: Principal, ident: int, shown: str, wanted: Edit) -> Change:
+def edit(principal: Principal, ident: int, shown: str, wanted: Edit, ring: Ring) -> Change:
     """Change a message where it is; only a delay moves it, between ready and delayed. What has
     ended stays as it has ended, changed for its retry."""
 
@@ -76,7 +78,11 @@ def edit(principal: Principal, ident: int, shown: str, wanted: Edit) -> Change:
         old = Draft(found.state, found.priority, *row)
         new = _changed(old, wanted, tx.now_us)
         _require_due_before_expiry(new, wanted, tx.now_us, shown)
-        tx.execute(sql.EDIT, (*new, wanted.body, tx.now_us, ident))
+        body = wanted.body
+        if body is not None:
+            letter = Letter(ident, found.kind, found.sender, found.target)
+            [body] = letters.protect(ring, tx, [(letter, body)])
+        tx.execute(sql.EDIT, (*new, body, tx.now_us, ident))
         detail = ", ".join(_words(old, wanted))
         tx.audit(principal.id, "queue.edit", shown, detail=detail)
         return Move(ident, old.state, new.state, found.target, found.kind, old.priority,

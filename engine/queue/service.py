@@ -22,6 +22,7 @@ from ..model import (
 from ..settings import QueueSettings
 from ..store.aside import Aside
 from ..store.database import Database
+from ..vault import Ring
 from ..views import LaneView, MessageView, QueueCounts
 from . import arguments, pages, steering, views
 from .alarm import Alarm
@@ -55,11 +56,13 @@ class MessageQueue:
         clock: Clock,
         directory: Directory,
         writes: Writes,
+        keyring: Ring,
     ) -> None:
         self.environment = parse_environment(database.env)
         self.prefix = self.environment.prefix
         self.counters = Counters()
         self.writes = writes
+        self.keyring = keyring
         self._database = database
         self._aside = Aside(database)
         self._settings = settings
@@ -108,6 +111,7 @@ class MessageQueue:
         swarm. A `key` that was used before stores nothing and answers with the first id, as
         long as that message is kept. Raises NotFound for an unknown `to`."""
         self._admit(principal)
+        self.keyring.require()
         send = Send()
         send.keeper = self
         send.sender = principal.id
@@ -119,7 +123,7 @@ class MessageQueue:
         send.key = arguments.dedup_key(key)
         most = self._settings.max_attempts if max_attempts is None else max_attempts
         send.max_attempts = arguments.whole(most, 1, arguments.MAX_ATTEMPTS, "max_attempts")
-        send.body = arguments.body(body)
+        send.text = arguments.body(body)
         self._last_id += 1
         send.ident = self._last_id
         if not send.delay_us:
@@ -139,6 +143,7 @@ class MessageQueue:
         after `wait_s` seconds. Answers [id, kind, body, priority, attempt, lease_until_us,
         sender] each. A caller that cancels takes nothing. Raises Busy when too many wait."""
         self._admit(principal)
+        self.keyring.require()
         wanted = arguments.kinds(kinds)
         most = arguments.whole(limit, 1, arguments.MAX_CLAIM, "limit")
         lease_us = arguments.lease(self._settings.lease_s if lease_s is None else lease_s)
@@ -168,6 +173,7 @@ class MessageQueue:
         no longer the caller's."""
         ack = self._held(Ack(), principal, ident, attempt)
         ack.result = None if result is None else arguments.body(result, "result")
+        ack.stored = None
         ack.writes = self.writes.check_writes(writes) if writes else ()
         ack.sender = self._sender(ack.ident) if writes else None
         return self._database.submit(ack)
@@ -231,8 +237,10 @@ class MessageQueue:
         return views.lanes(self.environment, self.counters.priorities, oldest)
 
     async def show(self, ident: str) -> MessageView:
-        """One message with its body and result. Raises NotFound."""
-        return await self._database.read(views.show(self.environment, self._number(ident), ident))
+        """One message with its body and result. Raises NotFound, Sealed, Damaged."""
+        return await self._database.read(
+            views.show(self.environment, self._number(ident), ident, self.keyring)
+        )
 
     async def tally(self, to: str) -> views.Tally:
         """What has become of all messages addressed to `to`. Reads the whole table."""
@@ -252,7 +260,7 @@ class MessageQueue:
         delayed one ready; one that has ended takes no delay and stays as it has ended. Raises as
         `retry` does, Conflict also for one that is leased or done, InvalidInput when nothing
         would change or a time does not fit."""
-        change = edit(principal, self._number(ident), ident, check(wanted))
+        change = edit(principal, self._number(ident), ident, check(wanted), self.keyring)
         return await self._steer(ident, change)
 
     async def _steer(self, ident: str, change: steering.Change) -> MessageView:

@@ -73,7 +73,7 @@ def cancel(principal: Principal, ident: int, shown: str) -> Change:
     """End a message that has not ended. Its holder, if any, finds the lease gone."""
 
     def change(tx: Transaction) -> Move:
-        state, target, kind, priority = steered(tx, principal, ident, shown, "cancel")
+        state, target, kind, priority, _ = steered(tx, principal, ident, shown, "cancel")
         if state not in (READY, DELAYED, LEASED):
             raise Conflict(f"{shown} is {STATES[state]}", hint="it has already ended")
         tx.execute(sql.CANCEL, (tx.now_us, ident))
@@ -131,6 +131,7 @@ class Steered(NamedTuple):
     target: str
     kind: str
     priority: int
+    sender: str
 
 
 def steered(tx: Transaction, principal: Principal, ident: int, shown: str, verb: str) -> Steered:
@@ -139,14 +140,15 @@ def steered(tx: Transaction, principal: Principal, ident: int, shown: str, verb:
     row = tx.execute(sql.SELECT_STEERED, (ident, tx.env)).fetchone()
     if row is None:
         raise NotFound(f"no message {shown}")
-    *found, sender = row
+    found = Steered(*row)
+    sender = found.sender
     if principal.id != sender and not reaches(principal.role, Role.COORDINATOR):
         tx.audit(principal.id, DENIED, shown, allowed=False, detail=verb)
         raise Denied(
             f"{principal.id} did not send {shown}",
             hint="its sender, a coordinator or the operator may do this",
         )
-    return Steered(*found)
+    return found
 
 
 class Denial(QueueOperation):

@@ -11,6 +11,8 @@ from .. import codec
 from ..errors import NotFound
 from ..model import Environment
 from ..store.database import Reader
+from ..vault import Ring, letters
+from ..vault.letters import Letter
 from ..views import LaneView, MessageView
 from . import statements as sql
 from .counters import Priorities
@@ -35,15 +37,20 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
     done_by: dict[str, int]
 
 
-def show(environment: Environment, ident: int, shown: str) -> Callable[[Reader], MessageView]:
-    """One message with its body and result. Raises NotFound."""
+def show(
+    environment: Environment, ident: int, shown: str, ring: Ring
+) -> Callable[[Reader], MessageView]:
+    """One message with its body and result. Raises NotFound, Sealed, Damaged."""
 
     def query(reader: Reader) -> MessageView:
         row = reader.execute(sql.SELECT_SHOWN, (ident, reader.env)).fetchone()
         values = reader.execute(sql.SELECT_VALUES, (ident, reader.env)).fetchone()
         if row is None or values is None:
             raise NotFound(f"no message {shown}")
-        return view(environment, (*row, *values))
+        kind, sender, target = row[1], row[7], row[9]
+        body = letters.unprotect(ring, Letter(ident, kind, sender, target), values[0])
+        result = values[1] and letters.unprotect(ring, letters.of_result(ident), values[1])
+        return view(environment, (*row, body, result))
 
     return query
 

@@ -1,9 +1,9 @@
-"""Records moved to new keys in the background, a hundred at a time.
+"""Records and messages moved to new keys in the background, a hundred at a time.
 
-A pass walks the table once by row. It takes up rows whose key is retiring, and rows of before there
-were keys. Whoever writes meanwhile writes with the active key, so what a pass has left behind stays
-behind; a retiring key without rows is destroyed. Where the passes stand is in the rows themselves:
-after a kill the next one finds what is left.
+A pass walks each table once by row. It takes up rows whose key is retiring, and rows of before
+there were keys. Whoever writes meanwhile writes with the active key, so what a pass has left behind
+stays behind; a retiring key without rows is destroyed. Where the passes stand is in the rows
+themselves: after a kill the next one finds what is left.
 """
 
 from __future__ import annotations
@@ -11,33 +11,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
-from ..errors import Damaged
-from ..memory.records import COLUMNS, Entry
-from ..store.database import Database, Reader, Transaction
+from ..store.database import Database, Transaction
+from . import tables
 from .ring import KINDS, Ring
+from .tables import Moved, Table
 
-if TYPE_CHECKING:
-    from ..memory.records import Place
-
-BATCH: Final = 100
-WINDOW: Final = 2_000  # rows looked at in one transaction at most
 DUTY: Final = 0.1  # part of the writer's time that a rotation may take
 SYSTEM: Final = "system"
 
-_LAST_ROW: Final = "SELECT ifnull(max(rowid), 0) FROM memory WHERE env = ?"
-_NEXT: Final = f"""
-SELECT rowid, {COLUMNS} FROM memory
-WHERE rowid > ? AND rowid <= ? AND env = ?
-  AND (key_id IN (SELECT id FROM data_key WHERE env = ? AND state = 'retiring')
-       OR (key_id IS NULL AND ?))
-ORDER BY rowid LIMIT ?"""  # noqa: S608 - constants
-_MOVE: Final = """
-UPDATE memory SET format = ?, key_id = ?, body = ?, mac = ?
-WHERE env = ? AND namespace = ? AND key = ? AND version = ? AND key_id IS ?"""
-_ANY_LEFT: Final = "SELECT EXISTS (SELECT 1 FROM memory WHERE env = ? AND key_id = ?)"
-_ANY_BARE: Final = "SELECT EXISTS (SELECT 1 FROM memory WHERE env = ? AND key_id IS NULL)"
 _DESTROY: Final = """
 UPDATE data_key SET state = 'destroyed', wrapped = NULL, destroyed_at = ?
 WHERE env = ? AND id = ? AND state = 'retiring'"""
@@ -79,6 +62,8 @@ class Rotation:
         self._records = records
         self._env = ring.environment
         self._turn = asyncio.Lock()
+        self._tables: tuple[Table, ...] = (tables.Records(ring), tables.Messages(ring))
+        self._at = 0  # the table that is walked
         self._after = 0
         self._end = 0
         self._damaged = 0
@@ -109,7 +94,7 @@ class Rotation:
             return False
         bare = not self._vault.is_protected(self._env)
         retiring = any(key.state == "retiring" for key in self._ring.known())
-        return retiring or (bare and self._records.records > 0)
+        return retiring or (bare and (self._records.records > 0 or bool(self._ring.known())))
 
     # --- replacing ----------------------------------------------------------------------------
 
@@ -129,50 +114,35 @@ class Rotation:
 
         await self._database.write(change, topic="vault")
         self._idle = False
-        self._after = 0
+        self._at = self._after = 0
         self.progress = 0.0
 
     # --- one pass -----------------------------------------------------------------------------
 
     async def _step(self) -> None:
         """One batch, or what follows the last of a pass."""
+        table = self._tables[self._at]
         if self._after == 0:
-            self._damaged = 0
-            self._end = await self._database.read(self._last_row)
+            self._damaged = self._damaged if self._at else 0
+            self._end = await self._database.read(table.last)
         if self._after < self._end:
-            self._after = await self._database.write(self._batch)
-            self.progress = min(1.0, self._after / max(1, self._end))
+            moved = await self._database.write(self._batch)
+            self._after, self._damaged = moved.after, self._damaged + moved.damaged
+            part = min(1.0, self._after / max(1, self._end))
+            self.progress = (self._at + part) / len(self._tables)
         if self._after >= self._end:
-            await self._conclude()
+            self._at, self._after = self._at + 1, 0
+            if self._at == len(self._tables):
+                self._at = 0
+                await self._conclude()
 
-    def _last_row(self, reader: Reader) -> int:
-        row = reader.execute(_LAST_ROW, (self._env,)).fetchone()
-        return int(row[0]) if row else 0
-
-    def _batch(self, tx: Transaction) -> int:
-        """Move up to BATCH rows; the last row that was looked at."""
-        ring, env = self._ring, self._env
-        ring.prepare(tx)
-        bare = not self._vault.is_protected(env)
-        until = self._after + WINDOW
-        bounds = (self._after, until, env, env, bare, BATCH)
-        rows = tx.execute(_NEXT, bounds).fetchall()
-        held: dict[Place, tuple[int | None, Entry]] = {}
-        for _, *row in rows:
-            try:
-                held[row[0], row[1]] = row[3], ring.open(row)
-            except Damaged:
-                self._damaged += 1
-        sealed = ring.protect_all(tx, {place: entry for place, (_, entry) in held.items()})
-        tx.executemany(_MOVE, [
-            (form, key_id, body, mac, env, namespace, key, version, held[namespace, key][0])
-            for _, namespace, key, form, key_id, body, mac, _, _, _, _, version, *_ in sealed
-        ])  # fmt: skip
-        return int(rows[-1][0]) if len(rows) == BATCH else until
+    def _batch(self, tx: Transaction) -> Moved:
+        self._ring.prepare(tx)
+        bare = not self._vault.is_protected(self._env)
+        return self._tables[self._at].move(tx, self._after, bare=bare)
 
     async def _conclude(self) -> None:
         """After a pass: destroy the keys that nothing is left of."""
-        self._after = 0
         left = False
         for key in [key for key in self._ring.known() if key.state == "retiring"]:
             left |= not await self._destroyed(key.id)
@@ -186,7 +156,9 @@ class Rotation:
         """Destroy a retiring key, if it has no rows. Nobody writes with it any more, so what a
         look finds gone stays gone."""
         env = self._env
-        if await self._exists(_ANY_LEFT, (env, ident)):
+        if await self._database.read(
+            lambda reader: any(table.holds(reader, ident) for table in self._tables)
+        ):
             return False
 
         def change(tx: Transaction) -> None:
@@ -199,7 +171,9 @@ class Rotation:
 
     async def _is_protected_now(self) -> bool:
         if not self._vault.is_protected(self._env):
-            if await self._exists(_ANY_BARE, (self._env,)):
+            if await self._database.read(
+                lambda reader: any(table.is_bare(reader) for table in self._tables)
+            ):
                 return False
             self._vault.set_protected(self._env)
         return True

@@ -13,11 +13,12 @@ import pytest
 
 from swarmdeck.engine.clock import FakeClock
 from swarmdeck.engine.errors import Denied
+from swarmdeck.engine.memory.staging import SELECT_KEYS
 from swarmdeck.engine.model import OPERATOR_PRINCIPAL, Principal, Role
 from swarmdeck.engine.queue import MessageQueue
 from swarmdeck.engine.queue.counters import read_snapshot
 from swarmdeck.engine.queue.statements import STATES
-from swarmdeck.engine.settings import QueueSettings
+from swarmdeck.engine.settings import QueueSettings, load_settings
 from swarmdeck.engine.store.database import (
     Database,
     Reader,
@@ -25,6 +26,7 @@ from swarmdeck.engine.store.database import (
     Transaction,
     open_database,
 )
+from swarmdeck.engine.vault import Ring, Vault
 
 SWARM = "dev_swarm_a"
 TEAM = "dev_team_web"
@@ -83,6 +85,15 @@ class NotedWrites:
         self.published += staged
 
 
+async def open_ring(database: Database, clock: FakeClock) -> Ring:
+    """The keys of the environment, as the file has them."""
+    ring = Vault.open(database.path.parent, load_settings(None, {}, {}), clock).ring("development")
+    ring.learn(
+        await database.read(lambda reader: reader.execute(SELECT_KEYS, (reader.env,)).fetchall())
+    )
+    return ring
+
+
 class Scene:
     """The queue under test with short forms of what tests do all the time."""
 
@@ -96,13 +107,17 @@ class Scene:
         )
         self.a, self.b, self.c = self.town.agents.values()
         self.queue: MessageQueue
+        self.ring: Ring
         self.database: Database
         self._stack = AsyncExitStack()
 
     async def open(self) -> None:
         opened = open_database(self.path, "development", options=StoreOptions(), clock=self.clock)
         self.database = await self._stack.enter_async_context(opened)
-        self.queue = MessageQueue(self.database, self.settings, self.clock, self.town, self.writes)
+        self.ring = await open_ring(self.database, self.clock)
+        self.queue = MessageQueue(
+            self.database, self.settings, self.clock, self.town, self.writes, self.ring
+        )
         await self.queue.open()
         self._stack.push_async_callback(self.queue.close)
 

@@ -12,8 +12,6 @@ from swarmdeck.engine.errors import Conflict, Denied, InvalidInput
 from swarmdeck.engine.memory import MemoryStore
 from swarmdeck.engine.model import OPERATOR_PRINCIPAL, Environment, Isolation, Principal
 from swarmdeck.engine.queue import MessageQueue
-from swarmdeck.engine.settings import load_settings
-from swarmdeck.engine.vault import Vault
 
 TEAM = ("dev_team_web",)
 
@@ -24,12 +22,12 @@ async def memory(scene: Any) -> MemoryStore:
     isolation = dict.fromkeys(Environment, Isolation.MODERATE)
     access = Access(Environment.DEVELOPMENT, isolation, scene.database, scene.clock)
     await access.open()
-    vault = Vault.open(scene.database.path.parent, load_settings(None, {}, {}), scene.clock)
-    ring = vault.ring("development")
-    store = MemoryStore(scene.database, access, scene.clock, ring=ring, cache_bytes=1 << 20)
+    store = MemoryStore(scene.database, access, scene.clock, ring=scene.ring, cache_bytes=1 << 20)
     await store.open()
     await scene.queue.close()
-    scene.queue = MessageQueue(scene.database, scene.settings, scene.clock, scene.town, store)
+    scene.queue = MessageQueue(
+        scene.database, scene.settings, scene.clock, scene.town, store, scene.ring
+    )
     await scene.queue.open()
     return store
 
