@@ -80,14 +80,19 @@ class VaultFile(msgspec.Struct, frozen=True):
 
     def belongs_to(self, root: bytes) -> bool:
         """Whether `root` is this vault's key. Raises Corrupt when it is and the file was edited."""
-        if not hmac.compare_digest(self.check, derive.check_value(root)):
+        if not _equal(self.check, derive.check_value(root)):
             return False
-        if not hmac.compare_digest(self.mac, derive.authenticate(root, self._body())):
+        if not _equal(self.mac, derive.authenticate(root, self._body())):
             raise Corrupt("keys/vault.json was changed by something without its key", hint=_HINT)
         return True
 
     def is_whole(self) -> bool:
-        return hmac.compare_digest(self.checksum, self._sum(self.mac))
+        return _equal(self.checksum, self._sum(self.mac))
+
+
+def _equal(found: str, wanted: str) -> bool:
+    """In constant time; as bytes, because anything may stand in the file."""
+    return hmac.compare_digest(found.encode(), wanted.encode())
 
 
 def load(directory: Path) -> VaultFile | None:
