@@ -6,24 +6,34 @@ acknowledged is lost, and writing goes on in the same process once the disk is w
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import json
+import os
 import random
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from swarmdeck.engine import open_engine
+from swarmdeck.engine.actions import AlertList
+from swarmdeck.engine.engine import Engine
+from swarmdeck.engine.errors import StorageError, SwarmDeckError
+from swarmdeck.engine.settings import load_settings
 
 pytestmark = pytest.mark.cc
 
 SCRIPT = Path(__file__).with_name("script.py")
 OPERATIONS = ("write", "sync", "truncate")
 CASE_S = 30
+FORMS = ("full", "normal")
 
 
 @pytest.fixture
@@ -127,3 +137,75 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         yield place
     finally:
         subprocess.run([str(shutil.which("umount")), "-l", str(place)], check=True)
+
+
+async def test_a_full_disk_lets_records_go_and_recovers_without_a_restart(
+    small_disk: Path, chance: random.Random, tier: Callable[[int, int], int]
+) -> None:
+    data, filler = small_disk / "data", small_disk / "filler"
+    told = {"store.reserve_bytes": 64 << 20, "durability.development": chance.choice(FORMS)}
+    async with open_engine(data, settings=load_settings(None, os.environ, told)) as engine:
+        memory = engine.memory("development")
+        for turn in range(tier(2, 50)):
+            assert (data / "reserve").stat().st_blocks * 512 >= (8 << 20) // 16
+            stored = [f"{turn}-{n}" for n in range(20)]
+            for key in stored:
+                await memory.set(key, os.urandom(1_000).hex())
+            _fill(filler)
+            refused = await _until_refused(memory, turn)
+            assert refused.exit_code == 7
+            assert "free some disk space" in refused.hint
+            assert not (data / "reserve").exists()
+            assert await memory.has(stored[-1])
+            assert len((await memory.keys(prefix=f"{turn}-"))[0]) >= len(stored)
+            assert [await memory.delete(key) for key in stored[:15]] == [True] * 15
+            assert turn or await _alerted(engine)
+            filler.unlink()
+            await memory.set(f"{turn}-again", turn)
+            assert (data / "reserve").exists()
+            for key in (await memory.keys(limit=1_000))[0]:
+                await memory.delete(key)
+    async with open_engine(data, transient=True) as engine:
+        assert not await engine.memory("development").has("0-0")
+
+
+def _fill(filler: Path) -> None:
+    """Take all the disk has left."""
+    with suppress(OSError), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+
+
+async def _until_refused(memory: Any, turn: int) -> SwarmDeckError:
+    for number in range(10_000):
+        try:
+            await memory.set(f"{turn}-more{number}", os.urandom(10_000).hex())
+        except SwarmDeckError as error:
+            return error
+    pytest.fail("the disk does not become full")
+
+
+async def _alerted(engine: Engine) -> bool:
+    """Whether an alert says so, once the engine has looked twice."""
+    async with asyncio.timeout(10):
+        while "disk" not in {alert.rule for alert in await engine.run(AlertList())}:
+            await asyncio.sleep(0.1)
+    return True
+
+
+async def test_without_a_reserve_a_full_disk_lets_nothing_go(small_disk: Path) -> None:
+    """What the test above would see of a reserve that does nothing."""
+    data = small_disk / "data"
+    told = {"store.reserve_bytes": 0}
+    async with open_engine(data, settings=load_settings(None, os.environ, told)) as engine:
+        memory = engine.memory("development")
+        stored = [f"0-{n}" for n in range(20)]
+        for key in stored:
+            await memory.set(key, os.urandom(1_000).hex())
+        _fill(small_disk / "filler")
+        await _until_refused(memory, 0)
+        deleting = [memory.delete(key) for key in stored]
+        outcomes = await asyncio.gather(*deleting, return_exceptions=True)
+        assert any(isinstance(outcome, StorageError) for outcome in outcomes)
+        (small_disk / "filler").unlink()
+        assert await memory.delete(stored[-1]) in (True, False)
