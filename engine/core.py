@@ -325,7 +325,8 @@ class Core:
     def _tell_quarantine(self, place: Place) -> None:
         name, refusal = place.environment.value, place.refusal
         if refusal is not None:
-            log.error("%s", refusal.message)
+            if not self._brief:  # one command says so itself, if it is about this environment
+                log.error("%s", refusal.message)
             self.journal.note(
                 "quarantine", name, f"{refusal.message} ({refusal.hint})",
                 environment=name, severity="critical",

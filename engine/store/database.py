@@ -238,6 +238,7 @@ class Database:
         self.pins = Pins(clock)
         self.slow = slow or Slow(env, clock, options.slow_statement_ms)
         self.slow.found = self._explain_soon
+        self.slow.quiet = brief  # one command says what it is asked, no more
         self._explaining: set[asyncio.Task[None]] = set()
         self.on_damage: Callable[[Corrupt], object] | None = None
         self._refusal: SwarmDeckError | None = None

@@ -41,7 +41,8 @@ class _Statement:
 
 
 class Slow:
-    """The slow statements of one database, the least recent forgotten first. `note` is called on
+    """The slow statements of one database, the least recent forgotten first; told to the log unless
+    `quiet`. `note` is called on
     the thread that ran one, the rest on the loop. `found(sql, parameters)` is told of a text that
     is new, with the number of its parameters, on that thread: to ask for its plan."""
 
@@ -52,6 +53,7 @@ class Slow:
         threshold_ms: float,
     ) -> None:
         self.threshold_s = threshold_ms / 1000
+        self.quiet = False
         self.found: Callable[[str, int], object] = lambda _, __: None
         self._env = env
         self._clock = clock
@@ -62,7 +64,8 @@ class Slow:
         """A statement took so long."""
         text = statement_text(sql)
         elapsed_ms = elapsed_s * 1000
-        log.warning("%s: a statement took %.0f ms: %s", self._env, elapsed_ms, text)
+        if not self.quiet:
+            log.warning("%s: a statement took %.0f ms: %s", self._env, elapsed_ms, text)
         with self._lock:
             statement = self._statements.get(text)
             is_new = statement is None

@@ -240,9 +240,9 @@ def test_a_yes_typed_ahead_of_the_question_is_no_yes(terminal: Terminal) -> None
 
 
 def test_a_corrupt_directory_gets_one_clear_error_and_its_exit_code(tmp_path: Path) -> None:
-    place = tmp_path / "data/instances/development"
+    place = tmp_path / "data/instances/coordination"
     place.mkdir(parents=True)
-    (place / "development.db").write_bytes(b"not a database, whatever its name says" * 100)
+    (place / "coordination.db").write_bytes(b"not a database, whatever its name says" * 100)
     terminal = Terminal(tmp_path / "data")
     try:
         assert terminal.ended(30) == 7

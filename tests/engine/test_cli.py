@@ -374,9 +374,25 @@ def test_a_command_that_waits_is_interrupted_without_a_word(locked: Shell) -> No
     assert waiting.returncode == 130
 
 
-def test_a_damaged_database_is_said(shell: Shell) -> None:
+def test_a_damaged_database_is_said_and_the_others_work(shell: Shell) -> None:
     shell.answer("init")
     [database] = (shell.data / "instances" / "testing").glob("*.db")
+    database.write_bytes(b"not a database at all" * 1000)
+    before = database.read_bytes()
+    code, error = shell.refusal("memory", "get", "testing", "k")
+    assert (code, error["code"]) == (7, "corrupt")
+    assert error["hint"].startswith("swarmdeck backup restore testing NAME")
+    states = {each["name"]: each["state"] for each in shell.answer("status")["environments"]}
+    assert states.pop("testing") == "quarantined"
+    assert set(states.values()) == {"open"}
+    shell.answer("memory", "set", "development", "k", "1")
+    assert shell.answer("memory", "get", "development", "k")["value"] == 1
+    assert database.read_bytes() == before
+
+
+def test_a_damaged_coordination_database_stops_every_command(shell: Shell) -> None:
+    shell.answer("init")
+    [database] = (shell.data / "instances" / "coordination").glob("*.db")
     database.write_bytes(b"not a database at all" * 1000)
     code, error = shell.refusal("status")
     assert (code, error["code"]) == (7, "corrupt")

@@ -21,7 +21,6 @@ from swarmdeck.engine import Engine, Write, connect, core, open_engine
 from swarmdeck.engine import actions as act
 from swarmdeck.engine.errors import (
     Conflict,
-    Corrupt,
     Denied,
     EngineBusy,
     InvalidInput,
@@ -344,19 +343,6 @@ async def test_attaching_to_nobody_says_so(tmp_path: Path) -> None:
     with pytest.raises(Unavailable):
         async with connect(tmp_path):
             pass
-
-
-async def test_a_damaged_database_is_refused_and_not_touched(tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    async with open_engine(data) as engine:
-        await engine.memory("development").set("k", 1)
-    file = data / "instances/development/development.db"
-    file.write_bytes(b"\0" * 4096 + file.read_bytes()[4096:])
-    before = file.read_bytes()
-    with pytest.raises(Corrupt, match=r"development\.db"):
-        async with open_engine(data):
-            pass
-    assert file.read_bytes() == before
 
 
 async def test_a_directory_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
