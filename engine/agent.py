@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import hashlib
 import inspect
 import logging
 import os
@@ -59,7 +58,8 @@ log = logging.getLogger(__name__)
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
-    """What an agent connects with. `grace_s` is how long it outlives its engine."""
+    """What an agent connects with. `grace_s` is how long it outlives its engine; `started`: by
+    that, with what stands in the environment of the process."""
 
     def __repr__(self) -> str:
         return f"Identity(agent={self.agent!r}, socket={str(self.socket)!r}, token=…)"
@@ -70,6 +70,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     swarm: str = ""
     heartbeat_s: float = 5.0
     grace_s: float = 15.0
+    started: bool = False
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Identity:
@@ -79,6 +80,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
                 socket=Path(environment["SWARMDECK_SOCKET"]),
                 agent=environment["SWARMDECK_AGENT"],
                 token=environment["SWARMDECK_TOKEN"],
+                started=True,
                 swarm=environment.get("SWARMDECK_SWARM", ""),
                 heartbeat_s=float(environment.get("SWARMDECK_HEARTBEAT_S", "5")),
                 grace_s=float(environment.get("SWARMDECK_ORPHAN_GRACE_S", "15")),
@@ -224,7 +226,8 @@ class Lifeline:
         self.lost = False
         self._identity = identity
         # The one that counts; both when the engine went away while it was replaced.
-        self._tokens: tuple[str, ...] = (_latest.get(_key(identity), identity.token),)
+        known = identity.token
+        self._tokens: tuple[str, ...] = (_latest.get(known, known) if identity.started else known,)
         self._renewal = asyncio.Event()
         self._environment = environment_of(identity.agent).value
         self._on_notice = on_notice
@@ -282,7 +285,8 @@ class Lifeline:
 
     def _settle(self, token: str) -> None:
         self._tokens = (token,)
-        _latest[_key(self._identity)] = token
+        if self._identity.started:
+            _latest[self._identity.token] = token
 
     async def _connect(self) -> LinkPort:
         who = self._identity
@@ -354,12 +358,8 @@ class Lifeline:
             await port.close()
 
 
-# Tokens that were renewed, for the next connection that begins with the one before.
-_latest: Final[dict[tuple[str, str], str]] = {}
-
-
-def _key(identity: Identity) -> tuple[str, str]:
-    return identity.agent, hashlib.sha256(identity.token.encode(errors="surrogatepass")).hexdigest()
+# What has replaced the token that this process was started with, if it connects again.
+_latest: Final[dict[str, str]] = {}
 
 
 @asynccontextmanager
@@ -381,7 +381,7 @@ async def connect_agent(identity: Identity | None = None) -> AsyncIterator[Agent
 
     port = Lifeline(who, heed)
     await port.open()
-    if identity is None:
+    if who.started:
         port.renew_soon()  # what stands in the environment of this process can be read by others
     try:
         async with (

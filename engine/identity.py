@@ -129,7 +129,14 @@ class Identity:
             place = None
         known = place is not None and place.refusal is None and agent in place.registry.agents
         home = place.database if place is not None and known else self._engine.coordination
-        self._record(home, "unknown", "agent.login", printable(agent)[:80], said, allowed=False)
+        self._record(
+            home,
+            "unknown",
+            "agent.login",
+            agent if known else printable(agent)[:80],
+            said,
+            allowed=False,
+        )
 
     def tick(self) -> None:
         """Once a second: have agents renew their tokens in time, and end what has expired."""

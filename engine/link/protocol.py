@@ -37,6 +37,9 @@ class Hello(Message, frozen=True, tag=0):
     agent: str | None = None
     token: str | None = None
 
+    def __repr__(self) -> str:
+        return f"Hello(version={self.version}, agent={self.agent!r}, token=…)"
+
 
 class Call(Message, frozen=True, tag=_CALL):
     """A data-plane call. Answered by Result or Failure. `args` is an array, read only when it is
@@ -64,11 +67,12 @@ class Watch(Message, frozen=True, tag=3):
 
 
 class Publish(Message, frozen=True, tag=4):
-    """A message for a channel. Answered by Result."""
+    """A message for a channel. Answered by Result. `body` is any value; its reader looks at it
+    before it takes it."""
 
     id: int
     channel: str
-    body: Any
+    body: msgspec.Raw
 
 
 class Cancel(Message, frozen=True, tag=5):
@@ -129,8 +133,8 @@ encode: Final = msgspec.msgpack.Encoder().encode
 decode_request: Final = msgspec.msgpack.Decoder(Request).decode
 decode_response: Final = msgspec.msgpack.Decoder(Response).decode
 
-# What the decoder raises for bytes that are no message.
-UNDECODABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError)
+# What the decoder raises for bytes that are no message; TypeError for a map as the key of a map.
+UNDECODABLE: Final = (msgspec.MsgspecError, ValueError, TypeError, RecursionError)
 # What the encoder raises for values that are not JSON types and bytes: unknown types, integers
 # over 64 bits, half characters, nesting without end.
 UNENCODABLE: Final = (TypeError, OverflowError, ValueError, RecursionError)
