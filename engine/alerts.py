@@ -219,7 +219,7 @@ def findings(sight: Sight) -> Iterator[Finding]:
 def _of_trails(sight: Sight) -> Iterator[Finding]:
     known = {each.name for each in sight.overview.environments}
     for name, what in sight.rolled_back.items():
-        hint = f"swarmdeck audit verify --environment {name}" if name in known else VERIFY
+        hint = f"{VERIFY} {name}" if name in known else VERIFY
         yield Finding(
             "audit-rolled-back", name, what, hint, name if name in known else "", "critical"
         )

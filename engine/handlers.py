@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from . import actions, codec, upkeep, views
 from .acl import Wanted
 from .actions import Action
-from .audit import listing
 from .authority import reaches
 from .bench import launch
 from .bench.names import chosen
@@ -529,6 +528,8 @@ class Handlers:
         return await who(place, context.principal, action, self._services.places)
 
     async def audit_list(self, _: Context, action: actions.AuditList) -> list[views.AuditView]:
+        from .audit import listing  # noqa: PLC0415 - most commands never need it
+
         end = action.offset + action.limit
         trails = [place.database for place in self._places(action.environment)]
         if action.environment is None:  # what concerns all of them, such as budgets
