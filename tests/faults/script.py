@@ -20,7 +20,7 @@ import msgspec
 from swarmdeck.engine import open_engine
 from swarmdeck.engine.engine import Engine
 from swarmdeck.engine.errors import SwarmDeckError
-from swarmdeck.engine.settings import load_settings
+from swarmdeck.engine.settings import Settings, load_settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 import child
@@ -33,24 +33,26 @@ LIMIT_S: Final = 5.0
 
 
 class Case(msgspec.Struct):
-    """`operation` none: only count. `ever`: until step SPACE_AT."""
+    """`ever`: until step SPACE_AT. `opening`: while the engine opens, instead of afterwards."""
 
     operation: str
     nth: int = 1
     error: int = 5
     ever: bool = False
     durability: str = "full"
+    opening: bool = False
     plants: list[str] = []
 
 
 class Outcome(msgspec.Struct):
-    """What was wrong, how many operations were refused, how many calls of the kind there were."""
+    """What was wrong, with which errors operations were refused, how many calls of the kind there
+    were, and whether one of them was refused."""
 
     case: Case
-    wrong: list[str]
-    refused: list[str]
-    calls: dict[str, int]
-    hit: bool
+    wrong: list[str] = []
+    refused: list[str] = []
+    calls: int = 0
+    hit: bool = False
 
 
 class Script:
@@ -134,30 +136,54 @@ async def run(root: Path, page: control.Control, case: Case, number: int) -> Out
         "store.autocheckpoint_pages": 100,
         "store.reserve_bytes": 1 << 20,
     }
-    wrong: list[str] = []
-    refused: list[str] = []
-    before = page.seen
-    async with open_engine(data, settings=load_settings(None, os.environ, told)) as engine:
+    outcome = Outcome(case)
+    settings = load_settings(None, os.environ, told)
+    if case.opening:
+        await _refuse_opening(data, settings, page, outcome)
+    async with open_engine(data, settings=settings) as engine:
         script = Script(engine, environment)
         await script.step(0)()
-        if case.operation != "none":
-            page.refuse(case.operation, case.nth, case.error, ever=case.ever)
-        for step in range(1, STEPS):
-            if step == SPACE_AT:
-                page.stop()
-            code = await _one(script, step, wrong)
-            if code:
-                refused.append(code)
-                if step >= SPACE_AT:
-                    wrong.append(f"step {step}: {code} on a disk that is well")
-        hit, counted = page.refused > 0, page.counted
-        page.stop()
+        await _refuse_steps(script, page, outcome)
     found = await looks.look(data, environment, [*script.values, *script.gone], exact=False)
-    wrong += found.wrong
-    wrong += _missing(script, found)
+    outcome.wrong += found.wrong + _missing(script, found)
     shutil.rmtree(data, ignore_errors=True)
-    calls = {"seen": page.seen - before, "counted": counted}
-    return Outcome(case, wrong, refused, calls, hit)
+    return outcome
+
+
+async def _refuse_opening(
+    data: Path, settings: Settings, page: control.Control, outcome: Outcome
+) -> None:
+    """Open an engine on a disk that refuses; it may open or say why not."""
+    case = outcome.case
+    page.refuse(case.operation, case.nth, case.error, ever=case.ever)
+    try:
+        async with asyncio.timeout(2 * LIMIT_S), open_engine(data, settings=settings):
+            pass
+    except SwarmDeckError as error:
+        outcome.refused.append(error.code)
+        if error.exit_code != 7:
+            outcome.wrong.append(f"opening: {type(error).__name__} {error.message}")
+    except (OSError, TimeoutError) as error:
+        outcome.wrong.append(f"opening: {error!r}")
+    page.stop()
+    outcome.hit, outcome.calls = page.refused > 0, page.counted
+
+
+async def _refuse_steps(script: Script, page: control.Control, outcome: Outcome) -> None:
+    case = outcome.case
+    if not case.opening:
+        page.refuse(case.operation, case.nth, case.error, ever=case.ever)
+    for step in range(1, STEPS):
+        if step == SPACE_AT:
+            page.stop()
+        code = await _one(script, step, outcome.wrong)
+        if code:
+            outcome.refused.append(code)
+            if step >= SPACE_AT or case.opening:
+                outcome.wrong.append(f"step {step}: {code} on a disk that is well")
+    if not case.opening:
+        outcome.hit, outcome.calls = page.refused > 0, page.counted
+    page.stop()
 
 
 async def _one(script: Script, step: int, wrong: list[str]) -> str:
