@@ -2,8 +2,8 @@
 
     <name>.db.part     the new file, being written
     <name>.restore     why: written when the new file is whole and on the disk
+    replaced-<time>/   the old file with its log, linked there next
     <name>.db.ready    the new file from the moment it counts, until it is <name>.db
-    replaced-<time>/   the old file with its log, linked there before
 
 Whatever ends a process in between, the next opening finds either the old file untouched or a new
 one that counts, and finishes. The log of the old file goes before the new one takes its place:
@@ -43,6 +43,7 @@ class Swap:
         self._part = database.with_name(database.name + ".part")
         self._ready = database.with_name(database.name + ".ready")
         self._reason = database.with_suffix(".restore")
+        self._draft = database.with_suffix(".restore.part")
 
     def begin(self) -> int:
         """A handle of an empty file for what is to be there. Close it before `commit`."""
@@ -55,16 +56,17 @@ class Swap:
 
     def abandon(self) -> None:
         """Leave everything as it is."""
-        self._reason.unlink(missing_ok=True)
-        self._part.unlink(missing_ok=True)
+        for path in (self._reason, self._draft, self._part):
+            path.unlink(missing_ok=True)
 
     def commit(self, reason: Reason) -> None:
         """Let the new file, which is on the disk, take the place of the old one, which nobody has
         open. The old one is kept in the directory `reason.kept` beside it."""
         kept = self._database.with_name(reason.kept)
         try:
+            _write(self._draft, msgspec.json.encode(reason))
+            self._draft.rename(self._reason)
             self._keep(kept)
-            _write(self._reason, msgspec.json.encode(reason))
             self._part.rename(self._ready)
             self.counts = True
             _sync(self._database.parent)
@@ -78,6 +80,8 @@ class Swap:
         """Finish or undo what a killed process has left, before the file is opened. Why it was
         replaced, as long as nobody has said `settled`."""
         if not self._reason.exists():
+            self._draft.unlink(missing_ok=True)
+            self._part.unlink(missing_ok=True)
             return None
         try:
             if self._ready.exists():
@@ -107,9 +111,13 @@ class Swap:
         _sync(self._database.parent)
 
     def _forget(self, directory: Path) -> None:
-        """Remove the second names of files that still have their first."""
+        """Remove the second names of files that still have their first, and no other."""
         for suffix in ("", "-wal"):
-            (directory / (self._database.name + suffix)).unlink(missing_ok=True)
+            first = self._database.with_name(self._database.name + suffix)
+            second = directory / first.name
+            with suppress(FileNotFoundError):
+                if first.samefile(second):
+                    second.unlink()
         with suppress(OSError):
             directory.rmdir()
 
