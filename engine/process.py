@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import resource
 from typing import Final
 
 # A collection looks at everything young. At Python's 700 objects a busy engine spends a tenth of
@@ -15,6 +16,14 @@ def tune() -> None:
     """Collect garbage less often. For commands, the console and measurements; a program that only
     uses the engine keeps its own setting."""
     gc.set_threshold(YOUNG_OBJECTS, 20, 20)
+
+
+def leave_no_core() -> None:
+    """Write no memory image when this process crashes: keys and values are in it. The limit is one
+    byte: unlike none at all, Linux then starts no program that collects such images either. What
+    this process starts may raise its own."""
+    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    resource.setrlimit(resource.RLIMIT_CORE, (min(1, hard) if hard >= 0 else 1, hard))
 
 
 def end_without_search() -> None:

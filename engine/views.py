@@ -356,6 +356,9 @@ class TokenView(View, frozen=True, kw_only=True):
     token: str
     expires_at_us: int
 
+    def __repr__(self) -> str:
+        return f"TokenView(agent={self.agent!r}, token=…, expires_at_us={self.expires_at_us})"
+
 
 class BackupView(View, frozen=True, kw_only=True):
     """A backup of an environment. `status` is verified, unverified or failed, `detail` says what

@@ -7,6 +7,7 @@ dispatcher must know.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
@@ -22,7 +23,15 @@ A = TypeVar("A", bound="Action")
 
 
 class Action(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="do"):
-    """Base of all actions."""
+    """Base of all actions. Its repr, which ends up in tracebacks and logs, hides what is secret."""
+
+    def __repr__(self) -> str:
+        hidden = _secrets(type(self))
+        shown = (
+            f"{name}={'…' if name in hidden else repr(getattr(self, name))}"
+            for name in self.__struct_fields__
+        )
+        return f"{type(self).__name__}({', '.join(shown)})"
 
 
 class ActionSpec(msgspec.Struct, frozen=True):
@@ -141,6 +150,12 @@ def named(name: str) -> ActionSpec:
         return ACTIONS[name]
     except KeyError:
         raise InvalidInput(f"unknown action {name!r}", hint="see swarmdeck --help") from None
+
+
+@cache
+def _secrets(kind: type[Action]) -> frozenset[str]:
+    units = ((field.name, (meta.extra or {}).get("unit")) for field, meta in fields(kind))
+    return frozenset(name for name, unit in units if unit == "secret")
 
 
 def fields(kind: type[Action]) -> tuple[tuple[msgspec.structs.FieldInfo, msgspec.Meta], ...]:

@@ -50,6 +50,7 @@ def main(
     here as well."""
     words = sys.argv[1:] if argv is None else list(argv)
     process.tune()
+    process.leave_no_core()
     process.end_without_search()
     try:
         return _run(words, console, plot)

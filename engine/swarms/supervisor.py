@@ -51,6 +51,9 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     token: str
     command: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        return f"Launch(agent={self.agent!r}, swarm={self.swarm!r}, token=…)"
+
 
 class Running(msgspec.Struct, frozen=True):
     """A process that is watched. `started_at` is `start_time` of the pid."""
