@@ -102,8 +102,7 @@ class Access:
         self._is_strict = isolation[environment] is Isolation.STRICT
 
     async def open(self) -> None:
-        entries, self._latest_us = await self._database.read(grants.load(self._now_us()))
-        for entry in entries:
+        for entry in await self._database.read(grants.load(self._now_us())):
             self._put(entry)
 
     @property
@@ -249,7 +248,7 @@ class Access:
                 f"{granter.id} grants nothing in {self.environment}",
                 hint="agents grant in their own environment",
             )
-        entry = grants.entry(wanted, granter, self._new_id(), self._clock.wall_us())
+        entry = grants.entry(wanted, granter, self._new_id(), self._now_us())
         return await self._store(granter, entry, f"acl.{_VERBS[entry.effect]}")
 
     async def export(self, principal: Principal, action: AclExport) -> GrantView:
@@ -257,7 +256,7 @@ class Access:
         Denied, InvalidInput where there is nothing to open or nobody it may be opened to."""
         self._require_system(principal, "export rules")
         self._check_export(action.target)
-        now_us = self._clock.wall_us()
+        now_us = self._now_us()
         entry = Grant(
             id=self._new_id(),
             subject=action.target,
@@ -287,7 +286,7 @@ class Access:
         check_key(key)
 
         def change(tx: Transaction) -> Grant:
-            owner = _private_owner(tx, namespace, key)
+            owner, now_us = _private_owner(tx, namespace, key), self._now_us()
             entry = Grant(
                 id=ident,
                 subject=principal.id,
@@ -298,8 +297,8 @@ class Access:
                 namespace=namespace,
                 key_prefix=key,
                 granted_by=principal.id,
-                created_us=tx.now_us,
-                expires_us=tx.now_us + grants.BREAK_GLASS_S * 1_000_000,
+                created_us=now_us,
+                expires_us=now_us + grants.BREAK_GLASS_S * 1_000_000,
                 kind=grants.BREAK_GLASS,
                 name=owner,
                 reason=said,

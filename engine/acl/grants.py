@@ -42,7 +42,6 @@ SELECT id, subject, effect, resource, level, actions, namespace, key_prefix, gra
 FROM grant_entry WHERE env = ? AND expires_at > ? ORDER BY created_at, id"""
 _DELETE: Final = "DELETE FROM grant_entry WHERE env = ? AND id = ?"
 _FORGET: Final = "DELETE FROM grant_entry WHERE env = ? AND expires_at <= ?"
-_LATEST: Final = "SELECT at FROM audit ORDER BY sequence DESC LIMIT 1"
 
 log = logging.getLogger(__name__)
 
@@ -239,14 +238,12 @@ def delete_expired(tx: Transaction, now_us: int) -> None:
     tx.execute(_FORGET, (tx.env, now_us))
 
 
-def load(now_us: int) -> Callable[[Reader], tuple[list[Grant], int]]:
-    """The entries that have not ended, and the latest time that the audit trail has seen."""
+def load(now_us: int) -> Callable[[Reader], list[Grant]]:
+    """The entries that have not ended."""
 
-    def query(reader: Reader) -> tuple[list[Grant], int]:
-        latest = reader.execute(_LATEST).fetchone()
-        seen_us = max(now_us, latest[0] if latest else 0)
-        rows = reader.execute(_SELECT, (reader.env, seen_us))
-        return [found for row in rows if (found := _loaded(row)) is not None], seen_us
+    def query(reader: Reader) -> list[Grant]:
+        rows = reader.execute(_SELECT, (reader.env, now_us))
+        return [found for row in rows if (found := _loaded(row)) is not None]
 
     return query
 
