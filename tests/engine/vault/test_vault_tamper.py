@@ -70,7 +70,9 @@ async def test_every_column_of_a_row_counts(site: Any) -> None:
                 if value == dict(zip(NAMES, row, strict=True))[name]:
                     continue
                 with pytest.raises(Damaged):
-                    pytest.fail(f"{key} {name} {value}: {site.ring.open(changed(row, **{name: value}))}")
+                    pytest.fail(
+                        f"{key} {name} {value}: {site.ring.open(changed(row, **{name: value}))}"
+                    )
 
 
 async def test_sealed_bodies_do_not_move(opening: Any) -> None:
@@ -95,7 +97,7 @@ async def test_sealed_bodies_do_not_move(opening: Any) -> None:
                 with pytest.raises(Damaged):
                     site.ring.open(changed(two, key=one[1], level=one[6], version=one[10]))
     async with opening("testing") as site:
-        await site.put("k", 1)
+        await site.put("k", 1, who=site.operator)
         for row in rows:
             with pytest.raises(Damaged):
                 site.ring.open(row)
