@@ -11,7 +11,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Final, Literal, Protocol
+from typing import Annotated, Final, Literal, Protocol
 
 import msgspec
 
@@ -19,6 +19,8 @@ from ..errors import StorageError
 from ..store.chain import Head
 
 Kind = Literal["checkpoint", "disputed", "restored"]
+Sequence = Annotated[int, msgspec.Meta(ge=0, le=1 << 62)]  # what a database can hold
+Hex = Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{2})*$")]
 
 RESTORE_HINT: Final = (
     "if you put the file back yourself, do it with swarmdeck backup restore, which records it; "
@@ -50,13 +52,13 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
 
     environment: str
     kind: Kind
-    sequence: int
-    hash: str
-    anchor: int
-    base: int = 0
+    sequence: Sequence
+    hash: Hex
+    anchor: Sequence
+    base: Sequence = 0
     at_us: int
-    signature: str = ""
-    public_key: str = ""
+    signature: Hex = ""
+    public_key: Hex = ""
 
     def message(self, vault: str) -> bytes:
         """What is signed."""
@@ -100,7 +102,10 @@ class Outside:
             point = _parsed(line)
             if point is not None:
                 return point
-        return None
+        found = None
+        for found in self.all():  # noqa: B007 - something long and strange is at the end
+            pass
+        return found
 
     def all(self) -> Iterator[Checkpoint]:
         """Every line in order. One that a power loss has cut is passed over."""
@@ -193,7 +198,7 @@ def outside_directory(named: str | None, env: Mapping[str, str]) -> Path:
 def _parsed(line: bytes) -> Checkpoint | None:
     try:
         return _decode(line) if line else None
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Iterable, Sequence
 from typing import Final, Literal, NamedTuple, Self
 
 from ..clock import Clock
-from ..errors import StorageError, SwarmDeckError, Unavailable
+from ..errors import OutcomeUnknown, StorageError, SwarmDeckError, Unavailable
 from ..model import Principal
 from ..store.database import Database, Operation, Transaction
 
@@ -149,7 +149,7 @@ class Reads:
             raise Unavailable(
                 f"the read could not be audited within {self._wait_s:g} s", hint=_HINT
             ) from None
-        except StorageError as error:
+        except (StorageError, OutcomeUnknown) as error:
             raise Unavailable(f"the read could not be audited: {error}", hint=_HINT) from error
 
     def tick(self) -> None:

@@ -15,15 +15,17 @@ _CLASSED: Final = {
     _LOW: (
         "memory.get memory.keys memory.list memory.set memory.incr memory.expire "
         "queue.show queue.send queue.claim queue.extend queue.ack queue.nack queue.expire "
-        "queue.untake queue.take_back agent.register agent.ready"
+        "queue.untake queue.take_back agent.register agent.login agent.renew agent.start "
+        "agent.exit session.open session.end operator.attach engine.open swarm.run"
     ),
     _HIGH: (
-        "acl.grant acl.deny acl.revoke agent.token agent.revoke memory.budget audit.prune "
-        "backup.create backup.verify swarm.terminate vault.rotate vault.seal vault.unseal"
+        "acl.grant acl.deny acl.revoke agent.token agent.revoke session.revoke memory.budget "
+        "queue.damaged audit.prune backup.create swarm.terminate swarm.delete "
+        "vault.rotate vault.destroy vault.seal vault.unseal"
     ),
     _CRITICAL: (
-        "acl.breakglass acl.break_glass acl.export backup.restore backup.delete clock.confirm "
-        "vault.rekey vault.shred"
+        "acl.breakglass acl.export backup.restore backup.delete clock.confirm vault.rekey "
+        "vault.shred"
     ),
 }
 _RISK_OF: Final = {name: risk for risk, names in _CLASSED.items() for name in names.split()}

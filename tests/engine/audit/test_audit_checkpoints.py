@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import stat
@@ -143,6 +144,34 @@ def test_a_line_cut_by_a_power_loss_spoils_no_other(tmp_path: Path) -> None:
     assert list(outside.all()) == [point(1), point(2)]
 
 
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        b"\xff\xfe",
+        b"[]",
+        b"{}",
+        b'{"sequence": 1e400}',
+        b"null",
+        b"9" * 5000,
+        b"[" * 100_000,
+        b'{"x":' + b"[" * 100_000,
+    ],
+)
+@pytest.mark.parametrize("field", ["", "hash", "sequence", "signature"])
+def test_what_is_no_checkpoint_is_passed_over(tmp_path: Path, spoilt: bytes, field: str) -> None:
+    outside = Outside(tmp_path / "copy" / "x.jsonl")
+    outside.append(point(1))
+    with outside.path.open("ab") as file:
+        if field:
+            whole = json.loads(outside.path.read_text()) | {
+                field: 1 << 70 if field == "sequence" else "zz"
+            }
+            spoilt = json.dumps(whole).encode()
+        file.write(spoilt + b"\n")
+    assert outside.last() == point(1)
+    assert list(outside.all()) == [point(1)]
+
+
 def test_a_restore_ends_what_was_signed_behind_its_base() -> None:
     points = [point(1), point(5), point(9), point(6, "restored", base=5), point(8)]
     assert [each.sequence for each in standing(points)] == [1, 5, 6, 8]
@@ -245,8 +274,6 @@ assert "cryptography" not in sys.modules
 async def test_an_export_has_every_row_and_the_signed_head(
     opening: Any, tmp_path: Path, keys: Any
 ) -> None:
-    import json
-
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
     told: list[float] = []
