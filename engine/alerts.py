@@ -16,6 +16,7 @@ import msgspec
 from .clock import Clock
 from .events import Reclaimed
 from .model import AgentState, SwarmState, format_size
+from .store.pins import Pinned
 from .views import AgentView, AlertView, EnvironmentView, Overview, SwarmView
 
 FIRES_AFTER: Final = 2  # looks
@@ -31,6 +32,8 @@ ALLOCATED_OF_PLAN: Final = 0.90
 RECLAIM_SHOWN_S: Final = 60.0
 HOST_AVAILABLE: Final = 0.10
 WAL_BYTES: Final = 256 << 20
+PINNED_BYTES: Final = 64 << 20
+PINNED_S: Final = 60.0
 LOOP_LAG_MS: Final = 250.0
 LOOP_LAG_S: Final = 5.0
 WRITER_QUEUE: Final = 10_000
@@ -47,7 +50,7 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
     """What is looked at. `oldest_ready` is when the oldest ready message of an environment was
     sent, `reclaims` what was taken back and when, `ignored` the stored budgets that do not fit,
     `disks` what is wrong with the disk below a file, `rolled_back` how a file contradicts its
-    signed audit trail, `unsigned` why a trail is not signed."""
+    signed audit trail, `unsigned` why a trail is not signed, `pinned` who reads for long."""
 
     overview: Overview
     oldest_ready: Mapping[str, int] = {}
@@ -56,6 +59,7 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
     disks: Mapping[str, str] = {}
     rolled_back: Mapping[str, str] = {}
     unsigned: Mapping[str, str] = {}
+    pinned: Mapping[str, Pinned] = {}
 
 
 class Finding(NamedTuple):
@@ -194,6 +198,7 @@ def findings(sight: Sight) -> Iterator[Finding]:
     yield from _of_engine(overview)
     yield from _of_clock(overview)
     yield from _of_reclaims(sight)
+    yield from _of_readers(sight)
     yield from _of_trails(sight)
     for name, what in sight.disks.items():
         yield Finding(
@@ -348,6 +353,20 @@ def _of_engine(overview: Overview) -> Iterator[Finding]:
 def _of_clock(overview: Overview) -> Iterator[Finding]:
     if overview.clock:
         yield Finding("clock-jump", "clock", overview.clock, CONFIRM_CLOCK, severity="critical")
+
+
+def _of_readers(sight: Sight) -> Iterator[Finding]:
+    """A read that stays open keeps the log from being used anew, and it grows."""
+    for name, pinned in sight.pinned.items():
+        if pinned.oldest_s > PINNED_S and pinned.log_bytes > PINNED_BYTES:
+            yield Finding(
+                "log-pinned",
+                name,
+                f"{pinned.what} has been open for {pinned.oldest_s:.0f} s and keeps the "
+                f"write-ahead log of {format_size(pinned.log_bytes)} from shrinking",
+                f"swarmdeck db stats {name}",
+                name,
+            )
 
 
 def _of_reclaims(sight: Sight) -> Iterator[Finding]:

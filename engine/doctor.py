@@ -42,7 +42,9 @@ def examine(data: Path, settings: Settings) -> list[CheckView]:
         lambda: _owner(data),
         lambda: _redis(settings),
     )
-    return [check() for check in checks]
+    from . import holdings  # noqa: PLC0415 - every command loads this module, few examine anything
+
+    return [*(check() for check in checks), *holdings.examine(data, settings)]
 
 
 def _ok(name: str, detail: str) -> CheckView:

@@ -133,7 +133,14 @@ class Handlers:
     async def doctor(self, _: Context, __: Action) -> list[views.CheckView]:
         settings = self._services.settings
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(None, examine, settings.data_dir, settings)
+        found = await loop.run_in_executor(None, examine, settings.data_dir, settings)
+        return found + [
+            views.CheckView(
+                name=name, status="failed", detail=place.refusal.message, hint=place.refusal.hint
+            )
+            for name, place in self._services.places.items()
+            if place.refusal is not None
+        ]
 
     async def config_show(self, _: Context, __: Action) -> list[views.SettingView]:
         return self._services.settings.shown()

@@ -71,6 +71,7 @@ class Watch:
             oldest_ready=self._oldest,
             reclaims=engine.journal.reclaims,
             ignored=engine.budgets.ignored,
+            pinned={name: place.database.pinned() for name, place in engine.places.items()},
             disks=self._disks(),
             rolled_back=engine.auditor.alarms,
             unsigned=engine.auditor.troubles,

@@ -31,7 +31,7 @@ from . import driver
 from .chain import INSERT_AUDIT, INSERT_LAST, MAX_DETAIL, Chain, Head, Row, follow
 from .disk import Disk
 from .migrate import Series, schema_version
-from .pins import Pins
+from .pins import Pinned, Pins
 from .prepare import granted, prepare_again, prepare_reader, prepare_writer
 from .reserve import Reserve
 from .slow import Slow, plan_of
@@ -498,6 +498,13 @@ class Database:
     async def checkpoint(self) -> None:
         """Copy the log into the file as far as no reader holds it back. Raises StorageError."""
         await self.tend(lambda raw: _checkpoint(raw, self.chain, self.disk))
+
+    def pinned(self) -> Pinned:
+        """Who keeps the log from being used anew."""
+        found = self.pins.pinned
+        if not found.readers:
+            return found
+        return msgspec.structs.replace(found, log_bytes=self.wal_bytes)
 
     async def pragmas(self) -> list[tuple[str, str, str]]:
         """Name, requested and granted value of each setting of the writer."""

@@ -11,11 +11,13 @@ from ..clock import Clock
 
 
 class Pinned(msgspec.Struct, frozen=True):
-    """Open reads: how many, how long the oldest has been open, and what it is for."""
+    """Open reads: how many, how long the oldest has been open, what it is for, and how long the
+    log is that it keeps."""
 
     readers: int = 0
     oldest_s: float = 0.0
     what: str = ""
+    log_bytes: int = 0
 
 
 class Pins:
