@@ -31,6 +31,8 @@ _NOUNS: Final[dict[Any, str]] = {
     str: "text",
     bool: "true or false",
 }
+_MAX_DOTS: Final = 64  # in a line; tomllib takes time quadratic in the parts of a name
+_LOOKED_CHARS: Final = 16 << 10  # read again and again for the lines of keys
 S = TypeVar("S", bound=msgspec.Struct)
 
 
@@ -230,6 +232,9 @@ class TomlText:
     def __init__(self, label: str, text: str) -> None:
         self.label = label
         self.text = text
+        for number, line in enumerate(text.split("\n"), 1):
+            if line.count(".") > _MAX_DOTS:
+                raise self._broken(f"a name of too many parts (at line {number})")
         try:
             self.tables = tomllib.loads(text)
         except (ValueError, RecursionError) as error:  # also: too many digits, nested too deep
@@ -254,12 +259,17 @@ class TomlText:
     def _lines(self) -> dict[tuple[str, ...], int]:
         """The line of every key. tomllib tells none, so statements are cut out one by one: lines
         are added until what stands there is TOML, which also gets strings and arrays of several
-        lines right. Only for files that are valid as a whole."""
+        lines right. Only for files that are valid as a whole. A value of hundreds of lines ends
+        the search; what stands behind it is placed in the section around it."""
         lines: dict[tuple[str, ...], int] = {}
         section: tuple[str, ...] = ()
         statement, start = "", 1
+        left = len(self.text) + _LOOKED_CHARS
         for number, line in enumerate(self.text.split("\n"), 1):
             start, statement = (start, f"{statement}\n{line}") if statement else (number, line)
+            left -= len(statement)
+            if left < 0:
+                break
             table = _complete(statement)
             if table is None:
                 continue
@@ -276,7 +286,7 @@ class TomlText:
 def _complete(statement: str) -> dict[str, Any] | None:
     try:
         return tomllib.loads(statement)
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return None
 
 

@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from .errors import InvalidInput
+from .text import safe_text
 
 GIB: Final = 1 << 30
 MIB: Final = 1 << 20
@@ -23,6 +24,7 @@ MAX_KEY_BYTES: Final = 512
 MAX_DISPLAY_NAME: Final = 128
 MAX_JSON_DEPTH: Final = 64
 OPERATOR: Final = "operator"
+RESERVED: Final = frozenset({OPERATOR, "swarmdeck", "system"})
 
 
 class Environment(enum.StrEnum):
@@ -222,6 +224,10 @@ def check_name(text: str, what: str = "name") -> str:
             f"{what} {printable(text)} is not allowed",
             hint="1 to 63 of a-z 0-9 . _ - and the first a letter or digit",
         )
+    if text in RESERVED:
+        raise InvalidInput(
+            f"{what} {text} is not allowed: the engine itself goes by it", hint="take another"
+        )
     return text
 
 
@@ -239,7 +245,8 @@ def check_display_name(text: str, what: str = "name") -> str:
 
 
 def check_key(text: str) -> str:
-    """A memory key: 1 to 512 bytes of UTF-8, no control characters. Raises InvalidInput."""
+    """A memory key: 1 to 512 bytes of UTF-8 in Unicode normal form C, nothing in it that acts or
+    hides. Raises InvalidInput."""
     if text.isascii() and text.isprintable() and 0 < len(text) <= MAX_KEY_BYTES:
         return text
     return _check_wide_key(text)
@@ -250,11 +257,16 @@ def _check_wide_key(text: str) -> str:
         size = len(text.encode())
     except UnicodeEncodeError:
         size = 0
-    bad = any(unicodedata.category(c) in {"Cc", "Cf", "Cs", "Zl", "Zp"} for c in text)
-    if bad or not 0 < size <= MAX_KEY_BYTES:
+    if not 0 < size <= MAX_KEY_BYTES or safe_text(text) != text:
         raise InvalidInput(
             f"memory key {printable(text)} is not allowed",
-            hint="1 to 512 bytes of UTF-8, no control characters",
+            hint="1 to 512 bytes of UTF-8, no control or hidden characters",
+        )
+    if not unicodedata.is_normalized("NFC", text):
+        # Keys are compared byte by byte: two spellings of one word would be two records.
+        raise InvalidInput(
+            f"memory key {printable(text)} is not in Unicode normal form C",
+            hint=f"write {unicodedata.normalize('NFC', text)!a}",
         )
     return text
 

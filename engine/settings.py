@@ -1,8 +1,8 @@
-"""Every setting, typed and explained, and where its value came from.
+"""The settings of a run, and where each value came from.
 
 Layers, later ones win: the TOML files packaged in `configs`, the user's file, environment
 variables, the command line. A number that can be changed stands in those files and nowhere in the
-code; the only defaults here are of what is unset until somebody sets it.
+code; `sections.py` says what can be set.
 """
 
 # Annotations are not postponed here: msgspec would read every one of them back from its text,
@@ -10,11 +10,10 @@ code; the only defaults here are of what is unset until somebody sets it.
 
 import os
 import pathlib
-from collections.abc import Iterator, Mapping
+import stat
+from collections.abc import Mapping
 from functools import cache
-from typing import Annotated, Any, Final, Generic, Literal, TypeVar
-
-import msgspec
+from typing import Any, Final
 
 from .. import configs
 from . import views
@@ -28,406 +27,60 @@ from .layers import (
     from_environment,
     from_overrides,
     from_toml,
-    setting,
 )
-from .model import GIB, MIB, MIN_SWARM_BYTES, Durability, Environment, Isolation, format_size
+from .model import Environment, format_size
+from .sections import (
+    AgentSettings,
+    AuditSettings,
+    CacheSettings,
+    ClockSettings,
+    ConsoleSettings,
+    Durabilities,
+    EngineSettings,
+    EnvironmentPlan,
+    HostPlan,
+    IdentitySettings,
+    Lanes,
+    LaneSettings,
+    LoggingSettings,
+    PerEnvironment,
+    QueueSettings,
+    RedisSettings,
+    Section,
+    Sections,
+    StoreSettings,
+    VaultSettings,
+)
 
-T = TypeVar("T")
+__all__ = [
+    "AgentSettings",
+    "AuditSettings",
+    "CacheSettings",
+    "ClockSettings",
+    "ConsoleSettings",
+    "Durabilities",
+    "EngineSettings",
+    "EnvironmentPlan",
+    "HostPlan",
+    "IdentitySettings",
+    "LaneSettings",
+    "Lanes",
+    "LoggingSettings",
+    "PerEnvironment",
+    "QueueSettings",
+    "RedisSettings",
+    "Section",
+    "Sections",
+    "Settings",
+    "StoreSettings",
+    "VaultSettings",
+    "catalogue",
+    "load_settings",
+    "read_file",
+]
 
 _MAX_FILE_BYTES: Final = 64 << 10
-_HOST_MAX: Final = 4096 * GIB
-_DAY_S: Final = 86_400
-_ID: Final = r"^[a-z0-9][a-z0-9._-]{0,62}$"
-
-
-class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Base of all sections."""
-
-
-class PerEnvironment(Section, Generic[T], frozen=True):
-    """One value for each of the five environments."""
-
-    production: T
-    development: T
-    testing: T
-    research: T
-    staging: T
-
-    def __getitem__(self, name: str) -> T:
-        """The value for an environment, by name. Raises KeyError."""
-        if name not in self.__struct_fields__:
-            raise KeyError(name)
-        value: T = getattr(self, name)
-        return value
-
-    def items(self) -> Iterator[tuple[Environment, T]]:
-        """The five, most important environment first."""
-        for name in Environment:
-            yield name, self[name]
-
-
-class EnvironmentPlan(Section, frozen=True):
-    """What one environment may hold of the host."""
-
-    base_bytes: Annotated[
-        int,
-        setting(
-            "Memory the environment is always granted, taken back from borrowers if need be.",
-            size=True,
-            ge=MIN_SWARM_BYTES,
-            le=_HOST_MAX,
-        ),
-    ]
-    max_bytes: Annotated[
-        int,
-        setting(
-            "Memory it never passes; what it holds above its base is borrowed.",
-            size=True,
-            ge=MIN_SWARM_BYTES,
-            le=_HOST_MAX,
-        ),
-    ]
-    priority: Annotated[
-        int, setting("1 is the most important; the least important gives back first.", ge=1, le=100)
-    ]
-    agents: Annotated[
-        int, setting("Live agent processes and connected agents at once.", ge=0, le=10_000)
-    ]
-
-
-class HostPlan(Section, frozen=True):
-    """How the memory of the host is shared out. Sizes of a scaled plan may be below the bounds
-    that a written plan must keep."""
-
-    total_bytes: Annotated[
-        int,
-        setting(
-            "Memory of the host the plan was made for; a smaller one scales it.",
-            size=True,
-            ge=GIB,
-            le=_HOST_MAX,
-        ),
-    ]
-    swarms_bytes: Annotated[
-        int,
-        setting(
-            "Memory for swarms, coordination, monitoring and the buffer together.",
-            size=True,
-            ge=GIB // 2,
-            le=_HOST_MAX,
-        ),
-    ]
-    coordination_bytes: Annotated[
-        int, setting("Memory kept for the coordination store.", size=True, ge=0, le=_HOST_MAX)
-    ]
-    monitoring_bytes: Annotated[
-        int, setting("Memory kept for monitoring.", size=True, ge=0, le=_HOST_MAX)
-    ]
-    buffer_bytes: Annotated[
-        int,
-        setting("Memory lent first, before an idle environment's.", size=True, ge=0, le=_HOST_MAX),
-    ]
-    environments: PerEnvironment[EnvironmentPlan]
-
-    @property
-    def reserved_bytes(self) -> int:
-        """What is left to the operating system, caches and the console."""
-        return self.total_bytes - self.swarms_bytes
-
-
-IsolationOf = Annotated[
-    Isolation, setting("How closed it is to other environments: strict, moderate or loose.")
-]
-DurabilityOf = Annotated[
-    Durability,
-    setting(
-        "What an acknowledged write survives. full: power loss; normal: a crash, not power loss."
-    ),
-]
-
-
-class Durabilities(PerEnvironment[DurabilityOf], frozen=True):
-    """The five environments and the coordination database."""
-
-    coordination: DurabilityOf
-
-
-class EngineSettings(Section, frozen=True):
-    data_dir: Annotated[str, setting("Directory that holds databases, keys, socket and logs.")]
-
-
-class StoreSettings(Section, frozen=True):
-    """Each database file."""
-
-    page_size: Annotated[
-        Literal[4096, 8192, 16_384, 32_768, 65_536],
-        setting("Bytes in a page of a new database; larger ones measured slower."),
-    ]
-    reserve_bytes: Annotated[
-        int,
-        setting(
-            "Disk space held back so that deletes work on a full disk; less on a small disk, 0 is "
-            "none.",
-            size=True,
-            ge=0,
-            le=64 * GIB,
-        ),
-    ]
-    cache_bytes: Annotated[
-        int, setting("Page cache of each connection.", size=True, ge=MIB, le=64 * GIB)
-    ]
-    mmap_bytes: Annotated[
-        int,
-        setting("Bytes of a file mapped into memory; 0 is off.", size=True, ge=0, le=64 * GIB),
-    ]
-    autocheckpoint_pages: Annotated[
-        int, setting("Pages in the write-ahead log that start a checkpoint.", ge=100, le=1_000_000)
-    ]
-    busy_timeout_ms: Annotated[
-        int, setting("Longest wait for a lock on a database file.", ge=0, le=600_000)
-    ]
-    batch_limit: Annotated[int, setting("Most operations in one commit.", ge=1, le=10_000)]
-    checkpoint_interval_s: Annotated[
-        float,
-        setting(
-            "With normal durability: seconds of writes that a power loss can take.", ge=0.1, le=3600
-        ),
-    ]
-    compression_threshold_bytes: Annotated[
-        int,
-        setting(
-            "Size above which a value is compressed.",
-            size=True,
-            ge=0,
-            le=16 * MIB,
-            variable="SQLITE_COMPRESSION_THRESHOLD",
-        ),
-    ]
-    compression: Annotated[
-        bool, setting("Compress values (LZ4) from the threshold on, before they are sealed.")
-    ]
-    slow_statement_ms: Annotated[
-        float, setting("Statements that take longer are logged and counted.", ge=1, le=600_000)
-    ]
-    encryption_key: (
-        Annotated[
-            Secret,
-            setting(
-                "Key given by value: 32 bytes, hex or base64. Not for production and staging.",
-                variable="SQLITE_ENCRYPTION_KEY",
-            ),
-        ]
-        | None
-    ) = None
-
-
-class VaultSettings(Section, frozen=True):
-    """Keys that seal records."""
-
-    source: Annotated[
-        Literal["file", "passphrase", "keyring"],
-        setting("Where the key of a new data directory comes from."),
-    ]
-    rotation_days: Annotated[
-        float, setting("Age at which the keys that seal records are replaced.", ge=1, le=3650)
-    ]
-    key_file: (
-        Annotated[
-            str,
-            setting("File that holds the key; unset: one in the user's configuration directory."),
-        ]
-        | None
-    ) = None
-
-
-ReadsOf = Annotated[
-    Literal["all", "sampled", "none"],
-    setting("Which reads are audited: all (before the value is given), sampled, or none."),
-]
-
-
-class AuditSettings(Section, frozen=True):
-    """The audit trail."""
-
-    reads: PerEnvironment[ReadsOf]
-    sample_every: Annotated[
-        int, setting("Of sampled reads, one in so many is audited.", ge=1, le=1_000_000)
-    ]
-    wait_s: Annotated[
-        float, setting("Longest wait for a read to be audited before it is refused.", ge=0.1, le=60)
-    ]
-    retention_days: Annotated[
-        float, setting("Age at which audit rows are deleted.", ge=1, le=36_500)
-    ]
-    checkpoint_rows: Annotated[
-        int, setting("Rows after which the trail is signed.", ge=1, le=1_000_000)
-    ]
-    checkpoint_s: Annotated[
-        float, setting("Longest time until new rows are signed.", ge=1, le=3600)
-    ]
-    outside_dir: (
-        Annotated[
-            str,
-            setting("Directory for signed checkpoints; unset: the user's state directory."),
-        ]
-        | None
-    ) = None
-
-
-OperatorRoleOf = Annotated[
-    Literal["monitor", "coordinator", "admin", "system"],
-    setting("What the operator may do there: monitor only looks, system does everything."),
-]
-
-
-class ClockSettings(Section, frozen=True):
-    max_jump_s: Annotated[
-        float,
-        setting("A jump of the host's clock that pauses expiry until confirmed.", ge=1, le=86_400),
-    ]
-
-
-class CacheSettings(Section, frozen=True):
-    records_bytes: Annotated[
-        int,
-        setting("Records kept in memory for each environment.", size=True, ge=0, le=64 * GIB),
-    ]
-
-
-class QueueSettings(Section, frozen=True):
-    """What a message gets unless its sender or claimer says otherwise."""
-
-    max_attempts: Annotated[
-        int, setting("Deliveries before a message is a dead letter.", ge=1, le=100)
-    ]
-    lease_s: Annotated[
-        float, setting("How long a claimed message is its claimer's.", ge=0.1, le=_DAY_S)
-    ]
-    backoff_base_s: Annotated[
-        float, setting("Wait before the first retry; it doubles each time.", ge=0, le=3600)
-    ]
-    backoff_cap_s: Annotated[float, setting("Longest wait before a retry.", ge=0, le=_DAY_S)]
-    backoff_jitter: Annotated[
-        float, setting("Share by which a wait varies at random: 0.1 is 10 % each way.", ge=0, le=1)
-    ]
-
-
-class AgentSettings(Section, frozen=True):
-    """Supervision of agent processes."""
-
-    heartbeat_s: Annotated[float, setting("Seconds between two heartbeats.", ge=0.1, le=3600)]
-    missed_heartbeats: Annotated[
-        int, setting("Heartbeats missed before an agent is stale.", ge=1, le=100)
-    ]
-    restarts: Annotated[
-        int, setting("Restarts of an agent within the window before it has failed.", ge=0, le=1000)
-    ]
-    restart_window_s: Annotated[
-        float, setting("Window that restarts are counted in.", ge=1, le=_DAY_S)
-    ]
-    grace_s: Annotated[
-        float, setting("Longest wait for running work when a swarm ends.", ge=0, le=300)
-    ]
-    kill_after_s: Annotated[
-        float, setting("Wait between asking a process to end and killing it.", ge=0, le=300)
-    ]
-    orphan_grace_s: Annotated[
-        float,
-        setting("How long an agent outlives a lost connection to the engine.", ge=0, le=_DAY_S),
-    ]
-
-
-class LaneSettings(Section, frozen=True):
-    """One lane of actions."""
-
-    workers: Annotated[int, setting("Actions of this lane that run at once.", ge=1, le=64)]
-    queued: Annotated[
-        int, setting("Actions that wait in this lane before it answers busy.", ge=1, le=100_000)
-    ]
-
-
-class Lanes(Section, frozen=True):
-    interactive: LaneSettings
-    background: LaneSettings
-    bulk: LaneSettings
-
-
-class RedisSettings(Section, frozen=True):
-    """The optional bus between hosts. Without a host it is not used."""
-
-    port: Annotated[int, setting("Port of the server.", ge=1, le=65_535, variable="REDIS_PORT")]
-    db: Annotated[int, setting("Number of the database.", ge=0, le=65_535, variable="REDIS_DB")]
-    host: (
-        Annotated[
-            str,
-            setting(
-                "Name or address of the server; unset: no Redis.",
-                pattern=r"^\S+$",
-                variable="REDIS_HOST",
-            ),
-        ]
-        | None
-    ) = None
-    password: Annotated[Secret, setting("Password.", variable="REDIS_PASSWORD")] | None = None
-
-
-class IdentitySettings(Section, frozen=True):
-    """Who this process is when it was started as part of a swarm."""
-
-    swarm_id: (
-        Annotated[str, setting("Swarm this process belongs to.", pattern=_ID, variable="SWARM_ID")]
-        | None
-    ) = None
-    agent_id: (
-        Annotated[str, setting("Agent this process is.", pattern=_ID, variable="AGENT_ID")] | None
-    ) = None
-
-
-class ConsoleSettings(Section, frozen=True):
-    """How the console looks and what it may do."""
-
-    theme: Annotated[str, setting("Colours of the console.", pattern=r"^[a-z0-9][a-z0-9-]*$")]
-    read_only: Annotated[
-        tuple[Literal["all", "production", "development", "testing", "research", "staging"], ...],
-        setting("Environments the console only looks at; all: it changes nothing at all."),
-    ]
-    low_bandwidth: Annotated[
-        bool, setting("Send as little to the terminal as can be: slow lines, metered links.")
-    ]
-    interval_s: Annotated[
-        float,
-        setting("How often the console looks when nothing is said to change.", ge=0.1, le=60),
-    ]
-    mouse: Annotated[bool, setting("Whether the console takes the mouse from the terminal.")]
-
-
-class LoggingSettings(Section, frozen=True):
-    level: Annotated[
-        Literal["debug", "info", "warning", "error"],
-        setting("Least severe message that is logged."),
-    ]
-
-
-class Sections(Section, frozen=True):
-    """All that can be set."""
-
-    engine: EngineSettings
-    host: HostPlan
-    isolation: PerEnvironment[IsolationOf]
-    durability: Durabilities
-    store: StoreSettings
-    vault: VaultSettings
-    audit: AuditSettings
-    operator: PerEnvironment[OperatorRoleOf]
-    clock: ClockSettings
-    cache: CacheSettings
-    queue: QueueSettings
-    agents: AgentSettings
-    lanes: Lanes
-    redis: RedisSettings
-    identity: IdentitySettings
-    console: ConsoleSettings
-    logging: LoggingSettings
+_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
 class Settings(Sections, frozen=True):
@@ -478,10 +131,21 @@ def load_settings(
     environment to read, nothing else of the process is. `overrides` maps dotted names
     (`store.batch_limit`) to values or text. Raises ConfigError: place, setting, what was expected.
     """
-    given = _packaged() | _derived(env)
+    given = _derived(env)
     given |= _user_file(config_file, env)
     given |= from_environment(catalogue(), env)
     given |= from_overrides(catalogue(), overrides)
+    return _assembled(given)
+
+
+def read_file(label: str, body: bytes, *, private: bool = True) -> Settings:
+    """The settings of a file over the packaged ones, and nothing else. `label` is its name in
+    errors; in one that is not `private` a secret is refused. Raises ConfigError."""
+    return _assembled(_derived({}) | _layer(label, body, private=private))
+
+
+def _assembled(layers: Mapping[str, Given]) -> Settings:
+    given = _packaged() | layers
     sections = build(Sections, given)
     _check_plan(sections.host, given)
     _check_backoff(sections.queue, given)
@@ -527,27 +191,43 @@ def _user_file(config_file: pathlib.Path | None, env: Mapping[str, str]) -> dict
         path = base / "swarmdeck" / "config.toml" if base else None
         if path is None or not os.path.lexists(path):
             return {}
-    return from_toml(catalogue(), TomlText(str(path), _read(path)))
+    body, mode = _read(path)
+    return _layer(str(path), body, private=not mode & _OTHERS)
 
 
-def _read(path: pathlib.Path) -> str:
+def _read(path: pathlib.Path) -> tuple[bytes, int]:
+    """What is in a file, a little more than a settings file may hold, and its mode."""
     try:
         with path.open("rb") as file:
-            body = file.read(_MAX_FILE_BYTES + 1)
+            return file.read(_MAX_FILE_BYTES + 1), os.fstat(file.fileno()).st_mode
     except OSError as error:
         raise ConfigError(
             f"{path}: cannot be read: {error.strerror}", hint="name another file with --config"
         ) from error
+
+
+def _layer(label: str, body: bytes, *, private: bool) -> dict[str, Given]:
+    layer = from_toml(catalogue(), TomlText(label, _text(label, body)))
+    secrets = [name for name in layer if catalogue().fields[name].secret]
+    if secrets and not private:
+        raise ConfigError(
+            f"{layer[secrets[0]].source}: {secrets[0]} is a secret, and others may read this file",
+            hint=f"chmod 600 {label}, and change the secret: it may be known",
+        )
+    return layer
+
+
+def _text(label: str, body: bytes) -> str:
     if len(body) > _MAX_FILE_BYTES:
         raise ConfigError(
-            f"{path}: larger than {format_size(_MAX_FILE_BYTES)}",
+            f"{label}: larger than {format_size(_MAX_FILE_BYTES)}",
             hint="a settings file is a few lines of TOML",
         )
     try:
         return body.decode()
     except UnicodeDecodeError as error:
         line = body.count(b"\n", 0, error.start) + 1
-        raise ConfigError(f"{path}:{line}: not UTF-8 text", hint="save it as UTF-8") from error
+        raise ConfigError(f"{label}:{line}: not UTF-8 text", hint="save it as UTF-8") from error
 
 
 def _check_plan(host: HostPlan, given: Mapping[str, Given]) -> None:
