@@ -12,16 +12,14 @@ import inspect
 import logging
 import os
 import socket
-import typing
 from collections import deque
 from collections.abc import Callable, Coroutine
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
 
 import msgspec
 
-from ..actions import ACTIONS, Action
 from ..clock import Clock, SystemClock
 from ..dispatch import Receipt, defect
 from ..errors import Busy, Denied, InvalidInput, SwarmDeckError, Unavailable
@@ -29,6 +27,7 @@ from ..events import Subscription
 from ..model import OPERATOR, Principal, printable
 from . import protocol
 from .backend import Backend, CheckedVerb
+from .maps import decode_action, decode_body
 from .peers import Client, LoginLimiter, check_peer, peer_of, program_of
 from .protocol import (
     Accepted,
@@ -404,10 +403,7 @@ class _Connection(asyncio.Protocol):
 
     def _dispatch(self, request: Dispatch) -> None:
         self._check_room(request.id)
-        try:
-            action = _decode_action(request.action)
-        except protocol.UNDECODABLE as error:
-            raise InvalidInput(f"not an action: {error}") from error
+        action = decode_action(request.action)
         receipt = self._backend.dispatch(action, self._principal(self._agent or OPERATOR))
         self._receipts[request.id] = receipt
         self.send(Accepted(request.id, receipt.operation))
@@ -429,7 +425,7 @@ class _Connection(asyncio.Protocol):
     def _publish(self, request: Publish) -> None:
         self._check_room(request.id)
         principal = self._principal(self._agent or OPERATOR)
-        answer = self._backend.publish(request.channel, request.body, principal)
+        answer = self._backend.publish(request.channel, decode_body(request.body), principal)
         self._answer(request.id, answer, "publish")
 
     def _watch(self, request: Watch) -> None:
@@ -518,12 +514,3 @@ class _Connection(asyncio.Protocol):
 
 
 _SILENT: Final = Unavailable("no hello came", hint="the client must speak first")
-
-
-def _decode_action(raw: msgspec.Raw) -> Action:
-    return _action_decoder().decode(raw)
-
-
-@cache
-def _action_decoder() -> msgspec.msgpack.Decoder[Action]:
-    return msgspec.msgpack.Decoder(typing.Union[tuple(spec.type for spec in ACTIONS.values())])  # noqa: UP007
