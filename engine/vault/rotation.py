@@ -86,7 +86,7 @@ class Rotation:
             while self._has_work():
                 started = time.monotonic()
                 await self._step()
-                tell(self.progress or 0.0)
+                tell(1.0 if self.progress is None else self.progress)
                 await asyncio.sleep((time.monotonic() - started) * (1 / duty - 1))
 
     def _has_work(self) -> bool:

@@ -107,7 +107,9 @@ async def test_nothing_stays_readable_once_it_is_sealed(opening: Any) -> None:
             lambda: site.store.show(site.owner, "default", "k"),
         ]  # fmt: skip
         for call in calls:
-            with pytest.raises(Sealed, match=r"development is sealed|the vault is sealed") as caught:
+            with pytest.raises(
+                Sealed, match=r"development is sealed|the vault is sealed"
+            ) as caught:
                 await call()
             assert caught.value.hint == "swarmdeck vault unseal"
         [seen] = await site.store.browse(site.owner, Browse("default"))
