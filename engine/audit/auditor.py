@@ -16,6 +16,7 @@ import msgspec
 
 from ..clock import Clock
 from ..errors import SwarmDeckError, Unavailable
+from ..model import Environment
 from ..settings import AuditSettings
 from ..store.chain import Head
 from ..store.database import Database, Reader, Transaction
@@ -34,7 +35,7 @@ from .retention import Retention
 if TYPE_CHECKING:
     from ..views import ChainView, Done
 
-COORDINATION: Final = "coordination"
+_ORDER: Final = (*(each.value for each in Environment), "coordination")
 _HASH_AT: Final = "SELECT hash FROM audit WHERE sequence = ?"
 _HASHES: Final = """
 SELECT sequence, hash FROM audit WHERE sequence IN (SELECT value FROM json_each(?))"""
@@ -154,7 +155,8 @@ class Auditor:
         one. Raises StorageError."""
         from .verify import verify  # noqa: PLC0415 - loads cryptography
 
-        chosen = [t for t in self._trails.values() if environment in {None, t.name}]
+        known = [self._trails[name] for name in _ORDER if name in self._trails]
+        chosen = [trail for trail in known if environment in {None, trail.name}]
         return [await verify(t.database, t.outside, self._vault, self._clock) for t in chosen]
 
     async def export(
