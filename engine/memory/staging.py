@@ -214,8 +214,10 @@ class Staging:
 class Reading(Protocol):
     """A transaction, or a reader."""
 
-    env: str
-    execute: Callable[..., driver.Cursor]
+    @property
+    def env(self) -> str: ...
+    @property
+    def execute(self) -> Callable[..., driver.Cursor]: ...
 
 
 def read_row(source: Reading, place: Place) -> Row | None:

@@ -534,8 +534,8 @@ def _check_count(items: Sequence[Any]) -> None:
         raise InvalidInput(f"{len(items)} keys in one call", hint=f"at most {MAX_BATCH_KEYS}")
 
 
-def _load_counts(reader: Reader) -> tuple[int, int, list[Row]]:
+def _load_counts(reader: Reader) -> tuple[int, int, Sequence[Row]]:
     rows = reader.execute("SELECT count(*) FROM memory WHERE env = ?", (reader.env,)).fetchone()
     expiry = reader.execute(NEXT_EXPIRY, (reader.env,)).fetchone()
-    keys: list[Row] = reader.execute(SELECT_KEYS, (reader.env,)).fetchall()
+    keys: Sequence[Row] = reader.execute(SELECT_KEYS, (reader.env,)).fetchall()
     return (rows[0] if rows else 0), (expiry[0] or 0 if expiry else 0), keys

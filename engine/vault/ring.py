@@ -28,6 +28,8 @@ from ..views import DataKeyView, KeyringView
 from . import derive, record
 from .sources import UNSEAL
 
+__all__ = ["BUDGET", "KINDS", "RESERVE", "SELECT_KEYS", "DataKey", "Ring"]
+
 KINDS: Final = ("private", "team", "rest")
 BUDGET: Final = 1 << 31  # records one key may seal; half of what random nonces allow
 RESERVE: Final = 4096  # uses written ahead at once

@@ -11,7 +11,9 @@ import binascii
 import contextlib
 import os
 import stat
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Final
 
 from ..errors import ConfigError, Corrupt, InvalidInput, Sealed, StorageError, Unavailable
@@ -176,16 +178,16 @@ def into_keyring(vault: str, key: bytes) -> None:
         raise _locked(error) from error
 
 
-def _keyring():  # type: ignore[no-untyped-def]  # noqa: ANN202 - a module that may not be there
+def _keyring() -> ModuleType:
+    """The keyring package, which not everybody has."""
     try:
-        import keyring  # noqa: PLC0415 - optional
-        import keyring.errors  # noqa: PLC0415
+        import_module("keyring.errors")
+        return import_module("keyring")
     except ImportError as error:
         raise Unavailable(
             "the keyring package is not installed",
             hint="pip install 'swarmdeck[keyring]', or swarmdeck vault rekey file",
         ) from error
-    return keyring
 
 
 def _locked(error: Exception) -> Unavailable:
