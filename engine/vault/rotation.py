@@ -175,6 +175,8 @@ class Rotation:
                 lambda reader: any(table.is_bare(reader) for table in self._tables)
             ):
                 return False
+            # The note is on the disk at once. A power loss must not take the keys and leave it.
+            await self._database.flush()
             self._vault.set_protected(self._env)
         return True
 
