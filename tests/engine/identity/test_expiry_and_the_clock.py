@@ -179,6 +179,21 @@ async def test_a_confirmed_jump_forward_deletes_what_is_over_by_it(
             assert rows[0].actor == "operator"
 
 
+async def test_what_ended_while_the_clock_was_held_back_does_not_begin_anew(
+    opened: Opener, clock: FakeClock
+) -> None:
+    """Nothing had swept it: the confirmation does, before the clock goes back."""
+    async with opened() as core:
+        made = await stored(core)
+        clock.jump(-400 * DAY_S)
+        core.overview()
+        clock.advance(3601)
+        await run(core, act.ClockConfirm())
+        found = await look(core, made)
+        assert (found["record"], found["granted"], found["grants"]) == (None, None, 0)
+        assert (found["rows"], found["delayed"], found["expired"]) == (1, 0, 1)
+
+
 async def test_after_a_confirmed_jump_back_new_grants_count(
     opened: Opener, clock: FakeClock
 ) -> None:
