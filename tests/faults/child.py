@@ -151,6 +151,10 @@ def failure_swallowed() -> None:
     database._attempt = deaf
 
 
+def never_flushed() -> None:
+    database.Database._flush_later = lambda self: None  # type: ignore[method-assign]
+
+
 def _say_done(future: asyncio.Future[Any]) -> None:
     if not future.done():
         future.set_result(1)
@@ -158,6 +162,7 @@ def _say_done(future: asyncio.Future[Any]) -> None:
 
 PLANTS: dict[str, Callable[[], None]] = {
     "never synced": never_synced,
+    "never flushed": never_flushed,
     "acknowledged early": acknowledged_early,
     "sync retried": sync_retried,
     "failure swallowed": failure_swallowed,

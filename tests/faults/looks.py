@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -30,6 +32,8 @@ async def look(data: Path, environment: str, keys: Iterable[str], *, exact: bool
     values: dict[str, Any] = {}
     wrong: list[str] = []
     wanted = list(keys)
+    # What the last state has left outside the data directory is not of this one's past.
+    shutil.rmtree(Path(os.environ["XDG_STATE_HOME"]) / "swarmdeck", ignore_errors=True)
     try:
         async with open_engine(data, transient=True) as engine:
             view = next(e for e in (await engine.views.overview()).environments
