@@ -174,7 +174,7 @@ class Core:
         """Open all parts; `stack` closes them in reverse, also when a later one fails."""
         stack.push_async_callback(self.bus.close, "the engine closed")
         await self._open_stores(stack)
-        await self.time.open()
+        self.time.open()
         stack.callback(self.time.write_down)
         self.channels = await stack.enter_async_context(
             open_channels(self.bus, self.settings.redis, self.clock)

@@ -4,7 +4,6 @@ the wall clock's word again when the operator confirms it.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final, Protocol
@@ -12,13 +11,11 @@ from typing import Final, Protocol
 from .environment import Place
 from .journal import Journal
 from .model import Principal
-from .store.database import Database, Reader, Transaction
+from .store.database import Database, Transaction
 from .timekeeper import GuardedClock, Jump, Record
 from .views import Done
 
 RECORD_EVERY_S: Final = 30.0
-
-_LATEST: Final = "SELECT at FROM audit ORDER BY sequence DESC LIMIT 1"
 
 
 class Timed(Protocol):
@@ -44,10 +41,9 @@ class TimeWatch:
         self._told: Jump | None = None
         clock.resume(self._kept, 0)
 
-    async def open(self) -> None:
+    def open(self) -> None:
         """Compare with the latest time in the files, which are open now."""
-        latest = await asyncio.gather(*(each.read(_latest_us) for each in self._databases()))
-        stored_us = max(latest, default=0)
+        stored_us = max(each.chain.last_us for each in self._databases())
         if stored_us > self._clock.wall_us():
             self._clock.resume(self._kept, stored_us)
         self._kept = None
@@ -131,8 +127,3 @@ async def _bury(place: Place) -> None:
     await place.queue.tick()
     await place.access.forget_expired()
     await place.registry.tokens.void_expired()
-
-
-def _latest_us(reader: Reader) -> int:
-    row = reader.execute(_LATEST).fetchone()
-    return int(row[0]) if row is not None else 0

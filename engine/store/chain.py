@@ -33,7 +33,7 @@ INSERT_LAST: Final = """
 INSERT INTO audit (sequence, env, at, actor, action, object, allowed, detail, hash)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 SELECT_ANCHOR: Final = "SELECT sequence, hash FROM audit_anchor LIMIT 1"
-_LAST_ROW: Final = "SELECT max(sequence) FROM audit"
+_LAST_ROW: Final = "SELECT sequence, at FROM audit ORDER BY sequence DESC LIMIT 1"
 _LAST_HASH: Final = """
 SELECT hash FROM audit WHERE sequence > ? AND hash IS NOT NULL ORDER BY sequence DESC LIMIT 1"""
 
@@ -74,6 +74,7 @@ class Chain:
         self.anchor = GENESIS
         self.opened_at = GENESIS
         self.durable: Head | None = None
+        self.last_us = 0  # when the last row was written, as the file said when it was read
         self._commits_last = durability is not Durability.NORMAL
         self._known = False
 
@@ -108,7 +109,7 @@ class Chain:
     def _read(self, raw: driver.Raw) -> None:
         self.anchor = anchor = read_anchor(raw.execute(SELECT_ANCHOR).fetchone())
         row = raw.execute(_LAST_ROW).fetchone()
-        last = (row[0] if row else None) or 0
+        last, self.last_us = row or (0, 0)
         if last > anchor.sequence:
             hashed = raw.execute(_LAST_HASH, (anchor.sequence,)).fetchone()
             self.head = Head(last, _hash(hashed[0]) if hashed else anchor.hash)
