@@ -11,14 +11,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
-from ..store.database import Database, Transaction
+from ..store.aside import Aside
+from ..store.database import Database, Reader, Transaction
 from . import tables
 from .ring import KINDS, Ring
 from .tables import Moved, Table
 
 DUTY: Final = 0.1  # part of the writer's time that a rotation may take
+LOOK_S: Final = 600.0  # for a look at every row
 SYSTEM: Final = "system"
 
 _DESTROY: Final = """
@@ -60,6 +62,7 @@ class Rotation:
         self._database = database
         self._vault = vault
         self._records = records
+        self._aside = Aside(database, limit_s=LOOK_S)
         self._env = ring.environment
         self._turn = asyncio.Lock()
         self._tables: tuple[Table, ...] = (tables.Records(ring), tables.Messages(ring))
@@ -156,9 +159,7 @@ class Rotation:
         """Destroy a retiring key, if it has no rows. Nobody writes with it any more, so what a
         look finds gone stays gone."""
         env = self._env
-        if await self._database.read(
-            lambda reader: any(table.holds(reader, ident) for table in self._tables)
-        ):
+        if await self._look(lambda reader: any(t.holds(reader, ident) for t in self._tables)):
             return False
 
         def change(tx: Transaction) -> None:
@@ -171,9 +172,7 @@ class Rotation:
 
     async def _is_protected_now(self) -> bool:
         if not self._vault.is_protected(self._env):
-            if await self._database.read(
-                lambda reader: any(table.is_bare(reader) for table in self._tables)
-            ):
+            if await self._look(lambda reader: any(t.is_bare(reader) for t in self._tables)):
                 return False
             # The note is on the disk at once. A power loss must not take the keys and leave it.
             await self._database.flush()
@@ -182,9 +181,12 @@ class Rotation:
 
     async def confirm(self) -> None:
         """Before the environment closes: where keys were made, note that all rows have a check."""
-        bare = self._ring.known() and not self._vault.is_protected(self._env)
-        if bare and await self._exists(_ANY_KEY, (self._env,)):
-            await self._is_protected_now()
+        if self._ring.known() and not self._vault.is_protected(self._env):
+            made = await self._database.read(
+                lambda reader: reader.execute(_ANY_KEY, (self._env,)).fetchone()
+            )
+            if made == (1,):
+                await self._is_protected_now()
 
     # --- shredding ----------------------------------------------------------------------------
 
@@ -208,8 +210,6 @@ class Rotation:
         self._ring.changed(tx)
         return gone
 
-    async def _exists(self, statement: str, parameters: tuple[Any, ...]) -> bool:
-        row = await self._database.read(
-            lambda reader: reader.execute(statement, parameters).fetchone()
-        )
-        return bool(row and row[0])
+    async def _look(self, query: Callable[[Reader], bool]) -> bool:
+        """Answer what has to pass every row: beside those who read."""
+        return await self._aside.read(query, rows=self._records.records)

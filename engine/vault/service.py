@@ -10,6 +10,7 @@ is loaded with the first record that is sealed or opened.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import threading
 from collections.abc import Callable
@@ -37,6 +38,8 @@ TICK_BUDGET_S: Final = 0.1  # of each second that rotation may take from writers
 SEALED_BY_HAND: Final = "it was sealed by the operator"
 
 Progress = Callable[[float, str], object]
+
+log = logging.getLogger(__name__)
 
 
 class Records(Protocol):
@@ -377,7 +380,10 @@ class Vault:
             return
         for environment, rotation in list(self._rotations.items()):
             if not self._rings[Environment(environment)].reason:
-                await rotation.tick(self._due_us(), TICK_BUDGET_S)
+                try:
+                    await rotation.tick(self._due_us(), TICK_BUDGET_S)
+                except SwarmDeckError as error:  # the others go on
+                    log.warning("keys of %s are not replaced: %s", environment, error.message)
 
     def _due_us(self) -> int:
         """Keys made before this are due."""
@@ -388,7 +394,10 @@ class Vault:
         rotation = self._rotations.pop(environment, None)
         self._attached.pop(environment, None)
         if rotation is not None and not self._rings[Environment(environment)].reason:
-            await rotation.confirm()
+            try:
+                await rotation.confirm()
+            except SwarmDeckError as error:  # it is noted with the next opening
+                log.warning("%s closes with keys unconfirmed: %s", environment, error.message)
 
     # --- what the operator asks -----------------------------------------------------------------
 

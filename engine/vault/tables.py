@@ -96,7 +96,7 @@ class Records:
         held: dict[Place, tuple[int | None, Entry]] = {}
         for _, *row in rows:
             with suppress(Damaged):
-                held[row[0], row[1]] = row[3], ring.open(row)
+                held[str(row[0]), str(row[1])] = row[3], ring.open(row)
         sealed = ring.protect_all(tx, {place: entry for place, (_, entry) in held.items()})
         tx.executemany(_MOVE_RECORD, [
             (form, key_id, body, mac, env, namespace, key, version, held[namespace, key][0])
