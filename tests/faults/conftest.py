@@ -10,6 +10,7 @@ import random
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -82,6 +83,14 @@ def faultio(tmp_path_factory: pytest.TempPathFactory) -> Path:
     flags = ["-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-Werror"]
     subprocess.run(["cc", *flags, "-o", library, HERE / "faultio.c", "-ldl"], check=True)
     return library
+
+
+@pytest.fixture
+def memory_disk() -> Iterator[Path]:
+    """A directory whose syncs cost nothing, where there is one."""
+    where = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
+    with tempfile.TemporaryDirectory(prefix="swarmdeck-", dir=where) as directory:
+        yield Path(directory)
 
 
 class Watched:

@@ -14,7 +14,6 @@ import random
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -34,14 +33,6 @@ SCRIPT = Path(__file__).with_name("script.py")
 OPERATIONS = ("write", "sync", "truncate")
 CASE_S = 30
 FORMS = ("full", "normal")
-
-
-@pytest.fixture
-def memory_disk() -> Iterator[Path]:
-    """A directory whose syncs cost nothing, where there is one."""
-    where = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
-    with tempfile.TemporaryDirectory(prefix="swarmdeck-", dir=where) as directory:
-        yield Path(directory)
 
 
 @pytest.fixture

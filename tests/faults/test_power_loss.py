@@ -39,7 +39,7 @@ class Tally(NamedTuple):
 
 @pytest.fixture
 def record(
-    tmp_path: Path, watched: Callable[..., Any], child: Callable[..., Any], oplog: ModuleType
+    watched: Callable[..., Any], child: Callable[..., Any], oplog: ModuleType
 ) -> Callable[..., Any]:
     """Run the callers, and give the history of their disk."""
 
@@ -57,9 +57,7 @@ def record(
 
 
 @pytest.fixture
-def replay(
-    tmp_path: Path, oplog: ModuleType, looks: ModuleType, chance: random.Random
-) -> Callable[..., Any]:
+def replay(oplog: ModuleType, looks: ModuleType, chance: random.Random) -> Callable[..., Any]:
     """Open many states of a history. `data` is where the files were, and will be again."""
 
     async def run(history: Any, data: Path, states: int, environment: str = "production") -> Tally:
@@ -97,19 +95,19 @@ def _lay(data: Path, files: dict[str, bytes]) -> None:
 
 
 async def test_full_loses_nothing(
-    tmp_path: Path, record: Any, replay: Any, tier: Callable[[int, int], int]
+    memory_disk: Path, record: Any, replay: Any, tier: Callable[[int, int], int]
 ) -> None:
-    history = record(tmp_path / "data", writes=tier(6, 25), autocheckpoint_pages=100)
-    tally = await replay(history, tmp_path / "data", tier(60, 2_000))
+    history = record(memory_disk / "data", writes=tier(6, 25), autocheckpoint_pages=100)
+    tally = await replay(history, memory_disk / "data", tier(60, 2_000))
     print(tally)  # noqa: T201 - the figure of the full tier
     assert (tally.corrupt, tally.lossy) == (0, 0), tally
 
 
 async def test_normal_loses_no_more_than_it_says(
-    tmp_path: Path, record: Any, replay: Any, tier: Callable[[int, int], int]
+    memory_disk: Path, record: Any, replay: Any, tier: Callable[[int, int], int]
 ) -> None:
-    history = record(tmp_path / "data", "development", writes=30, **TIMED)
-    tally = await replay(history, tmp_path / "data", tier(30, 2_000), "development")
+    history = record(memory_disk / "data", "development", writes=30, **TIMED)
+    tally = await replay(history, memory_disk / "data", tier(30, 2_000), "development")
     print(tally)  # noqa: T201 - the figure of the full tier
     assert tally.corrupt == 0, tally
     assert tally.lossy > 0, "normal is no more than a crash of the process: the test sees nothing"
@@ -117,32 +115,34 @@ async def test_normal_loses_no_more_than_it_says(
 
 
 async def test_without_its_timed_checkpoint_normal_loses_more(
-    tmp_path: Path, record: Any, replay: Any
+    memory_disk: Path, record: Any, replay: Any
 ) -> None:
     """The planted bug that the test above is there to catch."""
     plants = ["never flushed"]
-    history = record(tmp_path / "data", "development", writes=30, plants=plants, **TIMED)
-    tally = await replay(history, tmp_path / "data", 15, "development")
+    history = record(memory_disk / "data", "development", writes=30, plants=plants, **TIMED)
+    tally = await replay(history, memory_disk / "data", 15, "development")
     assert tally.corrupt == 0, tally
     assert tally.worst_s > BOUND_S, tally
 
 
 async def test_without_syncs_states_are_damaged_or_lack_writes(
-    tmp_path: Path, record: Any, replay: Any, tier: Callable[[int, int], int]
+    memory_disk: Path, record: Any, replay: Any, tier: Callable[[int, int], int]
 ) -> None:
     """The planted bug that the tests above are there to catch."""
-    history = record(tmp_path / "data", writes=6, autocheckpoint_pages=100, plants=["never synced"])
-    tally = await replay(history, tmp_path / "data", tier(20, 200))
+    history = record(
+        memory_disk / "data", writes=6, autocheckpoint_pages=100, plants=["never synced"]
+    )
+    tally = await replay(history, memory_disk / "data", tier(20, 200))
     print(tally)  # noqa: T201
     assert max(tally.corrupt, tally.lossy) >= tally.states / 10, tally
 
 
 async def test_an_answer_before_the_commit_is_noticed(
-    tmp_path: Path, record: Any, replay: Any, tier: Callable[[int, int], int]
+    memory_disk: Path, record: Any, replay: Any, tier: Callable[[int, int], int]
 ) -> None:
     """Another planted bug."""
-    history = record(tmp_path / "data", writes=6, plants=["acknowledged early"])
-    tally = await replay(history, tmp_path / "data", tier(20, 200))
+    history = record(memory_disk / "data", writes=6, plants=["acknowledged early"])
+    tally = await replay(history, memory_disk / "data", tier(20, 200))
     assert tally.lossy >= 1, tally
 
 
@@ -151,33 +151,33 @@ async def test_an_answer_before_the_commit_is_noticed(
 
 @pytest.mark.parametrize("only", ["production.db-wal", "production.db"])
 async def test_what_a_failed_sync_dropped_is_written_again(
-    tmp_path: Path, only: str, failing_sync: Any, replay: Any, tier: Callable[[int, int], int]
+    memory_disk: Path, only: str, failing_sync: Any, replay: Any, tier: Callable[[int, int], int]
 ) -> None:
     history = failing_sync(only, plants=[])
-    tally = await replay(history, tmp_path / "data", tier(20, 500))
+    tally = await replay(history, memory_disk / "data", tier(20, 500))
     print(tally)  # noqa: T201
     assert (tally.corrupt, tally.lossy) == (0, 0), tally
 
 
 async def test_a_sync_that_is_merely_retried_loses_what_it_dropped(
-    tmp_path: Path, failing_sync: Any, replay: Any, tier: Callable[[int, int], int]
+    memory_disk: Path, failing_sync: Any, replay: Any, tier: Callable[[int, int], int]
 ) -> None:
     """The planted bug that the test above is there to catch."""
     history = failing_sync("development.db-wal", "development", plants=["sync retried"])
-    tally = await replay(history, tmp_path / "data", tier(30, 300), "development")
+    tally = await replay(history, memory_disk / "data", tier(30, 300), "development")
     assert tally.corrupt + tally.lossy >= 1, tally
 
 
 @pytest.fixture
 def failing_sync(
-    tmp_path: Path,
+    memory_disk: Path,
     watched: Callable[..., Any],
     child: Callable[..., Any],
     oplog: ModuleType,
     chance: random.Random,
 ) -> Callable[..., Any]:
     def run(only: str, environment: str = "production", **options: Any) -> Any:
-        data = tmp_path / "data"
+        data = memory_disk / "data"
         eye = watched(data).logging()
         refuse = ("sync", chance.randint(2, 4), 5, False, only)
         command: dict[str, Any] = {
