@@ -17,7 +17,7 @@ from ..store.database import Database
 from .pace import Pace
 
 SYNC_BYTES: Final = 4 << 20  # at once: a large one would hold up the commits of the writer
-_STEPS: Final = 2_000  # of SQLite's machine between two looks: far below 1 ms
+_STEPS: Final = 20_000  # of SQLite's machine between two looks: below 1 ms
 
 
 class _Watched(driver.Raw, Protocol):

@@ -15,7 +15,8 @@ from ..store.chain import SELECT_ANCHOR, link, read_anchor
 from ..store.migrate import APPLICATION_ID, Series, migrations, statements
 from .pace import Pace
 
-_STEPS: Final = 2_000
+YIELD_ROWS: Final = 16  # below half a millisecond
+_STEPS: Final = 20_000
 _SCHEMA: Final = "SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_schema"
 _SQLITES_OWN: Final = frozenset({"sqlite_sequence", "sqlite_stat1", "sqlite_stat4"})
 _AUDIT: Final = """
@@ -114,7 +115,7 @@ def read_all(
 ) -> None:
     """Read every record. Raises Corrupt for the first that does not match its seal."""
     for number, _ in enumerate(records(raw)):
-        if number % 64 == 0:
+        if number % YIELD_ROWS == 0:
             pace.rest()
             report(number / max(1, count))
 

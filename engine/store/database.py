@@ -621,6 +621,7 @@ async def open_database(
     disk = Disk(path, series, reserve)
     async with AsyncExitStack() as stack:
         slow = Slow(env, clock, options.slow_statement_ms)
+        slow.quiet = brief  # one command says what it is asked, no more
         if brief:
             writer = driver.connect_here(path, timing=slow)
         else:
