@@ -20,9 +20,9 @@ from ..actions import ACTIONS, AclMatrix, Action, ActionSpec, BenchShow, spec_of
 from ..commandline import find, nouns, parse, summary, usage, usage_noun
 from ..errors import Defect, InvalidInput, SwarmDeckError, Unavailable
 from ..model import printable
-from ..parameters import suggestion
+from ..parameters import parameters, suggestion
 from ..text import safe_text
-from .options import OPTIONS_HELP, Options, asks_for_json, read_options
+from .options import INIT_USAGE, OPTIONS_HELP, Options, asks_for_json, read_options
 from .output import Shown, as_json, as_text
 
 INTERRUPTED: Final = 128 + signal.SIGINT
@@ -34,9 +34,10 @@ if TYPE_CHECKING:
 Console = Callable[[Options], int]
 
 _PROCESS_COMMANDS: Final = {
-    "init": "Create the data directory and say what is there.",
+    "init": "Create the data directory, with the key of its vault, and say what is there.",
     "serve": "Own the data directory and stay, for consoles, commands and agents.",
 }
+_PROCESS_USAGE: Final = {"init": INIT_USAGE, "serve": "serve"}
 
 
 def main(
@@ -118,21 +119,24 @@ def _perform(action: Action, spec: ActionSpec, options: Options) -> Any:  # noqa
         return perform_offline(action, options)
     from .session import perform  # noqa: PLC0415 - asyncio
 
+    if any(parameter.kind == "secret" for parameter in parameters(spec)):
+        from .secrets import with_secrets  # noqa: PLC0415 - few actions have any
+
+        action = with_secrets(action, options)
     return perform(action, options)
 
 
 def _process_command(words: Sequence[str], options: Options) -> int:
-    if len(words) > 1:
-        raise InvalidInput(
-            f"{words[0]} does not take {printable(words[1])}", hint=f"usage: swarmdeck {words[0]}"
-        )
     if words[0] == "serve":
+        if len(words) > 1:
+            what = f"serve does not take {printable(words[1])}"
+            raise InvalidInput(what, hint="usage: swarmdeck serve")
         from .serve import serve  # noqa: PLC0415 - the whole engine
 
         return serve(options)
-    from .offline import initialise  # noqa: PLC0415 - the whole engine
+    from .initial import initialise  # noqa: PLC0415 - the whole engine
 
-    made = initialise(options)
+    made = initialise(words[1:], options)
     return _write(as_json(made) if options.json else as_text(made, _shown()))
 
 
@@ -153,10 +157,17 @@ def _answer(
     """Write the result; checks that failed make the exit code, for scripts that only look at it."""
     below = f"\n{drawn}" if drawn else ""
     _write(as_json(result) if options.json else _text(spec, result) + below)
-    failed = isinstance(result, list) and any(
-        isinstance(row, views.CheckView) and row.status == "failed" for row in result
+    return Unavailable.exit_code if _failed(result) else 0
+
+
+def _failed(result: object) -> bool:
+    """Whether something that was looked at is not as it should be."""
+    if isinstance(result, views.BackupView):
+        return result.status == "failed"
+    return isinstance(result, list) and any(
+        isinstance(row, (views.CheckView, views.ChainView)) and row.status == "failed"
+        for row in result
     )
-    return 7 if failed else 0
 
 
 def _sheet(action: AclMatrix, spec: ActionSpec, options: Options) -> int:
@@ -213,7 +224,7 @@ def _help(words: Sequence[str]) -> str:
     if not words:
         return _overall_help()
     if words[0] in _PROCESS_COMMANDS:
-        return f"usage: swarmdeck {words[0]}\n\n{_PROCESS_COMMANDS[words[0]]}\n"
+        return f"usage: swarmdeck {_PROCESS_USAGE[words[0]]}\n\n{_PROCESS_COMMANDS[words[0]]}\n"
     if len(words) == 1 and words[0] not in ACTIONS and words[0] in nouns():
         return usage_noun(words[0])
     return usage(find(words)[0])

@@ -1,32 +1,13 @@
-"""Commands about the data directory itself: make it, examine it, show what it is run with."""
+"""Commands that need no engine: examine the machine, show the settings."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import msgspec
-
 from .. import views
-from ..actions import Action, ConfigShow, DatabaseStats
+from ..actions import Action, ConfigShow
 from . import where
 from .options import Options
-from .session import perform
-
-
-class Initialised(msgspec.Struct, frozen=True):
-    """A data directory and what is in it. `created` tells whether it was made just now."""
-
-    data: str
-    created: bool
-    databases: list[views.DatabaseView]
-
-
-def initialise(options: Options) -> Initialised:
-    """Make the data directory with its databases, or find it made; either way say what is there.
-    Raises Corrupt for a damaged or newer one, StorageError where it cannot be made."""
-    data = where.data_directory(options)
-    created = not (data / "instances").exists()
-    return Initialised(str(data), created, perform(DatabaseStats(), options))
 
 
 def perform_offline(

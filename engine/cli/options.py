@@ -32,6 +32,7 @@ for the console, without a command:
   --theme NAME              its colours
 """
 
+INIT_USAGE: Final = "init [--key-source file|passphrase|keyring]"
 _VALUED: Final = {
     "--data": "data",
     "--config": "config",
@@ -57,7 +58,7 @@ _ANYWHERE: Final = frozenset({"--json", "--help", "-h"})
 
 
 class Options(msgspec.Struct, frozen=True):
-    """What was asked for besides the command itself."""
+    """What was asked for besides the command itself. `key_source` stands behind `init` only."""
 
     data: str | None = None
     config: str | None = None
@@ -66,6 +67,7 @@ class Options(msgspec.Struct, frozen=True):
     view: str | None = None
     filter: str | None = None
     interval: str | None = None
+    key_source: str | None = None
     read_only: bool = False
     low_bandwidth: bool = False
     json: bool = False
@@ -82,6 +84,7 @@ class Options(msgspec.Struct, frozen=True):
         given = {
             "engine.data_dir": self.data,
             "logging.level": self.log_level,
+            "vault.source": self.key_source,
             "console.theme": self.theme,
             "console.interval_s": self.interval,
             "console.read_only": "all" if self.read_only else None,

@@ -40,11 +40,16 @@ class Shown(msgspec.Struct, frozen=True):
 
 def as_text(result: Any, shown: Shown) -> str:  # noqa: ANN401 - any result of an action
     """The result of an action as lines of text, each ended."""
-    page = _PAGES.get(type(result))
+    from .pages import LISTS, PAGES  # noqa: PLC0415 - they are made of what is here
+
+    page = _PAGES.get(type(result)) or PAGES.get(type(result))
     if page is not None:
         return page(result, shown)
     if isinstance(result, msgspec.Struct):
         return record(result, shown)
+    page = LISTS.get(type(result[0])) if result else None
+    if page is not None:
+        return page(result, shown)
     if result and isinstance(result[0], views.BenchView):
         return benchmarks(result, shown)
     if result and isinstance(result[0], msgspec.Struct):

@@ -7,7 +7,7 @@ from typing import Final
 from .. import views
 from ..model import format_size
 from ..text import safe_text
-from .output import Cell, Shown, benchmarks, duration, pairs, struct_table, table
+from .output import Cell, Shown, benchmarks, cell, duration, pairs, struct_table, table
 
 _ENVIRONMENTS: Final = (
     "environment", "agents", "allocated", "used", "plan", "records", "ready", "leased", "dead",
@@ -19,8 +19,9 @@ _PLAN: Final = (
 
 
 def status_text(overview: views.Overview, shown: Shown) -> str:
-    """Engine, host, environments, then swarms and benchmarks where there are any."""
-    parts = [_head(overview), table(_ENVIRONMENTS, _environment_rows(overview), shown.width)]
+    """Engine, host, vault, what needs a person, environments, then swarms and benchmarks where
+    there are any."""
+    parts = [_head(overview, shown), table(_ENVIRONMENTS, _environment_rows(overview), shown.width)]
     if overview.swarms:
         parts.append(struct_table(overview.swarms, shown))
     if overview.benchmarks:
@@ -45,7 +46,7 @@ def plan_text(overview: views.Overview, shown: Shown) -> str:
     return rows + "\n" + table(_PLAN, _plan_rows(overview), shown.width)
 
 
-def _head(overview: views.Overview) -> str:
+def _head(overview: views.Overview, shown: Shown) -> str:
     engine, host, access = overview.engine, overview.host, overview.access
     kind = "service" if engine.headless else "embedded"
     live = f"{access.agents} agents, {access.teams} teams, {access.grants} grants"
@@ -59,8 +60,30 @@ def _head(overview: views.Overview) -> str:
             ("host", f"{_host(host)}, {_scale(host)}"),
             ("memory", _three(host.swarm_plan_bytes, host.allocated_bytes, host.used_bytes)),
             ("access", f"{live}, {access.denies} denials, {access.denied_calls} calls denied"),
+            *_protection(overview, shown),
         ]
     )
+
+
+def _protection(overview: views.Overview, shown: Shown) -> list[tuple[str, str]]:
+    """The vault, and only where there is any: reads behind broken glass, a clock that has jumped,
+    environments that do not serve."""
+    vault = overview.vault
+    said = (
+        f"sealed: {vault.reason}" if vault.state == "sealed" else f"open, key from {vault.source}"
+    )
+    rows = [("vault", safe_text(said))]
+    for each in overview.breaking:
+        ends = cell(each, "expires_at_us", shown.now_us)[0]
+        said = f"{each.environment} {each.key_prefix}, ends {ends}: {each.reason}"
+        rows.append(("broken glass", safe_text(said)))
+    rows += [("clock", safe_text(overview.clock))] if overview.clock else []
+    rows += [
+        (each.state, safe_text(f"{each.name}: {each.reason}"))
+        for each in overview.environments
+        if each.state != "open" and each.reason and each.reason != vault.reason
+    ]
+    return rows
 
 
 def _host(host: views.HostView) -> str:

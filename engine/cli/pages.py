@@ -1,0 +1,155 @@
+"""Views of keys, tokens, grants, copies and slow statements as text for people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from .. import views
+from ..text import safe_text
+from .output import Cell, Shown, cell, heading, pairs, record, table
+
+_KEYS: Final = ("id", "state", "created_at_us", "uses", "rotate_at_us")
+_GRANTS: Final = (
+    "id", "kind", "effect", "subject", "environment", "level", "actions", "namespace", "key_prefix",
+    "expires_at_us",
+)  # fmt: skip
+_BACKUPS: Final = (
+    "name", "environment", "status", "created_at_us", "size_bytes", "records", "messages",
+    "audit_rows", "schema_version", "detail",
+)  # fmt: skip
+_STATEMENTS: Final = ("environment", "count", "p99_ms", "max_ms", "last_at_us")
+_ALWAYS: Final = "always"
+
+
+def vault(view: views.VaultView, shown: Shown) -> str:
+    """Whether records can be read and where the key comes from, then every key."""
+    rows = [("vault", _state(view.state, view.reason)), ("key from", _source(view))]
+    rows += [
+        (each.environment, _state(each.state, each.reason) + _rotating(each.rotating))
+        for each in view.environments
+        if each.state != view.state or each.rotating is not None
+    ]
+    keys: list[Sequence[Cell]] = [
+        [
+            (safe_text(ring.environment), False),
+            (safe_text(key.kind), False),
+            *(cell(key, name, shown.now_us) for name in _KEYS),
+        ]
+        for ring in view.environments
+        for key in ring.keys
+    ]
+    titles = ["environment", "class", *(heading(name) for name in _KEYS)]
+    return pairs(rows) + ("\n" + table(titles, keys, shown.width) if keys else "")
+
+
+def token(view: views.TokenView, shown: Shown) -> str:
+    """The token, and that it is not shown again."""
+    return record(view, shown) + "(shown this once: only its hash is kept)\n"
+
+
+def grant(view: views.GrantView, shown: Shown) -> str:
+    """One entry in full, what it does not have left out."""
+    plain = {name: getattr(view, name) for name in view.__struct_fields__}
+    rows = [
+        (heading(name), cell(view, name, shown.now_us)[0])
+        for name, value in plain.items()
+        if value not in ("", ()) and name not in {"hours", "days", "zone"}
+    ]
+    return pairs([*rows, ("when", _when(view))])
+
+
+def grants(rows: Sequence[views.GrantView], shown: Shown) -> str:
+    """A line for each entry: what it is, for whom, on what, when, until when, by whom and why."""
+    lines = [
+        [
+            *(cell(row, name, shown.now_us) for name in _GRANTS),
+            (_when(row), False),
+            cell(row, "granted_by", shown.now_us),
+            cell(row, "name", shown.now_us),
+            cell(row, "reason", shown.now_us),
+        ]
+        for row in rows
+    ]
+    titles = [*(heading(name) for name in _GRANTS), "when", "granted by", "name", "reason"]
+    kept = [at for at, title in enumerate(titles) if _says(title, [line[at][0] for line in lines])]
+    return table(
+        [titles[at] for at in kept], [[line[at] for at in kept] for line in lines], shown.width
+    )
+
+
+def backups(rows: Sequence[views.BackupView], shown: Shown) -> str:
+    """A line for each backup."""
+    lines = [[cell(row, name, shown.now_us) for name in _BACKUPS] for row in rows]
+    return table([heading(name) for name in _BACKUPS], lines, shown.width)
+
+
+def statements(rows: Sequence[views.StatementView], shown: Shown) -> str:
+    """Each slow statement: how often and how slow, its text, its plan a step a line."""
+    blocks = []
+    for row in rows:
+        facts = [f"{heading(name)} {cell(row, name, shown.now_us)[0]}" for name in _STATEMENTS[1:]]
+        plan = [f"    {safe_text(step)}" for step in row.plan.splitlines()]
+        statement = safe_text(" ".join(row.statement.split()))
+        lines = [f"{safe_text(row.environment)}: {', '.join(facts)}", f"  {statement}", *plan]
+        blocks.append("".join(f"{line}\n" for line in lines))
+    return "\n".join(blocks)
+
+
+def audit(rows: Sequence[views.AuditView], shown: Shown) -> str:
+    """A line for each row of a trail; those that were refused are said to be."""
+    titles = ("sequence", "environment", "when", "risk", "actor", "action", "object", "", "detail")
+    lines: list[Sequence[Cell]] = [
+        [
+            (str(row.sequence), True),
+            (safe_text(row.environment), False),
+            cell(row, "at_us", shown.now_us),
+            (safe_text(row.risk), False),
+            (safe_text(row.actor), False),
+            (safe_text(row.action), False),
+            (safe_text(row.object), False),
+            ("" if row.allowed else "refused", False),
+            (safe_text(row.detail), False),
+        ]
+        for row in rows
+    ]
+    return table(titles, lines, shown.width)
+
+
+def _state(state: str, reason: str) -> str:
+    return safe_text(f"{state}: {reason}" if reason else state)
+
+
+def _source(view: views.VaultView) -> str:
+    return safe_text(f"{view.source}, {view.place}" if view.place else view.source)
+
+
+def _rotating(share: float | None) -> str:
+    return "" if share is None else f", new keys for {share:.0%}"
+
+
+def _when(view: views.GrantView) -> str:
+    if not view.hours and not view.days:
+        return _ALWAYS
+    return safe_text(
+        " ".join(part for part in (",".join(view.days), view.hours, view.zone) if part)
+    )
+
+
+def _says(title: str, column: Sequence[str]) -> bool:
+    """Whether a column tells more than that there is nothing of the kind."""
+    usual = {"kind": {"entry"}, "when": {_ALWAYS}}.get(title, set())
+    return bool(set(column) - usual - {"-"})
+
+
+PAGES: Final[dict[type, Callable[[Any, Shown], str]]] = {
+    views.VaultView: vault,
+    views.TokenView: token,
+    views.GrantView: grant,
+}
+LISTS: Final[dict[type, Callable[[Any, Shown], str]]] = {
+    views.GrantView: grants,
+    views.BackupView: backups,
+    views.StatementView: statements,
+    views.AuditView: audit,
+}
