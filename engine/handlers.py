@@ -337,11 +337,11 @@ class Handlers:
         actor = self._actor(context, action.actor)
         memory = self._place(action.environment).memory
         format_, body = codec.encode(action.value)
-        await memory.set(
+        version = await memory.set(
             actor, action.namespace, action.key, format_, body, action.level, action.ttl_s,
             action.if_version,
         )  # fmt: skip
-        return await self._record(memory.show(actor, action.namespace, action.key), action.key)
+        return await self._written(actor, action, version)
 
     async def memory_get(self, context: Context, action: actions.MemoryGet) -> views.RecordView:
         actor = self._actor(context, action.actor)
@@ -382,8 +382,10 @@ class Handlers:
     async def memory_level(self, context: Context, action: actions.MemoryLevel) -> views.RecordView:
         actor = self._actor(context, action.actor)
         memory = self._place(action.environment).memory
-        await memory.set_level(actor, action.namespace, action.key, action.level, action.if_version)
-        return await self._record(memory.show(actor, action.namespace, action.key), action.key)
+        version = await memory.set_level(
+            actor, action.namespace, action.key, action.level, action.if_version
+        )
+        return await self._written(actor, action, version)
 
     # --- queue ------------------------------------------------------------------------------
 
@@ -666,6 +668,28 @@ class Handlers:
         if actor in {None, context.principal.id}:
             return context.principal
         return OPERATOR_PRINCIPAL if actor == OPERATOR else self._services.resolve(actor or "")
+
+    async def _written(
+        self, actor: Principal, action: actions.MemorySet | actions.MemoryLevel, version: int
+    ) -> views.RecordView:
+        """A record that was just written. To whom may write it and not read it, what it knows."""
+        place = self._place(action.environment)
+        where = action.namespace, action.key
+        record = await place.memory.peek(*where)
+        if record is not None and place.access.allows(actor, Right.READ, record, *where):
+            return await self._record(place.memory.show(actor, *where), action.key)
+        return views.RecordView(
+            key=action.key,
+            namespace=action.namespace,
+            environment=action.environment,
+            level="",
+            owner="",
+            team=None,
+            version=version,
+            size_bytes=0,
+            updated_at_us=place.database.clock.wall_us(),
+            expires_at_us=None,
+        )
 
     @staticmethod
     async def _record(showing: Any, key: str) -> views.RecordView:  # noqa: ANN401 - a coroutine

@@ -174,6 +174,8 @@ class LaneView(View, frozen=True, kw_only=True):
 
 
 class RecordView(View, frozen=True, kw_only=True):
+    """A record. What was written by somebody who may not read it has no level, owner and size."""
+
     key: str
     namespace: str
     environment: str

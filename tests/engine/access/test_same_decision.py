@@ -377,7 +377,7 @@ WAYS: dict[str, Way] = {
     "incr over the socket": Way(("read", "write"),
                                 lambda w, p, t: found(w.linked(p, t).incr(t.key)), agents_only),
     "memory.set typed": Way(
-        ("read", "write"), lambda w, p, t: found(w.typed(f"memory set {t.home} {t.key} 1", p))),
+        W, lambda w, p, t: found(w.typed(f"memory set {t.home} {t.key} 1", p))),
     "ack for the operator": Way(W, lambda w, p, t: acked(w, p, t, OPERATOR),
                                 lambda p, t: at_home(p, t) and t.home == "development"),
     "delete": Way(D, deleting(lambda w, p, t: w.memory(p, t).delete(t.key))),
