@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from pathlib import Path
 
 import lz4.block
 import pytest
@@ -31,6 +32,13 @@ SCOPE_HEX = (
 BOUND_HEX = "01012000000007000000000000000300060a24181e400000060a24181e400100000000000000000008"
 SEALED_HEX = "016465666768696a6b6c6d6e6f3339b007148c74a41c237d95f316abe710d6f9229dc2d11d54844d83"
 MAC_HEX = "6465666768696a6b6c6d6e6f28e9fe9c55e7211cc93e1fdcc9efbf31"
+
+
+def test_the_manual_has_these_vectors() -> None:
+    manual = Path(__file__).parents[3] / "docs" / "security.md"
+    digits = "".join(manual.read_text(encoding="utf-8").split())
+    for vector in (CONTEXT.hex(), SEALED_HEX, MAC_HEX):
+        assert vector in digits
 
 
 def test_the_context_is_what_the_manual_says() -> None:
