@@ -49,6 +49,14 @@ class DeckApp(App[Any]):
         """The screen below all others."""
         return CellScreen(id="_default")
 
+    def _end_batch(self) -> None:
+        """Nothing is laid out while widgets are mounted. Afterwards Textual looks at the screen
+        in front alone; those that it covers and that are seen around it have a turn too."""
+        super()._end_batch()
+        if not self._batch_count and self._screen_stack:
+            for screen in self._background_screens:
+                screen.check_idle()
+
     def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
         if type(renderable) is ChopsUpdate:
             renderable = CellUpdate(renderable.chops, renderable.spans, renderable.chop_ends)
