@@ -495,9 +495,16 @@ class Database:
         if self.options.durability is Durability.NORMAL:
             await self.checkpoint()
 
-    async def checkpoint(self) -> None:
-        """Copy the log into the file as far as no reader holds it back. Raises StorageError."""
-        await self.tend(lambda raw: _checkpoint(raw, self.chain, self.disk))
+    async def checkpoint(self) -> float:
+        """Copy the log into the file as far as no reader holds it back; for how many seconds
+        writers waited. Raises StorageError."""
+
+        def copy(raw: driver.Raw) -> float:
+            began_s = perf_counter()
+            _checkpoint(raw, self.chain, self.disk)
+            return perf_counter() - began_s
+
+        return await self.tend(copy)
 
     def pinned(self) -> Pinned:
         """Who keeps the log from being used anew."""
@@ -508,18 +515,18 @@ class Database:
 
     async def pragmas(self) -> list[tuple[str, str, str]]:
         """Name, requested and granted value of each setting of the writer."""
-        return await self._writer.run(granted, self.options)
+        return await self._usable().run(granted, self.options)
 
     async def rebuild(self) -> None:
         """Write the file anew without its free pages and empty its log, so that what was deleted
         is in neither. Writers wait. Raises StorageError, Corrupt."""
         try:
-            await self._writer.run(_rebuild)
+            await self._usable().run(_rebuild)
         except driver.Error as error:
             raise driver.translate(error, self.path.name) from error
 
     async def schema_version(self) -> int:
-        return await self._writer.run(schema_version)
+        return await self._usable().run(schema_version)
 
     def damaged(self, error: Corrupt) -> None:
         """The file was found damaged in use: nothing more is asked of it. Says so once."""
@@ -549,12 +556,24 @@ class Database:
             raise self._over()
         self._loading = False
         try:
-            return await self._writer.run(step)
+            return await self._usable().run(step)
         except driver.Error as error:
+            self.disk.note(error)
+            if self.disk.trouble:
+                self._flush_later()
             found = driver.translate(error, f"the {self.env} database")
-            if type(found) is Corrupt:
-                self.damaged(found)
+            self._heed(found)
             raise found from error
+
+    def _usable(self) -> driver.Connection:
+        """The writer, for what does not go with a batch. Raises StorageError while its disk has
+        failed: it is about to be replaced."""
+        if self.disk.failed:
+            raise StorageError(
+                f"the {self.env} database cannot be used: {self.disk.trouble}",
+                hint="check the disk and its rights",
+            )
+        return self._writer
 
     def begin_verifying(self) -> None:
         """Look whether a large file that was left in use is whole, while it is used."""

@@ -99,6 +99,10 @@ async def test_a_connection_whose_disk_failed_is_replaced(
     assert "the disk failed" in database.disk.trouble
     with pytest.raises(StorageError):
         await add(database, "c")  # its replacement meets the same disk
+    with pytest.raises(StorageError, match="the disk failed"):
+        await database.pragmas()
+    with pytest.raises(StorageError, match="the disk failed"):
+        await database.tend(lambda raw: raw.in_transaction)
     failing.end()
     assert await database.read(names) == ["a"]
     await add(database, "d")
@@ -149,6 +153,18 @@ async def test_a_checkpoint_that_fails_takes_no_caller_with_it(
         failing.end()
         await add(database, "c")
         assert await database.read(names) == ["a", "b", "c"]
+
+
+async def test_upkeep_that_meets_a_failed_disk_finishes_the_connection_too(
+    database: Database, failing: Failing
+) -> None:
+    failing.begin("PRAGMA optimize", 10)
+    with pytest.raises(StorageError):
+        await database.tend(lambda raw: raw.execute("PRAGMA optimize"))
+    assert database.disk.trouble
+    failing.end()
+    await add(database, "a")
+    assert database.disk.trouble == ""
 
 
 async def test_the_log_is_copied_when_it_is_long_and_used_anew(database: Database) -> None:
