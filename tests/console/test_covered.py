@@ -11,7 +11,7 @@ from swarmdeck.console.screens.dialogs import FormScreen
 HELD_S: Final = 0.5
 """Longer than all that a new screen and a dialog say of themselves."""
 
-PATIENCE_S: Final = 5.0
+PATIENCE_S: Final = 2.0
 
 
 async def test_a_dialog_right_behind_a_new_screen_stands_over_that_screen(fakes: Any) -> None:
