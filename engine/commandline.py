@@ -17,7 +17,7 @@ import msgspec
 from .actions import ACTIONS, Action, ActionSpec, spec_of
 from .errors import InvalidInput
 from .model import printable
-from .parameters import Parameter, bounds, parameters, read, suggestion, write
+from .parameters import Parameter, bounds, check_encoding, parameters, read, suggestion, write
 
 PROGRAM: Final = "swarmdeck"
 _REST: Final = "--"
@@ -35,7 +35,7 @@ class Completion(msgspec.Struct, frozen=True):
 def parse(argv: Sequence[str]) -> Action:
     """The action that a command line asks for. Raises InvalidInput with a hint."""
     for word in argv:
-        _check_encoding(word)
+        check_encoding(word)
     spec, words = find(argv)
     return build(spec, _values(spec, words))
 
@@ -50,7 +50,8 @@ def build(spec: ActionSpec, values: Mapping[str, Any]) -> Action:
     for parameter in parameters(spec):
         given = values.get(parameter.field, parameter.default)
         if parameter.min_length and len(given) < parameter.min_length:
-            raise InvalidInput(f"{parameter.label} needs at least {parameter.min_length}")
+            what = "" if parameter.repeated else " characters"
+            raise InvalidInput(f"{parameter.label} needs at least {parameter.min_length}{what}")
     return spec.type(**values)
 
 
@@ -318,14 +319,6 @@ def _written(parameter: Parameter, value: Any) -> Iterator[str]:  # noqa: ANN401
                 yield f"{parameter.flag}={text}"
             else:
                 yield from (parameter.flag, text)
-
-
-def _check_encoding(word: str) -> None:
-    """Bytes that are not UTF-8 reach us as lone surrogates, which nothing behind us can store."""
-    try:
-        word.encode()
-    except UnicodeEncodeError:
-        raise InvalidInput(f"{printable(word)} is not UTF-8") from None
 
 
 # --- completion -----------------------------------------------------------------------------

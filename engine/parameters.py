@@ -130,6 +130,15 @@ def write(parameter: Parameter, value: Any) -> str:  # noqa: ANN401 - the type i
     return str(value)
 
 
+def check_encoding(word: str) -> None:
+    """Raise InvalidInput for bytes that are not UTF-8: they reach us as lone surrogates, which
+    nothing behind us can store."""
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        raise InvalidInput(f"{model.printable(word)} is not UTF-8") from None
+
+
 def nearest(word: str, names: Iterable[str]) -> str:
     """The name most like a mistyped `word`, or an empty string."""
     import difflib  # noqa: PLC0415 - needed only on the way to an error

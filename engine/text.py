@@ -59,3 +59,28 @@ def _shown(code: int) -> str:
     if hidden or unicodedata.category(chr(code)) in _FORMS:
         return f"<{code:04X}>"
     return chr(code)
+
+
+def safe_json(document: str) -> str:
+    """A JSON document that says the same, without a character that acts on a terminal or hides:
+    such a one can only stand in a string, where an escape says it as well."""
+    if document.isascii() and "\x7f" not in document:
+        return document
+    return document.translate(_ESCAPES)
+
+
+class _Escapes(dict[int, str]):
+    """A translation table like the one above, into escapes of JSON."""
+
+    def __missing__(self, code: int) -> str:
+        acts = code >= 0x7F and _TABLE[code] != chr(code)
+        said = self[code] = _escaped(code) if acts else chr(code)
+        return said
+
+
+_ESCAPES: Final = _Escapes()
+
+
+def _escaped(code: int) -> str:
+    units = [code] if code < 0x10000 else [0xD7C0 + (code >> 10), 0xDC00 | code & 0x3FF]
+    return "".join(f"\\u{unit:04x}" for unit in units)

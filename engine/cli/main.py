@@ -18,10 +18,10 @@ import msgspec
 from .. import __version__, process, views
 from ..actions import ACTIONS, AclMatrix, Action, ActionSpec, BenchShow, spec_of
 from ..commandline import find, nouns, parse, summary, usage, usage_noun
-from ..errors import Defect, InvalidInput, SwarmDeckError, Unavailable
+from ..errors import Defect, ErrorReport, InvalidInput, SwarmDeckError, Unavailable
 from ..model import printable
 from ..parameters import parameters, suggestion
-from ..text import safe_text
+from ..text import safe_json, safe_text
 from .options import INIT_USAGE, OPTIONS_HELP, Options, asks_for_json, read_options
 from .output import Shown, as_json, as_text
 
@@ -69,10 +69,17 @@ def main(
 def report(error: SwarmDeckError, *, as_json: bool) -> None:
     """Say on stderr what went wrong: one line, or one JSON object."""
     if as_json:
-        sys.stderr.write(msgspec.json.encode({"error": error.report()}).decode() + "\n")
+        said = msgspec.json.encode({"error": _sayable(error.report())}).decode()
+        sys.stderr.write(safe_json(said) + "\n")
         return
     hint = f" ({safe_text(error.hint)})" if error.hint else ""
     sys.stderr.write(f"swarmdeck: {safe_text(error.message)}{hint}\n")
+
+
+def _sayable(said: ErrorReport) -> ErrorReport:
+    """Half characters, as in a path that is not UTF-8, cannot stand in JSON."""
+    texts = [text.encode(errors="backslashreplace").decode() for text in (said.message, said.hint)]
+    return msgspec.structs.replace(said, message=texts[0], hint=texts[1])
 
 
 def _defect(error: Exception, words: Sequence[str]) -> int:

@@ -10,7 +10,7 @@ import msgspec
 
 from ..errors import InvalidInput
 from ..model import printable
-from ..parameters import suggestion
+from ..parameters import check_encoding, suggestion
 
 OPTIONS_HELP: Final = """\
 options, before the command:
@@ -106,6 +106,8 @@ def read_options(argv: Sequence[str]) -> tuple[Options, list[str]]:
     without its value, and one that stands behind the command but belongs before it."""
     values: dict[str, str | bool] = {}
     words = list(argv)
+    for word in words:
+        check_encoding(word)
     while words and words[0].startswith("-") and words[0] != "--":
         name, assigned, text = words.pop(0).partition("=")
         if name in _SWITCHES and not assigned:

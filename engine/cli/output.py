@@ -13,13 +13,14 @@ import msgspec
 
 from .. import views
 from ..model import format_size
-from ..text import ELLIPSIS, safe_text
+from ..text import ELLIPSIS, safe_json, safe_text
 
 _GAP: Final = "  "
 _MIN_COLUMN: Final = 8
 _TIMES: Final = (("d", 86_400), ("h", 3600), ("min", 60))
 _UNITS: Final = ("_at_us", "_us", "_bytes", "_ms", "_s")
 _JSON_FIELDS: Final = frozenset({"value", "body", "result"})
+_SHOWN_CHARS: Final = 4096
 _NOTHING: Final = "-"
 _BENCH: Final = ("name", "ops_s", "p50_us", "p99_us", "concurrency")
 _BENCH_COMPARED: Final = ("verdict", "ratio", "baseline")
@@ -63,8 +64,8 @@ def _keys(page: views.KeyPage, _shown: Shown) -> str:
 
 
 def as_json(result: Any) -> bytes:  # noqa: ANN401 - any result of an action
-    """One JSON document, one line. Bytes are base64."""
-    return msgspec.json.encode(result) + b"\n"
+    """One JSON document, one line, with nothing in it that acts on a terminal. Bytes are base64."""
+    return safe_json(msgspec.json.encode(result).decode()).encode() + b"\n"
 
 
 def struct_table(rows: Sequence[msgspec.Struct], shown: Shown) -> str:
@@ -157,7 +158,7 @@ def cell(view: msgspec.Struct, name: str, now_us: int) -> Cell:
     if isinstance(view, views.SettingView) and name == "value":
         return _plain(view.name.rpartition(".")[2], value, now_us)
     if name in _JSON_FIELDS and value is not None:
-        return safe_text(_json_text(value)), False
+        return _cut(_json_text(value)), False
     return _plain(name, value, now_us)
 
 
@@ -231,6 +232,13 @@ def _json_text(value: Any) -> str:  # noqa: ANN401 - any JSON value or bytes
     if isinstance(value, bytes):
         return f"({format_size(len(value))} of bytes)"
     return msgspec.json.encode(value).decode()
+
+
+def _cut(text: str) -> str:
+    """What of a long value is shown, and how long it is."""
+    if len(text) <= _SHOWN_CHARS:
+        return safe_text(text)
+    return f"{safe_text(text, _SHOWN_CHARS)} ({len(text):,} characters; --json has them all)"
 
 
 def _protected(row: views.BenchView) -> str:

@@ -55,7 +55,7 @@ def values_of(parameter: Parameter) -> st.SearchStrategy[Any]:
         int(high) if high is not None else (1 << 63) - 1,
     )
     one: st.SearchStrategy[Any] = {
-        "text": ANY_TEXT,
+        "text": ANY_TEXT.filter(lambda text: len(text) >= parameter.min_length),
         "integer": whole,
         "number": st.floats(low, high, allow_nan=False, allow_infinity=False),
         "switch": st.booleans(),
