@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SLICE_PAGES: Final = 256  # given back at once: below 1 ms on the writer
+SLICES_A_CHECKPOINT: Final = 4
 SMALL_BYTES: Final = 4 << 20  # a file that is rewritten whole within 20 ms
 WORTH: Final = 0.05  # of a file that is unused before it is worth giving back
 INCREMENTAL: Final = 2  # SQLite's number for giving pages back a few at a time
@@ -165,9 +166,12 @@ class _Held:
             try:
                 return step(raw)
             finally:
-                self.ms = max(self.ms, (time.perf_counter() - began_s) * 1000)
+                self.note(time.perf_counter() - began_s)
 
         return run
+
+    def note(self, elapsed_s: float) -> None:
+        self.ms = max(self.ms, elapsed_s * 1000)
 
 
 async def optimize(place: Place) -> CheckView:
@@ -178,7 +182,7 @@ async def optimize(place: Place) -> CheckView:
     before_bytes = database.path.stat().st_size
     await database.tend(held.timed(_renew_statistics))
     await _give_back(database, held)
-    await database.checkpoint()
+    held.note(await database.checkpoint())
     emptied = await database.tend(held.timed(_empty_log))
     freed_bytes = max(0, before_bytes - database.path.stat().st_size)
     left_bytes = await database.read(_free_pages) * database.options.page_size
@@ -201,8 +205,10 @@ async def _give_back(database: Database, held: _Held) -> None:
         if pages * database.options.page_size <= SMALL_BYTES:
             await database.tend(held.timed(_rewrite))
         return
-    for _ in range((free - ROOM_PAGES) // SLICE_PAGES):
+    for number in range((free - ROOM_PAGES) // SLICE_PAGES):
         await database.tend(held.timed(_slice))
+        if number % SLICES_A_CHECKPOINT == 0:  # a long log takes long to copy
+            held.note(await database.checkpoint())
 
 
 def _renew_statistics(raw: driver.Raw) -> None:

@@ -225,7 +225,6 @@ class Database:
         chain: Chain,
         on_commit: Callable[[str, frozenset[str], int], None] | None,
         *,
-        slow: Slow | None = None,
         brief: bool = False,
     ) -> None:
         self.chain = chain
@@ -236,8 +235,7 @@ class Database:
         self.clock = clock
         self.sequence = 0
         self.pins = Pins(clock)
-        self.slow = slow or Slow(env, clock, options.slow_statement_ms)
-        self.slow.found = self._explain_soon
+        self.slow = Slow(env, clock, options.slow_statement_ms)
         self.slow.quiet = brief  # one command says what it is asked, no more
         self._explaining: set[asyncio.Task[None]] = set()
         self.on_damage: Callable[[Corrupt], object] | None = None
@@ -470,6 +468,11 @@ class Database:
     def stats(self) -> DatabaseStats:
         return DatabaseStats(self._batches, self._operations, len(self._waiting), self._largest)
 
+    def keep_slow(self, slow: Slow) -> None:
+        """Keep the slow statements that its connections tell of."""
+        self.slow = slow
+        slow.found = self._explain_soon
+
     def _explain_soon(self, sql: str, parameters: int) -> None:
         """Ask for the plan of a slow statement. On the thread that ran it."""
         self._loop.call_soon_threadsafe(self._explain, sql, parameters)
@@ -651,9 +654,8 @@ async def open_database(
             writer.here(prepare_writer, options, disk, chain)
         else:
             await writer.run(prepare_writer, options, disk, chain)
-        database = Database(
-            path, env, options, clock, writer, chain, on_commit, slow=slow, brief=brief
-        )
+        database = Database(path, env, options, clock, writer, chain, on_commit, brief=brief)
+        database.keep_slow(slow)
         database.disk = disk
         stack.pop_all()
     if disk.unverified:
