@@ -93,6 +93,13 @@ class Authority:
         """Raises Denied unless the operator may make a call of the data plane."""
         self._require(verb, Role.MONITOR if verb in READING else Role.COORDINATOR, environment)
 
+    def require_publish(self, channel: str) -> None:
+        """Raises Denied unless the operator may send to a channel. One that belongs to no
+        environment reaches them all."""
+        home = _home(f"{channel.partition('.')[0]}_")
+        for place in EVERYWHERE if home is None else (home,):
+            self._require(f"publishing on {channel}", Role.COORDINATOR, place)
+
     def _require_operator(self, spec: ActionSpec, action: Action) -> None:
         actor = getattr(action, "actor", None)
         if actor not in {None, OPERATOR}:

@@ -469,6 +469,8 @@ class Core:
 
     async def publish(self, channel: str, body: Any, principal: Principal) -> int:  # noqa: ANN401
         self.check_channel(channel, principal)
+        if principal.is_operator and self.authority.is_limited:
+            self.authority.require_publish(channel)
         return await self.channels.publish(channel, body)
 
     def check_channel(self, channel: str, principal: Principal) -> None:
@@ -671,7 +673,7 @@ class LocalPort:
         return self._core.bus.subscribe()
 
     async def publish(self, channel: str, body: Any) -> int:  # noqa: ANN401 - JSON types, bytes
-        return await self._core.channels.publish(channel, body)
+        return await self._core.publish(channel, body, OPERATOR_PRINCIPAL)
 
     async def subscribe(self, channel: str, callback: Callback) -> Subscription:
         return self._core.bus.listen(check_name(channel, "channel"), callback)

@@ -193,7 +193,7 @@ class Acl:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def grant(
+    async def grant(  # noqa: PLR0913 - all that limits an entry
         self,
         agent: Named,
         *,
@@ -204,13 +204,22 @@ class Acl:
         key_prefix: str = "",
         expires_s: float = 86_400,
         environment: str | None = None,
+        hours: str = "",
+        days: Sequence[str] = (),
+        zone: str = "UTC",
+        by: Named | None = None,
     ) -> views.GrantView:
-        """Allow an agent more than its level rule does, for `expires_s` seconds."""
+        """Allow an agent more than its level rule does, for `expires_s` seconds.
+
+        `hours` such as 09:00-17:30 and `days` such as ("mon", "fri"), in `zone`, say when it
+        counts. `by` an agent: over what that agent itself may grant. Raises InvalidInput, Denied,
+        NotFound."""
         fields = _entry(agent, resource, level, actions, namespace, key_prefix, expires_s)
-        wanted = _convert("acl.grant", fields | {"environment": environment})
+        more = _limits(environment, hours, days, zone, by)
+        wanted = _convert("acl.grant", fields | more)
         return await self._engine.ask(wanted, views.GrantView)
 
-    async def deny(
+    async def deny(  # noqa: PLR0913 - all that limits an entry
         self,
         agent: Named,
         *,
@@ -221,11 +230,42 @@ class Acl:
         key_prefix: str = "",
         expires_s: float = 86_400,
         environment: str | None = None,
+        hours: str = "",
+        days: Sequence[str] = (),
+        zone: str = "UTC",
+        by: Named | None = None,
     ) -> views.GrantView:
-        """Deny an agent what its level rule or a grant allows, for `expires_s` seconds."""
+        """Deny an agent what its level rule or a grant allows, limited as in `grant`."""
         fields = _entry(agent, resource, level, actions, namespace, key_prefix, expires_s)
-        wanted = _convert("acl.deny", fields | {"environment": environment})
+        more = _limits(environment, hours, days, zone, by)
+        wanted = _convert("acl.deny", fields | more)
         return await self._engine.ask(wanted, views.GrantView)
+
+    async def break_glass(
+        self, environment: str, key: str, *, reason: str, namespace: str = "default"
+    ) -> views.GrantView:
+        """Let the operator read one private record for 15 minutes; its owner is told. Raises
+        Denied without the system role, NotFound, InvalidInput."""
+        fields = {"environment": environment, "key": key, "reason": reason, "namespace": namespace}
+        return await self._engine.ask(_convert("acl.breakglass", fields), views.GrantView)
+
+    async def export(
+        self,
+        source: str,
+        target: str,
+        *,
+        name: str,
+        namespace: str = "default",
+        key_prefix: str = "",
+        expires_s: float = 86_400,
+    ) -> views.GrantView:
+        """Let agents of `target` read public records of `source`, which is strict and not
+        production. Raises Denied without the system role, InvalidInput."""
+        fields = {
+            "source": source, "target": target, "name": name, "namespace": namespace,
+            "key_prefix": key_prefix, "expires_s": expires_s,
+        }  # fmt: skip
+        return await self._engine.ask(_convert("acl.export", fields), views.GrantView)
 
     async def revoke(self, grant: views.GrantView | str) -> None:
         """Take a grant or denial back. No read that begins after this returns is allowed by it."""
@@ -424,6 +464,15 @@ def _entry(
     return {
         "subject": _ident(agent), "resource": resource, "level": level, "actions": list(rights),
         "namespace": namespace, "key_prefix": key_prefix, "expires_s": expires_s,
+    }  # fmt: skip
+
+
+def _limits(
+    environment: str | None, hours: str, days: Sequence[str], zone: str, by: Named | None
+) -> dict[str, Any]:
+    return {
+        "environment": environment, "hours": hours, "days": list(days), "zone": zone,
+        "actor": None if by is None else _ident(by),
     }  # fmt: skip
 
 

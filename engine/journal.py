@@ -13,7 +13,7 @@ from typing import Final
 from .actions import Action, spec_of
 from .clock import Clock
 from .errors import SwarmDeckError
-from .events import AgentChanged, EngineStopping, Event, Reclaimed, SwarmChanged
+from .events import AgentChanged, EngineStopping, Event, GlassBroken, Reclaimed, SwarmChanged
 from .model import AgentState, Principal, SwarmState, environment_of, format_size
 from .views import EventView
 
@@ -90,6 +90,10 @@ class Journal:
             self.reclaims.append((self._clock.wall_us(), event))
             text = f"{format_size(event.bytes)} taken back for {event.for_environment}"
             self._told("reclaim", event.swarm, text, "warning")
+        elif isinstance(event, GlassBroken):
+            entry = event.entry
+            text = f"{entry.granted_by} reads {entry.namespace}/{entry.key_prefix}: {entry.reason}"
+            self._told("glass", event.owner, text, "critical")
         elif isinstance(event, EngineStopping):
             self.note("engine", "engine", _because("stopping", event.reason))
 

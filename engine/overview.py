@@ -40,6 +40,7 @@ def environment_view(
     alive = [swarm for swarm in place.registry.swarms.values() if not swarm.is_over]
     return EnvironmentView(
         name=name,
+        role=settings.operator[name],
         priority=use.priority,
         isolation=settings.isolation[name],
         durability=durability,

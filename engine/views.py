@@ -56,7 +56,8 @@ class EnvironmentView(View, frozen=True, kw_only=True):
     """One environment: its budget (plan), what its swarms were granted (allocated) and what
     their processes hold now (used). `available_bytes` is the most that one more swarm could be
     granted, `full_in_s` when use reaches what was granted if it goes on as in the last minutes;
-    None when it does not grow. `state` is open, sealed or quarantined, `reason` says why."""
+    None when it does not grow. `state` is open, sealed or quarantined, `reason` says why. `role`
+    is the operator's there: monitor, coordinator, admin or system."""
 
     name: str
     priority: int
@@ -76,6 +77,7 @@ class EnvironmentView(View, frozen=True, kw_only=True):
     queue: QueueCounts
     state: str = "open"
     reason: str = ""
+    role: str = "system"
     lenders: tuple[LoanView, ...] = ()
     available_bytes: int = 0
     full_in_s: float | None = None

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +117,8 @@ class World:
 
     async def join(self) -> None:
         for entry in await self.engine.acl.list(self.reader):
-            await self.engine.acl.revoke(entry)
+            with suppress(NotFound):  # of an access that is late
+                await self.engine.acl.revoke(entry)
         await self.engine.agents.add_to_team(self.reader, self.team)
 
     async def leave(self) -> None:
