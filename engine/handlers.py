@@ -133,7 +133,7 @@ class Handlers:
     async def doctor(self, _: Context, __: Action) -> list[views.CheckView]:
         settings = self._services.settings
         loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(None, examine, settings.data_dir, settings)
+        found = await loop.run_in_executor(None, examine, self._services.engine.data, settings)
         return found + [
             views.CheckView(
                 name=name, status="failed", detail=place.refusal.message, hint=place.refusal.hint
