@@ -36,10 +36,11 @@ async def look(data: Path, environment: str, keys: Iterable[str], *, exact: bool
     shutil.rmtree(Path(os.environ["XDG_STATE_HOME"]) / "swarmdeck", ignore_errors=True)
     try:
         async with open_engine(data, transient=True) as engine:
-            view = next(e for e in (await engine.views.overview()).environments
-                        if e.name == environment)  # fmt: skip
-            if view.state != "open":
-                wrong.append(f"{environment} is {view.state}: {view.reason}")
+            wrong += [
+                f"{view.name} is {view.state}: {view.reason}"
+                for view in (await engine.views.overview()).environments
+                if view.state != "open"
+            ]
             memory = engine.memory(environment)
             for start in range(0, len(wanted), 5_000):
                 part = wanted[start : start + 5_000]
