@@ -33,6 +33,7 @@ Days = Annotated[
     arg("only on this weekday; may be repeated"),
 ]
 Zone = Annotated[str, arg("time zone of hours and days, such as Europe/Berlin")]
+TrailName = Literal["production", "development", "testing", "research", "staging", "coordination"]
 Risk = Literal["low", "medium", "high", "critical"]
 
 
@@ -143,17 +144,16 @@ class AuditList(Action, frozen=True, kw_only=True, tag="audit.list"):
 class AuditVerify(Action, frozen=True, kw_only=True, tag="audit.verify"):
     """Check that no row of the audit trail was changed, cut or moved."""
 
-    environment: OptionalWhere = None
+    environment: Annotated[
+        TrailName | None, arg("only this environment, or coordination", positional=True)
+    ] = None
 
 
 @action(views.Done, role=Role.ADMIN, query=True, lane="background", timeout_s=3600)
 class AuditExport(Action, frozen=True, kw_only=True, tag="audit.export"):
     """Write the audit trail of an environment to a new file, one JSON object a line."""
 
-    environment: Annotated[
-        Literal["production", "development", "testing", "research", "staging", "coordination"],
-        arg("environment, or coordination", positional=True),
-    ]
+    environment: Annotated[TrailName, arg("environment, or coordination", positional=True)]
     file: Annotated[
         str, arg("file to write, which must not be there yet", positional=True, unit="path")
     ]

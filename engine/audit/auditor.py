@@ -152,11 +152,13 @@ class Auditor:
 
     async def verify(self, environment: str | None) -> list[ChainView]:
         """Compute the chains anew and compare them with everything that was signed; all trails, or
-        one. Raises StorageError."""
+        one. Raises Unavailable, StorageError."""
         from .verify import verify  # noqa: PLC0415 - loads cryptography
 
         known = [self._trails[name] for name in _ORDER if name in self._trails]
         chosen = [trail for trail in known if environment in {None, trail.name}]
+        if not chosen:
+            raise Unavailable(f"{environment} is not open", hint="see swarmdeck status")
         return [await verify(t.database, t.outside, self._vault, self._clock) for t in chosen]
 
     async def export(
