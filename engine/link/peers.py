@@ -47,9 +47,10 @@ def program_of(pid: int) -> str:
     """The name of a process, never its arguments: those may hold values."""
     try:
         with Path(f"/proc/{pid}/comm").open("rb") as file:
-            return printable(file.read(COMMAND_BYTES).decode(errors="replace").strip())
+            name = file.read(COMMAND_BYTES).decode(errors="replace")
     except OSError:
         return ""
+    return "".join(character for character in name if character.isprintable())
 
 
 class Client(msgspec.Struct, frozen=True):

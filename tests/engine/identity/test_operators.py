@@ -109,7 +109,7 @@ async def test_a_command_in_another_process_is_told_apart(core: Core) -> None:
 
 
 def test_the_name_of_a_program_is_never_its_arguments() -> None:
-    assert program_of(os.getpid())
+    assert program_of(os.getpid()).isalnum() or "-" in program_of(os.getpid())
     assert program_of(2**22 + 1) == ""
 
 
