@@ -24,20 +24,23 @@ from ..model import Environment, parse_environment
 from ..store import driver
 from ..store.database import Transaction
 from ..store.swap import Reason, Swap
+from ..vault import letters
 from ..vault.ring import SELECT_KEYS
 from ..views import BackupView, Done
 from . import manifest as manifests
-from . import verify
 from .copy import copy_into
 from .manifest import Manifest
 from .pace import Pace, Progress
 from .shelf import Shelf, digest
+from .verify import Found, Records, examine, wrong
 
 if TYPE_CHECKING:
     from ..swarms.service import Swarms
     from ..vault import Ring, Vault
 
 T = TypeVar("T")
+
+BackupViews = list[BackupView]  # `list` is a method of the service
 
 NOTHING: Final = "nothing was looked at yet"
 _CHUNK: Final = 1 << 20
@@ -108,7 +111,7 @@ class Backups:
         return _view(made, "verified", detail, time.perf_counter() - began_s)
 
     def _manifest(
-        self, environment: str, name: str, size: int, found: verify.Found, sha256: bytes
+        self, environment: str, name: str, size: int, found: Found, sha256: bytes
     ) -> Manifest:
         return Manifest(
             environment=environment,
@@ -137,14 +140,14 @@ class Backups:
 
     # --- looking ----------------------------------------------------------------------------
 
-    async def list(self, environment: str | None) -> list[BackupView]:
+    async def list(self, environment: str | None) -> BackupViews:
         """All backups, newest first. One that was not verified since this engine opened, or has
         changed since, is unverified; one whose manifest is not in order has failed."""
         chosen = Environment if environment is None else (parse_environment(environment),)
         found = [view for each in chosen for view in await _aside(self._listed, each.value)]
         return sorted(found, key=lambda view: (-view.created_at_us, view.name))
 
-    def _listed(self, environment: str) -> list[BackupView]:
+    def _listed(self, environment: str) -> BackupViews:
         shelf = self._shelf(environment)
         return [self._glance(shelf, environment, name) for name in shelf.names()]
 
@@ -201,7 +204,7 @@ class Backups:
         found, sha256 = await self._look(
             file, path, made.environment, progress, expected=made.sha256
         )
-        said = verify.Found(
+        said = Found(
             schema_version=made.schema_version,
             records=made.records,
             messages=made.messages,
@@ -220,7 +223,7 @@ class Backups:
         environment: str,
         progress: Progress,
         expected: bytes | None = None,
-    ) -> tuple[verify.Found, bytes]:
+    ) -> tuple[Found, bytes]:
         """Look through a copy on a thread; what is in it and its SHA-256, which comes first: of
         what is not `expected` nothing is read. Raises Corrupt."""
         ring = self._engine.vault.ring(environment)
@@ -228,7 +231,7 @@ class Backups:
         pace = Pace()
         report = from_thread(progress)
 
-        def look() -> tuple[verify.Found, bytes]:
+        def look() -> tuple[Found, bytes]:
             sha256 = digest(file, lambda part: report(part * 0.1, "comparing its SHA-256"))
             if expected is not None and sha256 != expected:
                 raise Corrupt("the copy has changed: its SHA-256 is not the one in the manifest")
@@ -307,6 +310,8 @@ class Backups:
         environment = place.environment.value
         await self._engine.swarms.retire(place, f"restored from backup {reason.backup}")
         ring = self._engine.vault.ring(environment)
+        if not ring.reason:
+            self._engine.vault.begin_again(environment)  # it may be of before the first key
 
         def change(tx: Transaction) -> None:
             if not ring.reason:
@@ -355,31 +360,34 @@ def from_thread(progress: Progress) -> Progress:
 
 
 def _examined(
-    file: int, path: Path, records: verify.Records | None, pace: Pace, report: Progress
-) -> verify.Found:
+    file: int, path: Path, records: Records | None, pace: Pace, report: Progress
+) -> Found:
     """What is in a copy. The path must be that of the handle: nobody may slip in another."""
     if path.is_symlink() or os.fstat(file).st_ino != path.stat().st_ino:
         raise Corrupt(f"{path.name} is not the file it was a moment ago")
     try:
         raw = driver.look(path, immutable=True)
         try:
-            return verify.examine(raw, records, pace, report)
+            return examine(raw, records, pace, report)
         finally:
             raw.close()
     except driver.Error as error:
         if pace.over:
             raise Unavailable("nobody waits for it any more") from error
-        raise Corrupt(verify.wrong(error), hint="use another backup") from error
+        raise Corrupt(wrong(error), hint="use another backup") from error
 
 
-def records_of(ring: Ring, environment: str) -> verify.Records:
-    """Reads every record of a file with the keys that the file itself holds."""
+def records_of(ring: Ring, environment: str) -> Records:
+    """Reads every record and message of a file with the keys that the file itself holds."""
 
     def records(raw: driver.Raw) -> Iterator[None]:
         beside = ring.beside(raw.execute(SELECT_KEYS, (environment,)).fetchall())
         select = f"SELECT {COLUMNS} FROM memory"  # noqa: S608 - names of our own
         for row in cast("Iterator[tuple[object, ...]]", raw.execute(select)):
             beside.open(row)
+            yield
+        for row in cast("Iterator[letters.Row]", raw.execute(letters.SELECT)):
+            letters.check(beside, row)
             yield
 
     return records

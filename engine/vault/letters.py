@@ -29,6 +29,10 @@ LZ4: Final = 0x02
 BODY: Final = 0
 RESULT: Final = 1
 
+SELECT: Final = "SELECT id, kind, sender, target, body, result FROM message"
+
+Row = tuple[int, str, str, str, bytes, bytes | None]
+
 _HEADER: Final = struct.Struct(">BI")
 _BOUND: Final = struct.Struct(">BBBIq")  # version, field, form, key id, message id
 _NONCE_AT: Final = _HEADER.size
@@ -89,6 +93,14 @@ def unprotect(ring: Ring, letter: Letter, stored: bytes) -> bytes:
             f"{ring.environment}: the {what} of message {letter.ident} does not match its seal",
             hint="purge it, or restore a backup",
         ) from error
+
+
+def check(ring: Ring, row: Row) -> None:
+    """Open body and result of a row of SELECT. Raises Sealed, Damaged."""
+    ident, kind, sender, target, body, result = row
+    unprotect(ring, Letter(ident, kind, sender, target), body)
+    if result is not None:
+        unprotect(ring, of_result(ident), result)
 
 
 def key_of(stored: Any) -> int | None:  # noqa: ANN401 - whatever a damaged row holds

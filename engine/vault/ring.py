@@ -113,12 +113,12 @@ class Ring:
             raise Sealed(f"{self.environment} is sealed: {self.reason}", hint=UNSEAL)
 
     def forget(self) -> None:
-        """Let go of every key. Whatever is being sealed at this moment ends first or not at all."""
-        with self._lock:
-            self._ciphers.clear()
-            self._by_level = self._writing = ()
-            for key in self._keys.values():
-                key.opened = None
+        """Let go of every key. A batch that has them ends with them. Takes no lock: whoever calls
+        may hold the vault's, and others hold this ring's while they wait for that."""
+        self._by_level = self._writing = ()
+        self._ciphers = {}
+        for key in tuple(self._keys.values()):
+            key.opened = None
 
     def learn(self, rows: Iterable[Row]) -> None:
         """Take over the rows of `SELECT_KEYS`, of a file that was opened."""
@@ -162,6 +162,8 @@ class Ring:
         """The record in a row of `COLUMNS`, verified. Raises Sealed, Damaged."""
         (namespace, key, format_, key_id, body, mac, level, owner, team, swarm, version,
          created_us, updated_us, expires_us) = row  # fmt: skip
+        if self.reason:
+            self.require()
         try:
             found = self._ciphers.get(key_id) or self._load(row)
             if found is not None:
@@ -207,16 +209,20 @@ class Ring:
         from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - slow
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
 
-        if key.opened is None:
+        opened = key.opened
+        if opened is None:
             wrapping = self._keeper.environment_key(self.environment, make=False)
             if wrapping is None or not isinstance(key.wrapped, bytes):
                 raise Damaged(f"key {key.id} of {self.environment} was destroyed")
             plain = derive.unwrap(wrapping, key.wrapped, self._label(key.id, key.kind))
             checking = derive.expand(plain, "swarmdeck record check")
-            key.opened = AESGCM(plain), AESGCM(checking)
+            opened = key.opened = AESGCM(plain), AESGCM(checking)
             self._broken = (*_BROKEN, InvalidTag)
-        self._ciphers[key.id] = key.opened
-        return key.opened
+        self._ciphers[key.id] = opened
+        if self.reason:  # it was sealed meanwhile
+            self.forget()
+            self.require()
+        return opened
 
     def _label(self, ident: int, kind: str) -> str:
         return f"swarmdeck data key|{self.environment}|{ident}|{kind}"

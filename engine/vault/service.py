@@ -241,11 +241,21 @@ class Vault:
 
     def set_protected(self, environment: str) -> None:
         """From now on a row without one is damage. Any thread. Raises Sealed, StorageError."""
+        self._mark(environment, protected=True)
+
+    def begin_again(self, environment: str) -> None:
+        """Another file was put in the place of an environment's, of which it is known whose it
+        is: it may be of a time before there were keys. Until every row was looked at, rows
+        without a check are read. Any thread. Raises Sealed, StorageError."""
+        if self.is_protected(environment):
+            self._mark(environment, protected=False)
+
+    def _mark(self, environment: str, *, protected: bool) -> None:
         with self._lock:
             self._complete()
             held = self._file.environments[environment]
             known = self._file.environments | {
-                environment: msgspec.structs.replace(held, protected=True)
+                environment: msgspec.structs.replace(held, protected=protected)
             }
             self._save(msgspec.structs.replace(self._file, environments=known))
 
@@ -406,10 +416,11 @@ class Vault:
         engine starts again. Raises StorageError."""
         async with self._turn:
             if not self._reason:
-                self._unlocked()
-                self._save(msgspec.structs.replace(self._file, sealed=True))
-                self._reason = SEALED_BY_HAND
-                self._root = None
+                with self._lock:
+                    self._unlocked()
+                    self._save(msgspec.structs.replace(self._file, sealed=True))
+                    self._reason = SEALED_BY_HAND
+                    self._root = None
                 self._tell()
                 await self._note(actor, "vault.seal")
             return self.view()

@@ -99,7 +99,8 @@ class Records:
                 held[str(row[0]), str(row[1])] = row[3], ring.open(row)
         sealed = ring.protect_all(tx, {place: entry for place, (_, entry) in held.items()})
         tx.executemany(_MOVE_RECORD, [
-            (form, key_id, body, mac, env, namespace, key, version, held[namespace, key][0])
+            (form, key_id, body, mac, env, namespace, key, version,
+             held[str(namespace), str(key)][0])
             for _, namespace, key, form, key_id, body, mac, _, _, _, _, version, *_ in sealed
         ])  # fmt: skip
         return Moved(int(rows[-1][0]) if len(rows) == BATCH else until, len(rows) - len(held))

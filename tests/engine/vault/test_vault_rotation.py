@@ -218,6 +218,20 @@ async def test_an_environment_whose_keys_are_gone_says_so(opening: Any) -> None:
         assert "restore" in caught.value.hint  # type: ignore[attr-defined]
 
 
+async def test_a_file_of_before_the_first_key_can_be_put_back(opening: Any) -> None:
+    async with opening() as site:
+        await site.put("k", 1, "public")
+    async with opening() as site:
+        await site.change("DELETE FROM data_key")
+        await site.change("DELETE FROM memory")
+        site.vault.begin_again("development")
+    async with opening() as site:
+        await site.put("k", 2, "public")
+        assert await site.get("k") == 2
+    async with opening() as site:
+        assert site.vault.is_protected("development")
+
+
 # --- counted uses --------------------------------------------------------------------------------
 
 
