@@ -558,7 +558,7 @@ class Core:
         return done
 
     @cached_property
-    def backups(self) -> Backups:
+    def _backups(self) -> Backups:
         """Loaded when somebody asks for them."""
         from .backup import Backups  # noqa: PLC0415 - most commands need none
 
@@ -573,6 +573,7 @@ class Core:
 
     # To the type checker an attribute like the others; made when it is first asked for.
     alerts: Alerts = cached_property(lambda self: self.watch.alerts)  # type: ignore[assignment]
+    backups: Backups = cached_property(lambda self: self._backups)  # type: ignore[assignment]
 
     def _engine_changed(self) -> None:
         self.bus.publish(Changed("engine", "", self._sequence))

@@ -65,9 +65,10 @@ def examine(raw: driver.Raw, records: Records | None, pace: Pace, report: Report
     report(0.1, "pages and indexes")
     require_integrity(raw)
     counts = {name: _number(raw, sql) for name, sql in _COUNT.items()}
-    report(0.5, f"{counts['records']:,} records")
+    report(0.5, f"{counts['records']:,} records, {counts['messages']:,} messages")
     if records is not None:
-        read_all(raw, records, pace, counts["records"], lambda part: report(0.5 + part * 0.4, ""))
+        count = counts["records"] + counts["messages"]
+        read_all(raw, records, pace, count, lambda part: report(0.5 + part * 0.4, ""))
     report(0.9, f"{counts['audit_rows']:,} audit rows")
     sequence, last = require_chain(raw, pace)
     keys = raw.execute("SELECT id FROM data_key ORDER BY id").fetchall()
@@ -113,7 +114,7 @@ def require_integrity(raw: driver.Raw) -> None:
 def read_all(
     raw: driver.Raw, records: Records, pace: Pace, count: int, report: Callable[[float], object]
 ) -> None:
-    """Read every record. Raises Corrupt for the first that does not match its seal."""
+    """Read every record and message. Raises Corrupt for the first that does not match its seal."""
     for number, _ in enumerate(records(raw)):
         if number % YIELD_ROWS == 0:
             pace.rest()
