@@ -118,7 +118,8 @@ async def _check_all(place: Place, ring: Ring | None, progress: Progress) -> Che
         raise _pages_damaged(database, error.message) from error
     finally:
         pace.over = True
-    read = "records not read: sealed" if sealed else f"{found.records:,} records"
+    counts = f"{found.records:,} records, {found.messages:,} messages"
+    read = "records and messages not read: sealed" if sealed else counts
     return CheckView(
         name=database.env,
         status="warning" if sealed else "ok",

@@ -425,8 +425,8 @@ def _wrapped_key(data: Path, environment: str) -> bytes:
 
 def _looked(made: Manifest) -> str:
     return (
-        f"signature, SHA-256, schema, pages, {made.records:,} records and "
-        f"{made.audit_rows:,} audit rows are in order"
+        f"signature, SHA-256, schema, pages, {made.records:,} records, {made.messages:,} messages "
+        f"and {made.audit_rows:,} audit rows are in order"
     )
 
 

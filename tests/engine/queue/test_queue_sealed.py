@@ -12,7 +12,7 @@ import pytest
 
 from swarmdeck.engine import Engine, actions
 from swarmdeck.engine.core import Core, open_core
-from swarmdeck.engine.errors import Damaged, Sealed
+from swarmdeck.engine.errors import Corrupt, Damaged, Sealed
 from swarmdeck.engine.queue.counters import read_snapshot
 from swarmdeck.engine.vault import letters
 
@@ -162,3 +162,15 @@ async def test_a_rotation_seals_messages_anew(core: Core) -> None:
     assert len(after) == 1
     assert not after & before
     assert [(await shown(core.engine, ident)).body["n"] for ident in idents] == list(range(250))
+
+
+async def test_a_damaged_message_is_found_by_checks_and_backups(core: Core) -> None:
+    queue = core.engine.queue(CLOSED)
+    await queue.send("digest", BODY)
+    [text] = await stored(core, CLOSED)
+    await put(core, CLOSED, 1, text[:-1] + bytes([text[-1] ^ 1]))
+    [found] = await core.engine.run(actions.DatabaseCheck(environment=CLOSED, full=True))
+    assert found.status == "failed"
+    assert "message 1 does not match its seal" in found.detail
+    with pytest.raises(Corrupt, match="message 1"):
+        await core.engine.run(actions.BackupCreate(environment=CLOSED))
