@@ -224,8 +224,10 @@ def read_row(source: Reading, place: Place) -> Row | None:
     """The row of a record. Raises Damaged where it is another's, or its names are no text."""
     try:
         row = source.execute(SELECT_ENTRY, (source.env, *place)).fetchone()
+    except UnicodeDecodeError as error:
+        raise _astray(source, place) from error
     except driver.OperationalError as error:
-        if "decode" not in str(error):
+        if "decode" not in str(error):  # the same, where the driver could quote the text
             raise
         raise _astray(source, place) from error
     if row is not None and (row[0], row[1]) != place:

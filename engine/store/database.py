@@ -20,6 +20,7 @@ import msgspec
 from ..clock import Clock
 from ..errors import (
     Corrupt,
+    Damaged,
     Defect,
     OutcomeUnknown,
     StorageError,
@@ -806,6 +807,15 @@ def _blame(error: Exception, env: str, *, committing: bool) -> SwarmDeckError:
     return found
 
 
+def _no_text(error: UnicodeDecodeError, env: str) -> Damaged:
+    """What a flipped bit in a name makes of the row."""
+    found = Damaged(
+        f"a row of the {env} database has a text that is none", hint="swarmdeck db check"
+    )
+    found.__cause__ = error
+    return found
+
+
 def _run_queries(
     raw: driver.Raw,
     env: str,
@@ -825,6 +835,8 @@ def _run_queries(
             outcomes.append(error)
         except driver.Error as error:
             outcomes.append(_blame(error, env, committing=False))
+        except UnicodeDecodeError as error:
+            outcomes.append(_no_text(error, env))
     try:
         raw.execute("COMMIT")
     except driver.Error as error:

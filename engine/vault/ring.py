@@ -31,6 +31,7 @@ from .sources import UNSEAL
 __all__ = ["BUDGET", "KINDS", "RESERVE", "SELECT_KEYS", "DataKey", "Ring"]
 
 KINDS: Final = ("private", "team", "rest")
+STATES: Final = ("active", "retiring", "destroyed")
 BUDGET: Final = 1 << 31  # records one key may seal; half of what random nonces allow
 RESERVE: Final = 4096  # uses written ahead at once
 
@@ -61,6 +62,10 @@ class DataKey:
     )  # fmt: skip
 
     def __init__(self, row: Row, *, strict: bool) -> None:
+        """Raises ValueError for a row that no release wrote."""
+        numbers = all(type(row[at]) is int and row[at] >= 0 for at in (0, 4, 5))
+        if not numbers or row[1] not in KINDS or row[2] not in STATES:
+            raise ValueError("a key that cannot be")
         self.id, self.kind, self.state, self.wrapped, self.reserved, self.created_us = row
         self.drawn: int = self.reserved
         self.seals = strict or self.kind != "rest"
@@ -121,10 +126,10 @@ class Ring:
             key.opened = None
 
     def learn(self, rows: Iterable[Row]) -> None:
-        """Take over the rows of `SELECT_KEYS`, of a file that was opened."""
+        """Take over the rows of `SELECT_KEYS`, of a file that was opened. Raises Damaged."""
         with self._lock:
             self.forget()
-            self._keys = {row[0]: DataKey(row, strict=self.strict) for row in rows}
+            self._keys = {row[0]: self._known(row) for row in rows}
             self._unsure = None
 
     def beside(self, rows: Iterable[Row]) -> Ring:
@@ -135,6 +140,15 @@ class Ring:
         other.reason = self.reason
         other.learn(rows)
         return other
+
+    def _known(self, row: Row) -> DataKey:
+        try:
+            return DataKey(row, strict=self.strict)
+        except ValueError as error:
+            raise Damaged(
+                f"the keys of {self.environment} are damaged in its database",
+                hint="restore it from a backup",
+            ) from error
 
     def view(self, rotate_after_us: int, rotating: float | None = None) -> KeyringView:
         keys = tuple(
@@ -388,7 +402,7 @@ class Ring:
         wrapped = derive.wrap(wrapping, plain, self._label(ident, kind))
         tx.execute(_INSERT_KEY, (self.environment, ident, kind, wrapped, tx.now_us))
         row = (ident, kind, "active", wrapped, 0, tx.now_us)
-        made = self._keys[ident] = DataKey(row, strict=self.strict)
+        made = self._keys[ident] = self._known(row)
         self._unsure = tx
         return made
 
@@ -396,11 +410,12 @@ class Ring:
         """Take over what the file says, and keep what is known beside it."""
         known, self._keys = self._keys, {}
         for row in rows:
-            key = known.get(row[0])
-            if key is None or key.wrapped != row[3]:
-                key = DataKey(row, strict=self.strict)
+            fresh = self._known(row)
+            key = known.get(fresh.id)
+            if key is None or key.wrapped != fresh.wrapped:
+                key = fresh
                 self._ciphers.pop(key.id, None)
-            key.state, key.reserved = row[2], row[4]
+            key.state, key.reserved = fresh.state, fresh.reserved
             self._keys[key.id] = key
         for gone in known.keys() - self._keys.keys():
             self._ciphers.pop(gone, None)
