@@ -7,6 +7,7 @@ finding. The functions serve the property tests and the fuzzer alike.
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import tempfile
@@ -241,7 +242,14 @@ def json_text(data: bytes) -> None:
     except SwarmDeckError:
         return
     value = codec.decode_json(body)
+    json.loads(body, object_pairs_hook=_once)
     assert codec.decode_json(codec.encode_json(value)) == value
+
+
+def _once(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(members)
+    assert len(found) == len(members), "a key stands twice"
+    return found
 
 
 @cache
