@@ -428,12 +428,11 @@ class Access:
         found = (self.view(g) for g in self.entries() if subject in (None, g.subject))
         return sorted(found, key=lambda view: view.created_at_us)
 
-    def breaking(self) -> list[GrantView]:
+    def breaking(self) -> tuple[GrantView, ...]:
         """The break-glass entries in force, oldest first."""
-        found = self._grants.get(OPERATOR, ())
-        if not found:
-            return []
-        return [shown for shown in self.list(OPERATOR) if shown.kind == grants.BREAK_GLASS]
+        if OPERATOR not in self._grants:
+            return ()
+        return tuple(one for one in self.list(OPERATOR) if one.kind == grants.BREAK_GLASS)
 
     def view(self, grant: Grant) -> GrantView:
         return grants.view(grant, self.environment)

@@ -251,13 +251,18 @@ def load(now_us: int) -> Callable[[Reader], list[Grant]]:
 def _loaded(row: tuple[Any, ...]) -> Grant | None:
     """An entry from its row. Where its time zone is not known any more, nothing is allowed by it,
     and a denial counts always."""
-    hours, days, zone = row[14], tuple(filter(None, row[15].split(","))), row[16] or "UTC"
+    ident, subject, effect, resource, level, actions, namespace, key_prefix, by, *more = row
+    created_us, expires_us, kind, name, reason, hours, named, zone = more
+    days = tuple(filter(None, named.split(",")))
     when: Conditions | None = None
     try:
         when = conditions(hours, days, zone)
     except InvalidInput as error:
-        log.warning("entry %s: %s", row[0], error.message)
-        if row[2] == "allow":
+        log.warning("entry %s: %s", ident, error.message)
+        if effect == "allow":
             return None
-    rights = frozenset(Right(name) for name in row[5].split(","))
-    return Grant(*row[:4], Level(row[4]), rights, *row[6:14], hours, days, zone, when)
+    return Grant(
+        ident, subject, effect, resource, Level(level),
+        frozenset(Right(right) for right in actions.split(",")), namespace, key_prefix, by,
+        created_us, expires_us, kind, name, reason, hours, days, zone or "UTC", when,
+    )  # fmt: skip

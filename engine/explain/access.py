@@ -57,8 +57,8 @@ def _granter(draft: Draft, services: Services, place: Place, entry: GrantView) -
     """What an entry of an agent, or of an operator with less than the system role, rests on."""
     granter = entry.granted_by
     if granter == OPERATOR:
-        role = services.settings.operator[entry.environment]
-        if role != Role.SYSTEM:
+        role = place.access.operator
+        if role is not Role.SYSTEM:
             draft.adds("granter", f"it counts where {role} may grant, and for what it holds itself")
     elif granter not in place.registry.agents:
         if entry.effect == "allow":

@@ -550,7 +550,7 @@ async def test_broken_glass_lets_the_operator_read_one_private_record_for_15_min
     )  # fmt: skip
     assert entry.expires_at_us - entry.created_at_us == 15 * 60 * 1_000_000
     assert access.verdict(*asked).rule is Rule.BREAK_GLASS
-    assert access.breaking() == [entry]
+    assert access.breaking() == (entry,)
     said = access.explain(*asked)
     assert (said.rule, "an agent is stuck" in said.detail) == ("break-glass", True)
     assert not access.allows(OPERATOR_PRINCIPAL, Right.WRITE, secret, "default", "diary")
@@ -561,7 +561,7 @@ async def test_broken_glass_lets_the_operator_read_one_private_record_for_15_min
     assert not access.allows(OPERATOR_PRINCIPAL, Right.READ, again, "default", "diary")
     clock.advance(15 * 60)
     assert not access.allows(*asked)
-    assert access.breaking() == []
+    assert access.breaking() == ()
     clock.advance(-600)
     assert not access.allows(*asked)
 
@@ -595,7 +595,7 @@ async def test_breaking_the_glass_needs_the_system_role_a_reason_and_a_private_r
     access.operator = Role.ADMIN
     with pytest.raises(Denied, match="the role system; operator is admin"):
         await access.break_glass(OPERATOR_PRINCIPAL, "default", "diary", "looking")
-    assert access.breaking() == []
+    assert access.breaking() == ()
 
 
 async def test_the_glass_is_broken_only_after_its_audit_row_is_committed(
