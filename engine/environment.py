@@ -152,7 +152,7 @@ def quarantine(environment: str, error: Corrupt) -> Corrupt:
 
 
 @asynccontextmanager
-async def open_place(
+async def open_place(  # noqa: PLR0913 - what a place is made of
     data: Path,
     environment: Environment,
     settings: Settings,
