@@ -22,6 +22,8 @@ RAW: Final = 1
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
+_pack = msgspec.msgpack.Encoder().encode  # knows no whole number beyond 64 bits, as JSON does
+_SURELY_NARROW: Final = 19  # bytes: the digits of the first whole number beyond 64 bits
 _SURELY_SHALLOW: Final = 2 * MAX_JSON_DEPTH  # each level takes two brackets
 _NAN_HINT: Final = "JSON has no NaN or infinity; store null or a string"
 _SQUARE: Final = bytes.maketrans(b"{}", b"[]")
@@ -39,10 +41,11 @@ def encode(value: Any) -> tuple[int, bytes]:  # noqa: ANN401 - any JSON value or
 
 
 def encode_json(value: Any) -> bytes:  # noqa: ANN401 - any JSON value
-    """Compact JSON. Raises InvalidInput for NaN, lone surrogates, cycles, other types."""
+    """Compact JSON. Raises InvalidInput for NaN, lone surrogates, whole numbers beyond 64 bits,
+    cycles, other types."""
     try:
-        body = _encode(value)
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        body = _encode_narrow(value)
+    except _UNREADABLE as error:
         raise InvalidInput(f"the value is not JSON: {error}") from error
     if len(body) > _SURELY_SHALLOW:
         _shallow(_bounded(body))
@@ -87,11 +90,18 @@ def check_json(body: bytes) -> bytes:
     _shallow(_bounded(body))
     try:
         value = _decode(body)  # in full: only what can be read back may be stored
-        compact = _encode(value)
+        compact = _encode_narrow(value)
     except _UNREADABLE as error:
         raise InvalidInput(f"the value is not JSON: {error}") from error
     if compact != body and _members(compact) != _members(body):
         raise InvalidInput("the value has a key twice in one object", hint="give each key once")
+    return body
+
+
+def _encode_narrow(value: Any) -> bytes:  # noqa: ANN401 - any JSON value
+    body = _encode(value)
+    if len(body) >= _SURELY_NARROW:
+        _pack(value)
     return body
 
 

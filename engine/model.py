@@ -19,6 +19,7 @@ GIB: Final = 1 << 30
 MIB: Final = 1 << 20
 MIN_SWARM_BYTES: Final = 16 * MIB
 MAX_VALUE_BYTES: Final = 16 * MIB
+MIN_TTL_S: Final = 0.001  # a shorter one could round to 0, which is for ever
 MAX_TTL_S: Final = 10 * 365 * 86_400
 MAX_KEY_BYTES: Final = 512
 MAX_DISPLAY_NAME: Final = 128
@@ -191,10 +192,11 @@ def parse_priority(value: str | int) -> int:
         word = PRIORITY_WORDS.get(value.lower())
         if word is not None:
             return word
-        value = int(value) if value.isascii() and value.isdigit() else -1
-    if isinstance(value, bool) or not 1 <= value <= 10:
+        value = int(value) if value.isascii() and value.isdigit() and len(value) <= 2 else -1
+    if type(value) is not int or not 1 <= value <= 10:
         raise InvalidInput(
-            f"priority {value} is out of range", hint="1 to 10, or low, medium, high, critical"
+            f"priority {shown(value)} is out of range",
+            hint="1 to 10, or low, medium, high, critical",
         )
     return value
 
@@ -272,12 +274,22 @@ def _check_wide_key(text: str) -> str:
 
 
 def check_ttl(ttl_s: float | None) -> float | None:
-    """None (for ever) or more than 0 and at most ten years. Raises InvalidInput."""
-    if ttl_s is None or 0 < ttl_s <= MAX_TTL_S:
+    """None (for ever), or from a millisecond to ten years. Raises InvalidInput."""
+    if ttl_s is None or MIN_TTL_S <= ttl_s <= MAX_TTL_S:
         return ttl_s
     raise InvalidInput(
-        f"time to live {ttl_s} s is out of range", hint="more than 0 and at most 10 years"
+        f"time to live {shown(ttl_s)} s is out of range",
+        hint="at least 0.001 s and at most 10 years",
     )
+
+
+def shown(value: object) -> str:
+    """A value from outside inside a message: printable, cut, also where Python refuses to write
+    out a number of thousands of digits."""
+    try:
+        return printable(str(value)).strip("'\"")
+    except ValueError:
+        return "of thousands of digits"
 
 
 def printable(text: str, limit: int = 80) -> str:

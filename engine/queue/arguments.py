@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 from .. import codec
 from ..errors import InvalidInput, NotFound
-from ..model import MAX_TTL_S, check_key, check_name, printable
+from ..model import MAX_TTL_S, check_key, check_name, printable, shown
 
 MAX_BODY_BYTES: Final = 256 << 10  # a claim of MAX_CLAIM messages still fits one answer
 MAX_ERROR: Final = 2_000
@@ -24,7 +24,7 @@ MAX_ID: Final = (1 << 63) - 1
 
 def text(value: object, what: str) -> str:
     if not isinstance(value, str):
-        raise InvalidInput(f"{what} {_shown(value)} is not a text")
+        raise InvalidInput(f"{what} {shown(value)} is not a text")
     return value
 
 
@@ -53,7 +53,7 @@ def kinds(wanted: Iterable[str] | None) -> tuple[str, ...] | None:
     if wanted is None:
         return None
     if not isinstance(wanted, (list, tuple, set, frozenset)):
-        raise InvalidInput(f"kinds {_shown(wanted)} is not a list of message kinds")
+        raise InvalidInput(f"kinds {shown(wanted)} is not a list of message kinds")
     found = tuple(dict.fromkeys(kind(each) for each in wanted))
     if not 1 <= len(found) <= MAX_KINDS:
         raise InvalidInput(f"{len(found)} kinds in one claim", hint=f"1 to {MAX_KINDS}, or None")
@@ -63,7 +63,7 @@ def kinds(wanted: Iterable[str] | None) -> tuple[str, ...] | None:
 def whole(value: int, low: int, high: int, what: str) -> int:
     """A whole number within bounds."""
     if type(value) is not int or not low <= value <= high:
-        raise InvalidInput(f"{what} {_shown(value)} is out of range", hint=f"{low} to {high}")
+        raise InvalidInput(f"{what} {shown(value)} is out of range", hint=f"{low} to {high}")
     return value
 
 
@@ -71,7 +71,7 @@ def micros(value_s: float, low: float, high: float, what: str) -> int:
     """Seconds within bounds, as microseconds."""
     if type(value_s) not in (int, float) or not low <= value_s <= high:
         hint = f"{low:g} to {high:g} seconds"
-        raise InvalidInput(f"{what} {_shown(value_s)} is out of range", hint=hint)
+        raise InvalidInput(f"{what} {shown(value_s)} is out of range", hint=hint)
     return int(value_s * 1_000_000)
 
 
@@ -116,7 +116,3 @@ def error(reason: str) -> str:
     """Why a message was given up, cut to what is worth keeping."""
     kept = text(reason, "error")[: MAX_ERROR + 1].encode(errors="replace").decode()
     return kept if len(kept) <= MAX_ERROR else kept[: MAX_ERROR - 1] + "…"
-
-
-def _shown(value: Any) -> str:  # noqa: ANN401 - whatever came
-    return printable(str(value))
