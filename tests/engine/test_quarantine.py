@@ -251,6 +251,20 @@ async def test_a_check_that_finds_damage_quarantines(data: Path) -> None:
         await settled(core)
 
 
+async def test_the_log_of_a_file_found_damaged_in_use_is_not_written_back(data: Path) -> None:
+    async with opened(data) as core:
+        await core.places[DEV].database.checkpoint()
+        await core.engine.memory(DEV).set("pending", "only in the log")
+        tables(file_of(data))
+        before = contents(data)
+        assert before[f"{DEV}.db-wal"]
+        [found] = await core.engine.run(act.DatabaseCheck(environment=DEV))
+        assert found.status == "failed"
+        await settled(core)
+        assert contents(data) == before
+    assert contents(data) == before
+
+
 async def test_who_waits_for_a_message_is_not_left_waiting(data: Path) -> None:
     async with opened(data) as core:
         waiting = asyncio.create_task(core.engine.queue(DEV).claim(wait_s=60))
