@@ -81,12 +81,12 @@ def amount(name: str, field: str = "", width: int = 8, **more: Any) -> Column[An
     )
 
 
-def state(**more: Any) -> Column[Any]:  # noqa: ANN401
+def state(width: int = 11, **more: Any) -> Column[Any]:  # noqa: ANN401
     """A column of states: symbol, word and colour."""
     return Column(
         "state",
         lambda view: state_text(view.state),
-        width=11,
+        width=width,
         style=lambda view: mark_of(view.state).style,
         sort=lambda view: view.state,
         **more,
@@ -212,6 +212,7 @@ def _note_style(message: views.MessageView) -> str:
 def environments(_moment: Moment) -> tuple[Column[Any], ...]:
     return (
         where(field="name"),
+        state(width=13, priority=1),
         amount("plan", "base_bytes"),
         amount("at most", "max_bytes", priority=4),
         amount("allocated", "allocated_bytes", width=9),
@@ -279,18 +280,160 @@ def records(moment: Moment) -> tuple[Column[Any], ...]:
     )
 
 
+class KeyRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A data key of an environment, or an environment that has none yet (`id` 0)."""
+
+    environment: str
+    ring: str
+    id: int = 0
+    kind: str = ""
+    state: str = ""
+    created_at_us: int | None = None
+    uses: int = 0
+    rotate_at_us: int | None = None
+    rotating: float | None = None
+
+
+def data_keys(moment: Moment) -> tuple[Column[Any], ...]:
+    return (
+        where(),
+        Column("records", lambda k: state_text(k.ring), width=10,
+               style=lambda k: mark_of(k.ring).style),
+        text("class", "kind", width=8),
+        Column("key", lambda k: str(k.id) if k.id else "none yet", width=8, align="right"),
+        Column("state", lambda k: state_text(k.state) if k.state else DASH, width=11,
+               style=lambda k: mark_of(k.state).style if k.state else "muted"),
+        Column("age", lambda k: wording.ago(moment.us, k.created_at_us), width=8, align="right"),
+        number("uses", width=13, priority=1),
+        Column("due in", lambda k: _due(k, moment), width=8, align="right",
+               style=lambda k: "warning" if _due(k, moment) == "over" else "text"),
+        Column("rotation", _rotation, width=9, align="right", style="accent"),
+    )  # fmt: skip
+
+
+def _due(key: KeyRow, moment: Moment) -> str:
+    return wording.left(moment.us, key.rotate_at_us) if key.state == "active" else DASH
+
+
+def _rotation(key: KeyRow) -> str:
+    return DASH if key.rotating is None else f"{key.rotating * 100:.0f} %"
+
+
+STATUSES: Final = {"verified": "good", "ok": "good", "unverified": "warning", "warning": "warning",
+                   "failed": "bad"}  # fmt: skip
+
+
+def status(**more: Any) -> Column[Any]:  # noqa: ANN401
+    """A column of what a check has found."""
+    return Column(
+        "status",
+        lambda view: state_text(view.status),
+        width=12,
+        style=lambda view: STATUSES.get(view.status, "text"),
+        **more,
+    )
+
+
+def backups(moment: Moment) -> tuple[Column[Any], ...]:
+    return (
+        text("name", width=26, grow=1),
+        where(),
+        status(),
+        age("age", "created_at_us", moment),
+        amount("size", "size_bytes"),
+        number("records", width=9, priority=1),
+        number("messages", width=9, priority=2),
+        number("audit rows", "audit_rows", width=10, priority=3),
+        text("detail", width=24, priority=4, grow=1),
+    )
+
+
+def databases(_moment: Moment) -> tuple[Column[Any], ...]:
+    return (
+        where(),
+        amount("size", "size_bytes"),
+        amount("free", "free_bytes"),
+        amount("log", "wal_bytes"),
+        Column("pinned", _pinned, width=10, align="right",
+               style=lambda d: "warning" if d.pinned_readers else "muted"),
+        number("records", width=9),
+        number("messages", width=9, priority=1),
+        number("batches", width=10, priority=2),
+        number("operations", width=11, priority=2),
+        number("schema", "schema_version", width=6, priority=3),
+        text("path", width=24, priority=4, grow=1, style="muted"),
+    )  # fmt: skip
+
+
+def _pinned(database: views.DatabaseView) -> str:
+    """Readers that keep the log from being used anew, and for how long."""
+    readers = database.pinned_readers
+    return f"{readers}, {wording.span(database.pinned_s // 10 * 10)}" if readers else DASH
+
+
+def statements(moment: Moment) -> tuple[Column[Any], ...]:
+    return (
+        where(),
+        text("statement", width=24, grow=1),
+        number("count", width=6),
+        Column("99 %", lambda s: f"{s.p99_ms:,.0f} ms", width=9, align="right",
+               sort=lambda s: s.p99_ms),
+        Column("longest", lambda s: f"{s.max_ms:,.0f} ms", width=9, align="right",
+               sort=lambda s: s.max_ms),
+        age("last", "last_at_us", moment, priority=1),
+    )  # fmt: skip
+
+
+def chains(_moment: Moment) -> tuple[Column[Any], ...]:
+    return (
+        where(),
+        status(),
+        number("rows", width=10),
+        Column("covers", lambda c: f"{c.first:,} to {c.last:,}" if c.rows else DASH, width=20,
+               priority=1),
+        number("signed", "checkpoints", width=7),
+        number("outside", width=7),
+        text("detail", width=24, grow=1),
+    )  # fmt: skip
+
+
+def checks(_moment: Moment) -> tuple[Column[Any], ...]:
+    return (
+        text("name", width=14),
+        status(),
+        text("detail", width=24, grow=2),
+        text("hint", width=20, grow=1, priority=1, style="muted"),
+    )
+
+
 def grants(moment: Moment) -> tuple[Column[Any], ...]:
     return (
         text("subject", width=ID_CELLS),
         Column("effect", _effect, width=7, style=lambda g: _EFFECTS.get(g.effect, "text")),
         Column("may", _letters, width=4),
         text("level", width=7),
-        Column("keys", lambda grant: f"{grant.namespace}:{grant.key_prefix}*", width=24, grow=1),
+        Column("keys", _grant_keys, width=24, grow=1),
         expiry(moment),
+        text("kind", width=11, priority=2),
+        Column("when", _when, width=18, priority=2),
         where(priority=1),
         text("by", "granted_by", width=12, priority=3),
         text("id", width=18, priority=4),
     )
+
+
+def _grant_keys(grant: views.GrantView) -> str:
+    """What records it is about: of a break-glass read one alone."""
+    star = "" if grant.kind == "break-glass" else "*"
+    return f"{grant.namespace}:{grant.key_prefix}{star}"
+
+
+def _when(grant: views.GrantView) -> str:
+    """At what times of the week it counts: `09:00-17:30 mon tue`, or always."""
+    parts = [grant.hours, " ".join(grant.days)]
+    if any(parts) and grant.zone != "UTC":
+        parts.append(grant.zone)
+    return " ".join(part for part in parts if part) or "always"
 
 
 def _letters(grant: views.GrantView) -> str:
@@ -308,8 +451,14 @@ def audit(_moment: Moment) -> tuple[Column[Any], ...]:
         Column("time", lambda entry: clock(entry.at_us), width=8),
         text("actor", width=ID_CELLS),
         text("action", width=15),
+        Column(
+            "risk",
+            lambda entry: RISKS.get(entry.risk, _NONE)[0],
+            width=10,
+            style=lambda entry: RISKS.get(entry.risk, _NONE)[1],
+        ),
         Column("outcome", _outcome, width=9, style=_outcome_style),
-        text("object", width=18, grow=2),
+        text("object", width=16, grow=2),
         where(priority=1),
         text("detail", width=30, priority=2, grow=1),
     )
@@ -374,6 +523,14 @@ def decisions(_moment: Moment) -> tuple[Column[Any], ...]:
     )
 
 
+RISKS: Final = {
+    "low": ("· low", "muted"),
+    "medium": ("▪ medium", "text"),
+    "high": ("▲ high", "warning"),
+    "critical": ("✗ critical", "bad"),
+}
+"""How the risk of what was done is written, and its style."""
+
 SEVERITIES: Final = {
     "info": ("· info", "muted"),
     "warning": ("▲ warning", "warning"),
@@ -436,6 +593,11 @@ BY_VIEW: Final[dict[type[msgspec.Struct], Callable[[Moment], tuple[Column[Any], 
     views.DecisionView: decisions,
     views.AlertView: alerts,
     views.EventView: journal,
+    views.BackupView: backups,
+    views.DatabaseView: databases,
+    views.StatementView: statements,
+    views.ChainView: chains,
+    views.CheckView: checks,
 }
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final, TypeAlias
 
 import msgspec
@@ -45,9 +45,12 @@ SCREENS: Final[Mapping[str, str]] = {
     "memory": "Memory by environment, and the records in each",
     "access": "Grants and denials in force, and who may do what",
     "bench": "Benchmarks of this machine",
-    "audit": "What was changed, by whom",
+    "audit": "What was changed, read and refused, by whom",
     "log": "What has happened since the engine opened",
     "alerts": "What needs a person",
+    "vault": "Whether records can be read, and every key",
+    "backups": "Copies of environments",
+    "db": "Database files: size, log, readers, slow statements",
     "tree": "Swarms, their agents and what these hold, as a tree",
 }
 
@@ -69,6 +72,7 @@ WORDS: Final = (
     Word("describe", "Show the selected row in full"),
     Word("detail", "Show the selected row in full beside the table, or no longer"),
     Word("edit", "Change the selected row: a form with what it is now"),
+    Word("endread", "End the break-glass reads that are in force"),
     Word("environment", "Show one environment only; @dev does the same", "[NAME | all]"),
     Word("export", "Write what is shown to a new file", "[csv | json] [FILE]"),
     Word("filter", "Show only rows that fit: text !not -f letters key=value key>5", "[FILTER]"),
@@ -92,8 +96,11 @@ WORDS: Final = (
     Word("records", "The records that an agent or an environment has", "AGENT | ENVIRONMENT"),
     Word("refresh", "Read everything again now"),
     Word("reopen", "Open the data directory again after the engine was lost"),
+    Word("refused", "On audit: only what was refused; again for all"),
+    Word("risk", "On audit: only what has this risk and above", "next | NAME"),
     Word("state", "Show messages of one state only", "next | previous | NAME"),
     Word("theme", "Next theme, or the one named", "[NAME]"),
+    Word("unseal", "Unseal the vault; asks for the passphrase where it has one"),
     Word("why", "Why the selected row is as it is: reasons, rules, remedies"),
 )
 _WORDS: Final = {word.name: word for word in WORDS}
@@ -379,14 +386,27 @@ def _is_place(head: Sequence[str]) -> bool:
     return words[0] in SCREENS and (len(words) == 1 or _narrows(words))
 
 
+CONTENT: Final = frozenset({"json", "value", "secret"})
+"""Kinds of fields whose text is kept nowhere."""
+
+
 def carries_value(words: Sequence[str]) -> bool:
     """Whether a line gives an action a value: content of a record or of a message, which is
     nobody's business in a file of past commands."""
+    return _carries(words, CONTENT)
+
+
+def carries_secret(words: Sequence[str]) -> bool:
+    """Whether a line may give an action a passphrase."""
+    return _carries(words, {"secret"})
+
+
+def _carries(words: Sequence[str], kinds: Collection[str]) -> bool:
     try:
         spec, behind = commandline.find(words[1:] if words and words[0] == "form" else words)
     except InvalidInput:
         return False
-    return bool(behind) and any(p.kind in {"json", "value"} for p in parameters(spec))
+    return bool(behind) and any(parameter.kind in kinds for parameter in parameters(spec))
 
 
 def line_of(action: Action) -> str:

@@ -17,13 +17,14 @@ from textual.driver import Driver
 from textual.worker import Worker, WorkerState, get_current_worker
 
 from .. import themes
-from ..engine.actions import Action, Demo, Stop, spec_of
+from ..engine import views
+from ..engine.actions import AclRevoke, Action, Demo, Stop, spec_of
 from ..engine.commandline import Completion
-from ..engine.errors import Busy, Defect, InvalidInput, SwarmDeckError
+from ..engine.errors import Busy, Defect, InvalidInput, NotFound, SwarmDeckError
 from ..engine.events import EngineStopping, Event, Progress, Sampled
 from ..engine.text import safe_text
 from ..widgets.format import clock
-from . import batch, commands, plans, wording
+from . import batch, commands, notices, plans, wording
 from .batch import Job
 from .bridge import Bridge, Host, Pull
 from .commands import Fill, GoTo, Intent, Known, Run, Tell
@@ -34,7 +35,7 @@ from .operations import Operations
 from .places import Place
 from .preferences import Preferences
 from .screens import DeckScreen, OverviewScreen
-from .screens.dialogs import ConfirmScreen, Dialog, FormScreen
+from .screens.dialogs import ConfirmScreen, Dialog, FormScreen, TokenScreen
 from .screens.frame import FRESH_S
 from .steady import Steady
 from .terminal import DeckDriver, Gone, terminal_gone
@@ -195,6 +196,8 @@ class SwarmDeck(Walker, inherit_bindings=False):
         crumbs = [each.crumb for each in self._decks()]
         engine = f"{self.data}  ·  {where if bridge else 'opening'}"
         screen.head.show(crumbs, engine, self.guard.banner)
+        seen = self.last.overview
+        screen.notice.show(notices.notices(seen) if seen is not None else ())
         screen.offer()
         status = screen.status
         status.say(*self._notice())
@@ -408,10 +411,18 @@ class SwarmDeck(Walker, inherit_bindings=False):
         spec = spec_of(action)
         text = wording.done(spec.name, result)
         self._first.add_event(f"{clock(self.moment.us)} {text}", "text")
-        if spec.query:
+        if isinstance(result, views.TokenView):
+            self.push_screen(TokenScreen(result), lambda yes: self._take(result) if yes else None)
+        elif spec.query and isinstance(result, list):
+            self.visit(Place("result", action=action, row=tuple(result)))
+        elif spec.query and not isinstance(result, views.Done):
             self.visit(Place("detail", row=result))
         else:
             self.say(f"{text}\n$ {commands.line_of(action)}")
+
+    def _take(self, token: views.TokenView) -> None:
+        self.copy_to_clipboard(token.token)
+        self.say(f"copied: the token of {token.agent}")
 
     # --- leaving
 
@@ -429,8 +440,29 @@ class SwarmDeck(Walker, inherit_bindings=False):
             self.exit(return_code=0)
 
     def hides(self, key: Key, environment: str) -> bool:
-        """Whether a key is of no use here, because this console may only look."""
+        """Whether a key is of no use here: this console may only look, or there is nothing to
+        unseal."""
+        if key.run == "unseal" and not notices.sealed(self.last.overview):
+            return True
         return self.guard.hides(key.run, environment)
+
+    def unseal(self) -> None:
+        """Unseal the vault: ask for the passphrase where its key comes from one. Raises Denied."""
+        overview = self.last.overview
+        asks = overview is not None and overview.vault.source == "passphrase"
+        self._do(commands.interpret(("form", "vault", "unseal") if asks else ("vault", "unseal")))
+
+    def end_reading(self) -> None:
+        """End every break-glass read that is in force, at once: nothing is lost by it. Raises
+        NotFound, Denied."""
+        overview = self.last.overview
+        breaking = overview.breaking if overview is not None else ()
+        if not breaking:
+            raise NotFound("no break-glass read is in force")
+        for grant in breaking:
+            action = AclRevoke(id=grant.id)
+            self.guard.check(action)
+            self.do(self._run(action))
 
     def pace(self, interval_s: float) -> None:
         """Look that often from now on, also after the engine was opened again."""

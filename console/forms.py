@@ -61,7 +61,10 @@ def note(parameter: Parameter) -> str:
         return "some of " + " ".join(parameter.choices)
     if parameter.kind == "priority":
         return f"1 to 10, {parameter.choices[0]} to {parameter.choices[-1]}"
-    words = {"size": "such as 512MB or 2GB", "json": "JSON", "value": "JSON or text"}
+    words = {
+        "size": "such as 512MB or 2GB", "json": "JSON", "value": "JSON or text",
+        "secret": "not shown, not kept", "path": "a file",
+    }  # fmt: skip
     limits = bounds(parameter)
     parts = [limits, "" if limits and parameter.kind == "size" else words.get(parameter.kind, "")]
     if not parameter.required:

@@ -20,7 +20,11 @@ ALL: Final = "all"
 _IDS: Final = ("id", "subject", "agent", "team", "swarm", "to", "leader", "actor")
 """Fields of actions that name something by its id, which tells its environment."""
 
-_OWN: Final = frozenset({"form", "edit", "grant", "deny"})
+_PLACES: Final = ("environment", "source", "target")
+"""Fields that may name an environment outright. Others of these names say something else, which
+no environment is called."""
+
+_OWN: Final = frozenset({"form", "edit", "grant", "deny", "unseal", "endread"})
 """Words of the console that open the form of an action which changes something."""
 
 
@@ -73,7 +77,7 @@ class Guard:
 
 def environments_named(fields: Mapping[str, object]) -> set[str]:
     """The environments that the fields of an action name, outright or by an id."""
-    named = {str(fields["environment"])} if fields.get("environment") else set()
+    named = {str(fields[name]) for name in _PLACES if fields.get(name)}
     for name in _IDS:
         value = fields.get(name)
         if isinstance(value, str):

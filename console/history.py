@@ -31,8 +31,11 @@ class History:
         self.lines = _read(file) if file is not None else []
 
     def add(self, line: str) -> None:
-        """A line was entered."""
-        self._new.append(harmless(line))
+        """A line was entered. A secret in it is not even recalled within the session."""
+        kept = harmless(line)
+        self._new.append(kept)
+        if kept != line and commands.carries_secret(_words(line)) and self.lines[-1:] == [line]:
+            self.lines[-1] = kept
 
     def save(self) -> None:
         """Add the lines of this session to the file, behind those that other consoles have added
@@ -49,12 +52,16 @@ class History:
 
 def harmless(line: str) -> str:
     """The line as it is kept: without what it says of content."""
-    try:
-        words = commands.split(line)
-    except InvalidInput:
-        words = tuple(line.split())
+    words = _words(line)
     carries = commands.carries_value(words)
     return " ".join(words[: 3 if words[0] == "form" else 2]) if carries else line
+
+
+def _words(line: str) -> tuple[str, ...]:
+    try:
+        return commands.split(line)
+    except InvalidInput:
+        return tuple(line.split())
 
 
 def _bounded(lines: Sequence[str]) -> list[str]:

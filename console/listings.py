@@ -18,6 +18,7 @@ from ..widgets import Column, Line, Span, line, mark_of, state_span
 from ..widgets.format import count, size
 from . import columns, wording
 from .columns import Moment
+from .notices import why_no_records
 from .places import Place
 
 OPEN: Final = "open"
@@ -29,7 +30,8 @@ STATES: Final = (OPEN, *MessageState)
 @dataclass(frozen=True, slots=True)
 class Scope:
     """What part of a listing is shown. `environment` None is all of them, `subject` the id the
-    place is about, `contains` what the engine is to look for, `order` what it is to sort by."""
+    place is about, `contains` what the engine is to look for, `order` what it is to sort by; `risk`
+    and `refused` are for the audit trail."""
 
     subject: str = ""
     environment: Environment | None = None
@@ -37,6 +39,8 @@ class Scope:
     contains: str = ""
     order: str = ""
     descending: bool = False
+    risk: str = ""
+    refused: bool = False
 
     @property
     def place(self) -> actions.Environment | None:
@@ -54,7 +58,8 @@ class Listing:
     `opens` is where enter leads, `about` the lines above the table, always `about_height` of them.
     `paged` rows are read from the engine as far as they are on the screen; `total` says how many
     there are without a filter, None where the overview does not know. `words` say below the table
-    what of the selected row its columns may have to cut.
+    what of the selected row its columns may have to cut. `hindered` says in place of `empty` what
+    stands in the way of rows that are there; empty when nothing does.
     """
 
     title: str
@@ -72,6 +77,7 @@ class Listing:
     paged: bool = False
     total: Callable[[views.Overview, Scope], int | None] | None = None
     words: Callable[[Any], str] | None = None
+    hindered: Callable[[views.Overview, Scope], str] | None = None
 
 
 def narrowed(query: Action, scope: Scope, first: int, rows: int) -> Action:
@@ -280,6 +286,13 @@ def _query_records(scope: Scope) -> Action:
     return actions.MemoryList(environment=home.value, actor=scope.subject)
 
 
+def _home(scope: Scope) -> str:
+    """The environment the records are of."""
+    if scope.subject in set(Environment):
+        return scope.subject
+    return str(environment_of(scope.subject)) if scope.subject else ""
+
+
 def _total_records(overview: views.Overview, scope: Scope) -> int | None:
     """All records of an environment; of those an agent can read nobody keeps count."""
     records = {str(each.name): each.records for each in overview.environments}
@@ -298,6 +311,7 @@ RECORDS: Final = Listing(
     by_environment=False,
     paged=True,
     total=_total_records,
+    hindered=lambda overview, scope: why_no_records(overview, _home(scope)),
 )
 
 # --- access, benchmarks, audit --------------------------------------------------------------
@@ -334,15 +348,54 @@ BENCH: Final = Listing(
     query=lambda _scope: actions.BenchShow(),
     by_environment=False,
 )
+
+
+def _query_audit(scope: Scope) -> Action:
+    risks: dict[str, Any] = {"risk": scope.risk} if scope.risk else {}
+    return actions.AuditList(environment=scope.place, denied=scope.refused, **risks)
+
+
 AUDIT: Final = Listing(
     title="Audit, newest first",
     columns=columns.audit,
     key=lambda entry: f"{entry.environment}\n{entry.sequence}",
-    empty="Nothing was changed yet.\n\nHere stands who changed what, and what was refused.",
-    groups=("rows", "table", "motion"),
-    query=lambda scope: actions.AuditList(environment=scope.place),
+    empty="Nothing was changed yet.\n\nHere stands who changed and read what, and what was refused.",
+    groups=("audit", "rows", "table", "motion"),
+    query=_query_audit,
     paged=True,
     words=lambda entry: f"{entry.actor} {entry.action} {entry.object} {entry.detail}".strip(),
+)
+
+# --- what protects: keys, copies, files --------------------------------------------------------
+
+
+VAULT: Final = Listing(
+    title="Keys",
+    columns=columns.data_keys,
+    key=lambda key: f"{key.environment}\n{key.id}",
+    empty="No environment is open.",
+    groups=("vault", "rows", "table", "motion"),
+    query=lambda scope: actions.VaultStatus(environment=scope.place),
+    opens=lambda key: Place("records", key.environment),
+    about_height=4,
+)
+BACKUPS: Final = Listing(
+    title="Backups, newest first",
+    columns=columns.backups,
+    key=lambda backup: f"{backup.environment}\n{backup.name}",
+    empty="No backup was made yet: nothing could be restored.\n\n"
+    "n  makes one while the environment is used, and verifies it",
+    groups=("backups", "rows", "table", "motion"),
+    query=lambda scope: actions.BackupList(environment=scope.place),
+    words=lambda backup: f"{backup.name}: {backup.status}. {backup.detail}".strip(),
+)
+DATABASES: Final = Listing(
+    title="Files",
+    columns=columns.databases,
+    key=lambda database: str(database.environment),
+    empty="No database is open.",
+    groups=("db", "parts", "rows", "table", "motion"),
+    query=lambda scope: actions.DatabaseStats(environment=scope.place),
 )
 
 # --- what happened, what needs a person --------------------------------------------------------
@@ -368,6 +421,26 @@ def _about_alerts(overview: views.Overview, _scope: Scope, _moment: Moment) -> S
     )  # fmt: skip
 
 
+_REMEDIES: Final = {
+    "quarantined": "backups",
+    "audit-rolled-back": "audit",
+    "audit-unsigned": "vault",
+    "log-pinned": "db",
+    "wal": "db",
+    "disk": "db",
+}
+"""Screens on which something can be done about an alert; the others are explained."""
+
+
+def remedy(alert: views.AlertView) -> Place:
+    """Where an alert leads."""
+    screen = _REMEDIES.get(alert.rule)
+    if screen is None:
+        return Place("explain", alert.subject)
+    where = alert.environment if alert.environment in set(Environment) else ""
+    return Place(screen, environment=where)
+
+
 ALERTS: Final = Listing(
     title="Alerts, firing first",
     columns=columns.alerts,
@@ -375,7 +448,7 @@ ALERTS: Final = Listing(
     empty="✓ All is well: nothing fires, and nothing was resolved lately.",
     groups=("alerts", "rows", "table", "motion"),
     query=lambda scope: actions.AlertList(environment=scope.place),
-    opens=lambda alert: Place("explain", alert.subject),
+    opens=remedy,
     about=_about_alerts,
     about_height=2,
     words=lambda alert: (
@@ -394,6 +467,9 @@ LISTINGS: Final[dict[str, Listing]] = {
     "access": ACCESS,
     "bench": BENCH,
     "audit": AUDIT,
+    "vault": VAULT,
+    "backups": BACKUPS,
+    "db": DATABASES,
     "log": LOG,
     "alerts": ALERTS,
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import msgspec
 
@@ -16,9 +16,10 @@ from ..engine import actions, views
 from ..engine.actions import Action
 from ..engine.errors import NotFound
 from ..engine.model import parse_level
-from . import wording
+from . import safeguards, wording
+from .safeguards import Draft
 
-PRODUCTION: Final = "production"
+PRODUCTION: Final = safeguards.STRICTEST
 
 MOST_NAMED: Final = 4
 """Holders of memory that are named one by one."""
@@ -40,17 +41,15 @@ class Plan(msgspec.Struct, frozen=True):
     """A question with what follows from yes.
 
     `touches` are sentences. `words`: one of them must be typed; empty means a key is enough.
-    `refused` says why the engine would not do it: there is nothing to confirm then.
+    `refused` says why the engine would not do it: there is nothing to confirm then. `secret` must
+    be typed again, unseen, instead: a new passphrase with a slip in it would be nobody's.
     """
 
     question: str
     touches: tuple[str, ...]
     words: tuple[str, ...] = ()
     refused: str = ""
-
-
-_Draft: TypeAlias = tuple[str, Sequence[str], str, tuple[str, ...]]
-"""Question, sentences, environment, and what may be typed in production to say yes."""
+    secret: str = ""
 
 
 def look(action: Action) -> Action | None:
@@ -68,7 +67,17 @@ def plan_of(action: Action, seen: Any) -> Plan:  # noqa: ANN401 - whatever `look
     question, touches, environment, words = drafter(action, seen)
     refused = _refusal(seen)
     asked = environment == PRODUCTION and not refused
-    return Plan(question, tuple(touches), words if asked else (), refused)
+    secret = "" if refused else _new_secret(action)
+    if secret:
+        touches = [*touches, "To go on, type the new passphrase again"]
+    return Plan(question, tuple(touches), words if asked and not secret else (), refused, secret)
+
+
+def _new_secret(action: Action) -> str:
+    """What must be typed a second time: a passphrase that is not known yet."""
+    if isinstance(action, actions.VaultRekey) and action.source == "passphrase":
+        return action.passphrase or ""
+    return ""
 
 
 def _refusal(seen: object) -> str:
@@ -83,13 +92,13 @@ def needs_plan(action: Action) -> bool:
     return actions.spec_of(action).destructive or isinstance(action, actions.Stop)
 
 
-def _plain(action: Action, _seen: object) -> _Draft:
+def _plain(action: Action, _seen: object) -> Draft:
     spec = actions.spec_of(action)
     environment = getattr(action, "environment", None) or ""
     return f"{spec.name}?", [spec.help], str(environment), (PRODUCTION,)
 
 
-def _terminate(action: actions.SwarmTerminate, health: views.HealthView) -> _Draft:
+def _terminate(action: actions.SwarmTerminate, health: views.HealthView) -> Draft:
     swarm, leased = health.swarm, health.leased_messages
     touches = [
         f"{wording.count(swarm.agents_live, 'process', 'processes')} of {swarm.environment} end",
@@ -107,7 +116,7 @@ def _terminate(action: actions.SwarmTerminate, health: views.HealthView) -> _Dra
     return f"End swarm {swarm.name or swarm.id}?", touches, swarm.environment, names
 
 
-def _unregister(action: actions.AgentUnregister, agent: views.AgentView) -> _Draft:
+def _unregister(action: actions.AgentUnregister, agent: views.AgentView) -> Draft:
     touches = [
         f"{wording.count(agent.leased, 'message')} it holds can be claimed by others at once"
     ]
@@ -117,7 +126,7 @@ def _unregister(action: actions.AgentUnregister, agent: views.AgentView) -> _Dra
     return f"Remove agent {agent.name} ({action.id})?", touches, agent.environment, (action.id,)
 
 
-def _delete(action: actions.MemoryDelete, record: views.RecordView) -> _Draft:
+def _delete(action: actions.MemoryDelete, record: views.RecordView) -> Draft:
     touches = [
         f"{record.environment}, namespace {record.namespace}, {record.level} level",
         f"{wording.size(record.size_bytes)}, version {record.version}, owner {record.owner}",
@@ -126,7 +135,7 @@ def _delete(action: actions.MemoryDelete, record: views.RecordView) -> _Draft:
     return f"Delete the record {action.key}?", touches, record.environment, (PRODUCTION,)
 
 
-def _cancel(_action: actions.QueueCancel, message: views.MessageView) -> _Draft:
+def _cancel(_action: actions.QueueCancel, message: views.MessageView) -> Draft:
     touches = [
         f"{message.kind}, {message.state}, attempt {message.attempt} of {message.max_attempts}"
     ]
@@ -136,7 +145,7 @@ def _cancel(_action: actions.QueueCancel, message: views.MessageView) -> _Draft:
     return f"Cancel message {message.id}?", touches, message.environment, (PRODUCTION,)
 
 
-def _deny(action: actions.AclDeny, agent: views.AgentView) -> _Draft:
+def _deny(action: actions.AclDeny, agent: views.AgentView) -> Draft:
     keys = f"{action.key_prefix}*" if action.key_prefix else "all keys"
     rights = " and ".join(action.actions)
     touches = [
@@ -147,7 +156,7 @@ def _deny(action: actions.AclDeny, agent: views.AgentView) -> _Draft:
     return f"Deny {agent.name} ({agent.id})?", touches, str(where), (PRODUCTION,)
 
 
-def _revoke(action: actions.AclRevoke, grants: Sequence[views.GrantView]) -> _Draft:
+def _revoke(action: actions.AclRevoke, grants: Sequence[views.GrantView]) -> Draft:
     grant = next((grant for grant in grants if grant.id == action.id), None)
     if grant is None:
         raise NotFound(f"no grant {action.id} in force", hint="see the access screen (6)")
@@ -159,7 +168,7 @@ def _revoke(action: actions.AclRevoke, grants: Sequence[views.GrantView]) -> _Dr
     return f"Remove {grant.effect} {grant.id}?", touches, grant.environment, (PRODUCTION,)
 
 
-def _level(action: actions.MemoryLevel, record: views.RecordView) -> _Draft:
+def _level(action: actions.MemoryLevel, record: views.RecordView) -> Draft:
     level = parse_level(action.level).name.lower()
     touches = [
         f"{record.environment}, namespace {record.namespace}, owner {record.owner}",
@@ -171,7 +180,7 @@ def _level(action: actions.MemoryLevel, record: views.RecordView) -> _Draft:
     return question, touches, record.environment, (PRODUCTION,)
 
 
-def _budget(action: actions.MemoryBudget, seen: views.AdmissionView) -> _Draft:
+def _budget(action: actions.MemoryBudget, seen: views.AdmissionView) -> Draft:
     changes = (
         ("its own", seen.base_before_bytes, seen.base_after_bytes),
         ("at most", seen.max_before_bytes, seen.max_after_bytes),
@@ -201,7 +210,7 @@ def _held(holder: views.HolderView) -> str:
     return f"{text}, {wording.loans(holder.lenders)}" if holder.lenders else text
 
 
-def _purge(action: actions.QueuePurge, found: Sequence[views.MessageView]) -> _Draft:
+def _purge(action: actions.QueuePurge, found: Sequence[views.MessageView]) -> Draft:
     kinds = Counter(message.kind for message in found)
     total = wording.count(len(found), "message")
     if len(found) == MOST_COUNTED:
@@ -220,7 +229,7 @@ def _purge(action: actions.QueuePurge, found: Sequence[views.MessageView]) -> _D
     )
 
 
-def _stop(action: actions.Stop, overview: views.Overview) -> _Draft:
+def _stop(action: actions.Stop, overview: views.Overview) -> Draft:
     how = "at once" if action.force else "after their running work"
     return "Stop the engine?", [*ending(overview), f"They end {how}."], *_strictest(overview)
 
@@ -275,8 +284,9 @@ _LOOKS: Final[dict[type[Action], Callable[[Any], Action]]] = {
     actions.QueuePurge: lambda action: actions.QueueList(
         environment=action.environment, state=action.state, kind=action.kind, limit=MOST_COUNTED
     ),
+    **safeguards.LOOKS,
 }
-_DRAFTS: Final[dict[type[Action], Callable[[Any, Any], _Draft]]] = {
+_DRAFTS: Final[dict[type[Action], Callable[[Any, Any], Draft]]] = {
     actions.SwarmTerminate: _terminate,
     actions.AgentUnregister: _unregister,
     actions.MemoryDelete: _delete,
@@ -287,4 +297,5 @@ _DRAFTS: Final[dict[type[Action], Callable[[Any, Any], _Draft]]] = {
     actions.MemoryLevel: _level,
     actions.MemoryBudget: _budget,
     actions.QueuePurge: _purge,
+    **safeguards.DRAFTS,
 }

@@ -13,6 +13,7 @@ import msgspec
 
 from ..engine import views
 from ..engine.errors import NotFound
+from .columns import KeyRow
 from .places import Place
 
 
@@ -81,6 +82,8 @@ def why(row: object) -> Place:
         return Place("who", row=row)
     if isinstance(row, views.EnvironmentView):
         return Place("explain", row.name)
+    if isinstance(row, KeyRow | views.DatabaseView | views.BackupView):
+        return Place("explain", row.environment)
     if isinstance(row, views.AlertView | views.EventView):
         return Place("explain", _named(row, row.subject))
     ident = getattr(row, "id", None)

@@ -14,7 +14,7 @@ from .screens import DeckScreen
 
 _HIDDEN: Final = "-gave-way"
 _GIVEN: Final = "-all-room"
-_KEPT: Final = frozenset({"head", "foot"})
+_KEPT: Final = frozenset({"head", "foot", "notice"})
 
 
 def give_all(screen: DeckScreen) -> None:

@@ -40,6 +40,8 @@ TOAST_TITLES: Final = {
     "storage": "The disk refused; nothing was changed",
     "outcome_unknown": "Outcome unknown; look before you repeat",
     "corrupt": "Damaged or newer data",
+    "damaged": "A record does not match its seal",
+    "sealed": "The vault is sealed",
     "defect": "A defect of SwarmDeck",
 }
 """The error table of this border: what a toast says above the message."""
@@ -147,6 +149,18 @@ def _demo(demo: views.DemoView) -> str:
     )
 
 
+def _vault(vault: views.VaultView) -> str:
+    rotating = [each.environment for each in vault.environments if each.rotating is not None]
+    if rotating:
+        return f"new keys for {', '.join(rotating)}"
+    return f"the vault is {vault.state}, its key from {vault.source}"
+
+
+def _backup(backup: views.BackupView) -> str:
+    what = f"{backup.name} of {backup.environment}, {size(backup.size_bytes)}, {backup.status}"
+    return f"{what} in {backup.elapsed_s:.1f} s"
+
+
 _OUTCOMES: Final[dict[type, Callable[[Any], str]]] = {
     views.SwarmView: _swarm,
     views.AgentView: _state,
@@ -159,6 +173,9 @@ _OUTCOMES: Final[dict[type, Callable[[Any], str]]] = {
     ),
     views.GrantView: lambda grant: f"{grant.effect} {grant.id} for {grant.subject}",
     views.DemoView: _demo,
+    views.VaultView: _vault,
+    views.BackupView: _backup,
+    views.TokenView: lambda token: f"a new token for {token.agent}",
     views.Done: lambda answer: answer.detail or f"{answer.changed:,} changed",
     list: lambda rows: count(len(rows), "row"),
 }

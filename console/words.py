@@ -15,6 +15,7 @@ from . import commands, prefill, room, sharing
 from .bridge import INTERVALS_S
 from .help import entries, help_lines, usage_lines
 from .places import Place
+from .screens.audit import AuditScreen
 from .screens.dialogs import PaletteScreen
 from .screens.listing import ListScreen
 from .screens.pane import TextScreen
@@ -233,6 +234,22 @@ def _reopen(app: SwarmDeck, _arguments: Sequence[str]) -> None:
     app.run_worker(app.reopen(), exit_on_error=False)
 
 
+def _risk(app: SwarmDeck, arguments: Sequence[str]) -> None:
+    _audit(app).choose_risk(" ".join(arguments))
+    app.refresh_soon()
+
+
+def _refused(app: SwarmDeck, _arguments: Sequence[str]) -> None:
+    _audit(app).toggle_refused()
+    app.refresh_soon()
+
+
+def _audit(app: SwarmDeck) -> AuditScreen:
+    if isinstance(app.deck, AuditScreen):
+        return app.deck
+    raise InvalidInput("this screen shows no risks", hint="8 shows the audit trail")
+
+
 def _theme(app: SwarmDeck, arguments: Sequence[str]) -> None:
     names = themes.names()
     name = arguments[0] if arguments else names[(names.index(app.theme) + 1) % len(names)]
@@ -253,6 +270,7 @@ TELLERS: Final[dict[str, Teller]] = {
     "describe": _describe,
     "detail": _detail,
     "edit": _edit,
+    "endread": lambda app, _arguments: app.end_reading(),
     "environment": _environment,
     "export": sharing.begin_export,
     "filter": _filter,
@@ -273,8 +291,11 @@ TELLERS: Final[dict[str, Teller]] = {
     "records": _records,
     "refresh": lambda app, _arguments: app.refresh_soon(),
     "reopen": _reopen,
+    "refused": _refused,
+    "risk": _risk,
     "state": _state,
     "theme": _theme,
+    "unseal": lambda app, _arguments: app.unseal(),
     "why": _why,
 }
 """One for each of `commands.WORDS` but `form`, which opens like any action that lacks a field."""

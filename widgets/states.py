@@ -42,6 +42,11 @@ STATE_MARKS: Final[dict[str, Mark]] = {
     "ok": Mark("✓", "good"),
     "warning": Mark("▲", "warning"),
     "open": Mark("●", "good"),
+    "verified": Mark("✓", "good"),
+    "unverified": Mark("▲", "warning"),
+    "active": Mark("●", "good"),
+    "retiring": Mark("◒", "warning"),
+    "destroyed": Mark("○", "muted"),
     "sealed": Mark("■", "warning"),
     "quarantined": Mark("✗", "bad"),
 }

@@ -18,7 +18,9 @@ from ..columns import Moment
 from ..listings import LISTINGS, Listing, Scope
 from ..places import Place
 from .access import AccessScreen, ViewAsScreen
+from .audit import AuditScreen
 from .bench import BenchScreen
+from .database import DatabaseScreen
 from .explain import ExplainScreen
 from .frame import DeckScreen
 from .listing import ListScreen
@@ -27,6 +29,7 @@ from .overview import OverviewScreen
 from .pane import TextScreen, json_lines, message_lines, text_lines
 from .queue import QueueScreen
 from .tree import TreeScreen
+from .vault import VaultScreen
 
 __all__ = ["BenchScreen", "DeckScreen", "ListScreen", "OverviewScreen", "TextScreen", "screen_for"]
 
@@ -88,6 +91,26 @@ def _answer(place: Place, moment: Moment) -> DeckScreen:
     return TextScreen(title, moment, title, query=query, read=read, follow=follow)
 
 
+def _result(place: Place, moment: Moment) -> DeckScreen:
+    """What something that took its time has found: rows that stay as they are."""
+    asked = typing.cast("Action", place.action)
+    spec = actions.spec_of(asked)
+    kind = row_kind(spec.result)
+    assert kind is not None
+    title = spec.name.replace(".", " ")
+    found = tuple(place.row)
+    listing = replace(
+        answer_listing(title, kind, asked),
+        query=None,
+        rows=lambda _overview, _scope: found,
+        opens=None,
+        words=lambda row: " ".join(
+            part for part in (getattr(row, "detail", ""), getattr(row, "hint", "")) if part
+        ),
+    )
+    return ListScreen(title, moment, listing)
+
+
 def _who(place: Place, moment: Moment) -> DeckScreen:
     """Who may do what to a record, and by which rule."""
     row = place.row
@@ -142,6 +165,9 @@ _PANELS: Final[dict[str, Panel]] = {
     "queue": QueueScreen,
     "access": AccessScreen,
     "bench": BenchScreen,
+    "audit": AuditScreen,
+    "vault": VaultScreen,
+    "db": DatabaseScreen,
 }
 """Listings with a screen of their own."""
 
@@ -152,6 +178,7 @@ _OTHERS: Final[dict[str, Callable[[Place, Moment], DeckScreen]]] = {
     "detail": _detail,
     "answer": _answer,
     "who": _who,
+    "result": _result,
     "explain": lambda place, moment: ExplainScreen(place.subject, moment),
     "as": lambda place, moment: ViewAsScreen(moment, place.subject),
     "tree": lambda place, moment: TreeScreen(place.name, moment),

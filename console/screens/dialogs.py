@@ -20,7 +20,9 @@ from textual.widgets import Input
 from ...engine.actions import Action, ActionSpec
 from ...engine.errors import InvalidInput
 from ...engine.parameters import Parameter, parameters
+from ...engine.views import TokenView
 from ...widgets import Column, ConfirmPlan, Line, LineWidget, VirtualTable, line
+from ...widgets.format import moment as written
 from .. import forms, wording
 from ..commands import line_of
 from ..forms import Checked
@@ -95,7 +97,12 @@ class FormField(Horizontal):
         self.entry: ChoiceField | Input = (
             ChoiceField(options, text)
             if options
-            else SafeInput(text, select_on_focus=False, compact=True)
+            else SafeInput(
+                text,
+                select_on_focus=False,
+                compact=True,
+                password=parameter.kind == "secret",
+            )
         )
         if isinstance(self.entry, Input):
             self.entry.cursor_blink = False
@@ -300,28 +307,29 @@ class ConfirmScreen(Dialog):
             command="" if action is None else line_of(action),
             words=plan.words,
         )
-        self._typed = SafeInput(select_on_focus=False, compact=True)
+        self._wanted = (plan.secret,) if plan.secret else plan.words
+        self._typed = SafeInput(select_on_focus=False, compact=True, password=bool(plan.secret))
         self._typed.cursor_blink = False
         self._foot = LineWidget()
 
     def compose(self) -> ComposeResult:
         with Vertical():
             yield self._text
-            if self._plan.words:
+            if self._wanted:
                 yield self._typed
             yield self._foot
 
     def on_mount(self) -> None:
         self._foot.styles.height = 2
         self._show_keys()
-        focused: Widget = self._typed if self._plan.words else self._text
+        focused: Widget = self._typed if self._wanted else self._text
         self.call_after_refresh(self._begin, focused)
 
     def on_resize(self) -> None:
         """As much of the plan as there is room for; the rest is scrolled to."""
         size = self.app.size
         width = min(_MOST_CELLS, size.width * 96 // 100) - _FRAME_CELLS
-        beside = 4 + bool(self._plan.words)  # the edges of the box, the keys, the typed word
+        beside = 4 + bool(self._wanted)  # the edges of the box, the keys, the typed word
         most = size.height * 96 // 100 - beside
         self._text.styles.height = max(1, min(most, self._text.height_for(width)))
 
@@ -334,10 +342,11 @@ class ConfirmScreen(Dialog):
         self.begin(focused)
 
     def _show_keys(self, wrong: bool = False) -> None:
-        if self._plan.words:
-            keys = line((" enter ", "accent bold"), "yes, when the word is right   ",
+        if self._wanted:
+            what = "the same" if self._plan.secret else "the word"
+            keys = line((" enter ", "accent bold"), "yes, when it is right   ",
                         ("esc ", "accent bold"), "no")  # fmt: skip
-            hint = line(("  ✗ that is not the word; nothing was done", "bad")) if wrong else ()
+            hint = line((f"  ✗ that is not {what}; nothing was done", "bad")) if wrong else ()
             self._foot.set_lines((hint, keys))
         elif self._plan.refused:
             self._foot.set_lines(((), line((" esc ", "accent bold"), "nothing was done")))
@@ -346,20 +355,59 @@ class ConfirmScreen(Dialog):
             self._foot.set_lines(((), keys))
 
     def on_key(self, event: events.Key) -> None:
-        if not self._plan.words and event.character in {"y", "Y", "n", "N"}:
+        if not self._wanted and event.character in {"y", "Y", "n", "N"}:
             event.stop()
             yes = event.character in {"y", "Y"}
             if not (yes and self._plan.refused):
                 self.dismiss(yes)
 
     def on_input_submitted(self, message: Input.Submitted) -> None:
-        if message.value.strip() in self._plan.words:
+        typed = message.value if self._plan.secret else message.value.strip()
+        if typed in self._wanted:
             self.dismiss(True)
         else:
             self._show_keys(wrong=True)
 
     def action_answer(self, yes: bool) -> None:
         self.dismiss(yes)
+
+
+class TokenScreen(Dialog):
+    """A new token, shown this once and kept nowhere. Dismissed with True to copy it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "answer(False)", "Leave", show=False),
+        Binding("y", "answer(True)", "Copy", show=False),
+    ]
+
+    def __init__(self, token: TokenView) -> None:
+        super().__init__()
+        self._text = LineWidget()
+        self._text.can_focus = True
+        self._token = token
+
+    def compose(self) -> ComposeResult:
+        with Vertical():
+            yield self._text
+
+    def on_mount(self) -> None:
+        lines = (
+            (),
+            line((f" Token of {self._token.agent}", "title bold")),
+            (),
+            line(("  ", "text"), (self._token.token, "accent bold")),
+            (),
+            line(f"  Valid until {written(self._token.expires_at_us)}. Shown this once: only its "),
+            line("  hash is kept."),
+            (),
+            line((" y ", "accent bold"), "copy and leave   ", ("esc ", "accent bold"), "leave"),
+        )
+        self._text.styles.height = len(lines)
+        self._text.set_lines(lines)
+        self.call_after_refresh(self.begin, self._text)
+
+    def action_answer(self, copy: bool) -> None:
+        self.dismiss(copy)
 
 
 class PaletteScreen(Dialog):

@@ -29,6 +29,7 @@ from ...widgets import (
     Span,
     StatusLine,
     VirtualTable,
+    width_of,
 )
 from ..bar import Bar
 from ..bridge import Host, Pull
@@ -130,6 +131,33 @@ class HeadLine(LineWidget):
         return ((*left, (space, "text"), (where, "muted")),)
 
 
+class NoticeLine(LineWidget):
+    """What must not be overlooked wherever one is, such as a sealed vault: under the head, and only
+    there while there is something."""
+
+    DEFAULT_CSS = "NoticeLine { height: 1; display: none; }"
+
+    def __init__(self) -> None:
+        super().__init__(id="notice")
+        self._notices: Sequence[Span] = ()
+
+    def show(self, notices: Sequence[Span]) -> None:
+        """Show these, the gravest first, as many as fit."""
+        self.display = bool(notices)
+        self._notices = notices
+        self.rebuild()
+
+    def layout_lines(self) -> Sequence[Line]:
+        spans: list[Span] = []
+        room = self.body_width
+        for text, style in self._notices:
+            room -= width_of(text) + 3
+            if spans and room < 0:
+                break
+            spans += [(f" {text} ", f"{style} bold reverse"), (" ", "text")]
+        return (tuple(spans),)
+
+
 class KeyLine(LineWidget):
     """The last line: the keys that matter here. A click on one is the key."""
 
@@ -204,6 +232,7 @@ class DeckScreen(CellScreen[None]):
         self.groups = groups
         self.moment = moment
         self.head = HeadLine()
+        self.notice = NoticeLine()
         self.status = StatusLine(id="status")
         self.came_from = Place(crumb)
         self._key_line = KeyLine(groups, self._hides)
@@ -258,6 +287,7 @@ class DeckScreen(CellScreen[None]):
 
     def compose(self) -> ComposeResult:
         yield self.head
+        yield self.notice
         yield from self.body()
         with Vertical(id="foot"):
             yield self.status

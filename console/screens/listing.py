@@ -161,7 +161,8 @@ class ListScreen(DeckScreen):
             self._take(self.listing.rows(pull.overview, self.scope))
         elif pull.asked is not None and pull.asked == self._asked():
             if pull.error is not None:
-                self._fail(f"✗ {pull.error.message}\n{pull.error.hint}")
+                why = self.listing.hindered(self._seen, self.scope) if self.listing.hindered else ""
+                self._fail(why or f"✗ {pull.error.message}\n{pull.error.hint}")
             else:
                 self._take(pull.answer)
         self._tell()
@@ -244,6 +245,11 @@ class ListScreen(DeckScreen):
 
     def _nothing(self, rows: int) -> str:
         """What to say when no row is left to show."""
+        hindered = self.listing.hindered
+        if hindered is not None and self._seen is not None and not rows:
+            why = hindered(self._seen, self.scope)
+            if why:
+                return why
         if not self._filter.text:
             return self.listing.empty
         of = f" of {rows}" if rows else ""
@@ -259,6 +265,10 @@ class ListScreen(DeckScreen):
         parts = [self.listing.title]
         if self.listing.by_state:
             parts.append(self.scope.state)
+        if self.scope.risk:
+            parts.append(f"risk {self.scope.risk} and above")
+        if self.scope.refused:
+            parts.append("refused")
         if self.scope.environment is not None:
             parts.append(str(self.scope.environment))
         if self.listing.query is not None and self.subject in set(Environment):

@@ -19,10 +19,13 @@ class SafeInput(Input):
     @property
     def _value(self) -> Any:  # noqa: ANN401 - a text as Textual paints it
         text = super()._value
-        text.plain = "".join(map(_sign, self.value))
+        if not self.password:
+            text.plain = "".join(map(_sign, self.value))
         return text
 
     def _position_to_cell(self, position: int) -> int:
+        if self.password:
+            return min(position, len(self.value))
         return cell_len("".join(map(_sign, self.value[:position])))
 
 

@@ -99,12 +99,16 @@ def _state(node: Node) -> str:
     """The state of a swarm or an agent; what waits in an environment."""
     if isinstance(node.view, views.EnvironmentView):
         queue = node.view.queue
+        if node.view.state != "open":
+            return state_text(node.view.state)
         return f"{count(queue.ready)} ready" if queue.ready else DASH
     return DASH if node.view is None else state_text(node.view.state)
 
 
 def _state_style(node: Node) -> str:
-    if isinstance(node.view, views.EnvironmentView) or node.view is None:
+    if isinstance(node.view, views.EnvironmentView) and node.view.state == "open":
+        return "muted"
+    if node.view is None:
         return "muted"
     return mark_of(node.view.state).style
 
@@ -116,7 +120,7 @@ def _why(node: Node) -> str:
 def _columns() -> tuple[Column[Node], ...]:
     return (
         Column("name", _label, width=34, grow=1, style=_name_style),
-        Column("state", _state, width=12, style=_state_style),
+        Column("state", _state, width=13, style=_state_style),
         Column("agents", lambda n: "" if n.depth == 2 else count(n.agents), width=6,
                align="right"),
         Column("held", lambda n: count(n.held) if n.held else DASH, width=6, align="right"),

@@ -221,6 +221,7 @@ def audit(number: int, **more: Any) -> views.AuditView:
         "action": ("memory.set", "queue.ack", "acl.grant", "memory.get")[number % 4],
         "object": f"demo:digest:lib/module_{number}.py",
         "allowed": number % 7 != 3,
+        "risk": ("low", "medium", "high", "critical")[number % 4],
         "detail": "",
     }
     return views.AuditView(**(fields | more))
@@ -254,6 +255,34 @@ def busy_overview() -> views.Overview:
               pid=None, heartbeat_age_s=None, used_bytes=0)
     )  # fmt: skip
     return overview((pay, crawl, paper), tuple(members), busy=True, sequence=128_440)
+
+
+def sealed_overview() -> views.Overview:
+    """The vault is sealed: nothing can be read, the rest goes on."""
+    base = busy_overview()
+    places = tuple(
+        msgspec.structs.replace(each, state="sealed", reason="the vault is sealed")
+        for each in base.environments
+    )
+    vault = views.VaultGlance(state="sealed", source="passphrase", reason="it was started anew")
+    return msgspec.structs.replace(base, environments=places, vault=vault)
+
+
+def emergency_overview() -> views.Overview:
+    """Everything at once: a damaged file, a clock that jumped, a private record that is read."""
+    base = busy_overview()
+    places = tuple(
+        msgspec.structs.replace(each, state="quarantined", reason="page 412 is malformed")
+        if each.name == "research"
+        else each
+        for each in base.environments
+    )
+    return msgspec.structs.replace(
+        base,
+        environments=places,
+        clock="the host's clock is 400 d ahead of time that has passed",
+        breaking=(samples.breaking(),),
+    )
 
 
 def failing_overview() -> views.Overview:
@@ -474,6 +503,8 @@ class Samples:
     console = staticmethod(console)
     empty = staticmethod(overview)
     failing = staticmethod(failing_overview)
+    sealed = staticmethod(sealed_overview)
+    emergency = staticmethod(emergency_overview)
     grant = staticmethod(grant)
     message = staticmethod(message)
     overview = staticmethod(overview)

@@ -178,6 +178,125 @@ BENCHMARKS = tuple(
     ))
 )  # fmt: skip
 
+
+PLACES = ("production", "development", "testing", "research", "staging")
+DAY_US = 86_400_000_000
+
+
+def vault(action: actions.VaultStatus | None = None, state: str = "open") -> views.VaultView:
+    """A vault whose key is a passphrase; research is being rotated, testing has sealed nothing."""
+    wanted = action.environment if action is not None else None
+    rings = tuple(_ring(name, place, state) for place, name in enumerate(PLACES)
+                  if wanted in {None, name})  # fmt: skip
+    reason = "it was sealed by operator" if state == "sealed" else ""
+    return views.VaultView(
+        state=state, source="passphrase", place="typed after each start", reason=reason,
+        environments=rings,
+    )  # fmt: skip
+
+
+def _ring(name: str, place: int, state: str) -> views.KeyringView:
+    keys = tuple(
+        views.DataKeyView(
+            id=number + 1, kind=kind, state="active", uses=41_300 * (place + number + 1),
+            created_at_us=NOW_US - (40 + place) * DAY_US,
+            rotate_at_us=NOW_US + (50 - 20 * place) * DAY_US,
+        )
+        for number, kind in enumerate(("private", "team", "rest"))
+    )  # fmt: skip
+    if name == "research":
+        keys += (
+            views.DataKeyView(id=4, kind="private", state="retiring", uses=2_140_000,
+                              created_at_us=NOW_US - 91 * DAY_US),
+        )  # fmt: skip
+    return views.KeyringView(
+        environment=name, state=state, reason="", keys=() if name == "testing" else keys,
+        rotating=0.43 if name == "research" else None,
+    )  # fmt: skip
+
+
+def backup(number: int, **more: Any) -> views.BackupView:
+    environment = PLACES[number % 3]
+    fields: dict[str, Any] = {
+        "name": f"{environment}-202611{20 - number:02d}-020000",
+        "environment": environment,
+        "created_at_us": NOW_US - (number + 1) * DAY_US,
+        "size_bytes": (216 + 31 * number) << 20,
+        "records": 128_440 - 900 * number,
+        "messages": 18_225,
+        "audit_rows": 512_003,
+        "schema_version": 2,
+        "status": ("verified", "verified", "unverified", "failed")[number % 4],
+        "detail": ("every record was opened", "every record was opened", "",
+                   "the manifest's signature does not match")[number % 4],
+        "elapsed_s": 2.4,
+    }  # fmt: skip
+    return views.BackupView(**(fields | more))
+
+
+def database(place: int, **more: Any) -> views.DatabaseView:
+    name = (*PLACES, "coordination")[place]
+    fields: dict[str, Any] = {
+        "environment": name,
+        "path": f"instances/{name}/{name}.db",
+        "schema_version": 2,
+        "size_bytes": (880 >> place) << 20,
+        "wal_bytes": (410 if place == 1 else 4) << 20,
+        "page_size": 4096,
+        "tables": ("memory", "message", "agent"),
+        "records": 120_000 >> place,
+        "messages": 40_000 >> place,
+        "batches": 91_000,
+        "operations": 4_100_000,
+        "free_bytes": (12 << 20) * (place % 3),
+        "pinned_readers": int(place == 1),
+        "pinned_s": 94.0 if place == 1 else 0.0,
+    }
+    return views.DatabaseView(**(fields | more))
+
+
+def statement(number: int, **more: Any) -> views.StatementView:
+    fields: dict[str, Any] = {
+        "environment": PLACES[number % 2],
+        "statement": f"SELECT key, level FROM memory WHERE env = ? LIMIT {number + 1}",
+        "count": 40 - number,
+        "p99_ms": 310.0 + 40 * number,
+        "max_ms": 1_240.0,
+        "plan": "SEARCH memory USING INDEX memory_key (env=?)\nUSE TEMP B-TREE FOR ORDER BY",
+        "last_at_us": NOW_US - number * 600_000_000,
+    }
+    return views.StatementView(**(fields | more))
+
+
+def chain(place: int, **more: Any) -> views.ChainView:
+    fields: dict[str, Any] = {
+        "environment": PLACES[place],
+        "status": "failed" if place == 3 else "ok",
+        "detail": "row 4,211 does not follow from the row before" if place == 3 else "every row "
+        "follows from the one before",
+        "rows": 51_003,
+        "first": 1,
+        "last": 51_003,
+        "checkpoints": 52,
+        "outside": 51,
+        "elapsed_s": 0.4,
+        "hint": "the copy outside the data directory says what was there" if place == 3 else "",
+    }  # fmt: skip
+    return views.ChainView(**(fields | more))
+
+
+def breaking(**more: Any) -> views.GrantView:
+    """A break-glass read with eleven minutes left."""
+    fields: dict[str, Any] = {
+        "id": "prod_grant_glass001", "environment": "production", "subject": "operator",
+        "effect": "allow", "resource": "memory", "level": "private", "actions": ("read",),
+        "namespace": "default", "key_prefix": "card:4711", "granted_by": "operator",
+        "created_at_us": NOW_US - 240_000_000, "expires_at_us": NOW_US + 660_000_000,
+        "kind": "break-glass", "reason": "the customer is locked out",
+    }  # fmt: skip
+    return views.GrantView(**(fields | more))
+
+
 ANSWERS: dict[type[actions.Action], Any] = {
     actions.QueueLanes: lambda a: lanes(a.environment),
     actions.AclMatrix: matrix,
@@ -187,8 +306,25 @@ ANSWERS: dict[type[actions.Action], Any] = {
     actions.EventList: lambda _: [happening(n) for n in range(40)],
     actions.MemoryAdmit: admission,
     actions.MemoryBudget: admission,
+    actions.VaultStatus: vault,
+    actions.VaultSeal: lambda _: vault(state="sealed"),
+    actions.VaultUnseal: lambda _: vault(),
+    actions.VaultRotate: lambda _: vault(),
+    actions.VaultRekey: lambda _: vault(),
+    actions.BackupList: lambda _: [backup(n) for n in range(9)],
+    actions.BackupCreate: lambda a: backup(0, environment=a.environment),
+    actions.BackupVerify: lambda a: backup(0, environment=a.environment, name=a.name),
+    actions.BackupRestore: lambda a: backup(0, environment=a.environment, name=a.name),
+    actions.DatabaseStats: lambda _: [database(n) for n in range(6)],
+    actions.DatabaseSlow: lambda _: [statement(n) for n in range(3)],
+    actions.AuditVerify: lambda _: [chain(n) for n in range(5)],
+    actions.AclBreakglass: lambda _: breaking(),
+    actions.AgentToken: lambda a: views.TokenView(
+        agent=a.id, token="sdk_dev_k3j9ws1a_" + "q7" * 20, expires_at_us=NOW_US + DAY_US
+    ),
 }
 EMPTY: dict[type[actions.Action], Any] = {
     actions.AclMatrix: lambda a: views.MatrixView(environment=a.environment, subjects=(), rows=()),
+    actions.DatabaseStats: lambda _: [database(n, records=0, messages=0) for n in range(6)],
 }
 """What an empty store answers instead; every other list is empty."""

@@ -49,7 +49,7 @@ def test_nothing_is_chosen_for_the_person_where_there_is_no_default() -> None:
     environment = parameters(ACTIONS["swarm.create"])[0]
     assert forms.choices(environment)[0] == forms.NONE
     role = next(p for p in parameters(ACTIONS["agent.register"]) if p.field == "role")
-    assert forms.choices(role) == ("agent", "admin")
+    assert forms.choices(role) == ("agent", "monitor", "coordinator", "admin")
 
 
 def test_what_is_wrong_stands_beside_its_field() -> None:

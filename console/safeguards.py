@@ -1,0 +1,208 @@
+"""What the actions that protect will touch: the vault, access in an emergency, tokens, backups and
+the clock. Drafts of plans, for `plans`; pure.
+
+What cannot be undone says so, and precisely what is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeAlias
+
+from ..engine import actions, views
+from ..engine.actions import Action
+from ..engine.errors import NotFound
+from ..widgets.format import moment as written
+from . import wording
+
+Draft: TypeAlias = tuple[str, Sequence[str], str, tuple[str, ...]]
+"""Question, sentences, environment, and what may be typed in production to say yes."""
+
+STRICTEST: Final = "production"
+_WORD: Final = (STRICTEST,)
+
+_CLASSES: Final = {
+    "private": "private records",
+    "team": "team records",
+    "rest": "swarm, public and system records that are sealed",
+    "all": "every sealed record",
+}
+"""What a class of keys seals."""
+
+_SOURCES: Final = {
+    "file": "a key file below the user's configuration, which opens by itself",
+    "passphrase": "a passphrase, to be typed after every start",
+    "keyring": "the keyring of this system",
+    "variable": "an environment variable",
+}
+"""Where a vault's key comes from, in a few words."""
+
+
+def source_words(source: str) -> str:
+    """What a source of the key means; the word itself for one that is not known."""
+    return _SOURCES.get(source, source)
+
+
+def _seal(_action: actions.VaultSeal, vault: views.VaultView) -> Draft:
+    how = (
+        "the passphrase is asked for" if vault.source == "passphrase"
+        else f"the key is read again from {vault.place or vault.source}"
+    )  # fmt: skip
+    touches = [
+        "No record of any environment can be read or written until it is unsealed",
+        "Agents get the error 'sealed'; their messages, swarms and processes go on",
+        f"To unseal, {how}. Nothing stored is changed.",
+    ]
+    return "Seal the vault?", touches, STRICTEST, _WORD
+
+
+def _rekey(action: actions.VaultRekey, vault: views.VaultView) -> Draft:
+    touches = [
+        f"now: {source_words(vault.source)}",
+        f"then: {source_words(action.source)}",
+        "Records are not touched; backups made before still open with the key of then",
+    ]
+    if action.source == "passphrase":
+        touches.append("Who loses the passphrase loses every sealed record: nothing can recover it")
+    return "Change where the key comes from?", touches, STRICTEST, _WORD
+
+
+def _shred(action: actions.VaultShred, overview: views.Overview) -> Draft:
+    found = _environment(overview, action.environment)
+    records = wording.count(found.records, "record") if found is not None else "its records"
+    touches = [
+        f"{_CLASSES[action.kind]} of {action.environment} can never be read again, by nobody",
+        f"{records} are stored there now",
+        "It cannot be undone: keys are destroyed, and no passphrase or key file brings them back",
+        "Backups made before still hold the keys: delete these too, here and wherever copies are",
+    ]
+    what = "the keys" if action.kind == "all" else f"the {action.kind} keys"
+    return f"Destroy {what} of {action.environment}?", touches, action.environment, _WORD
+
+
+def _environment(overview: views.Overview, name: str) -> views.EnvironmentView | None:
+    return next((each for each in overview.environments if each.name == name), None)
+
+
+def _break_glass(action: actions.AclBreakglass, _overview: views.Overview) -> Draft:
+    touches = [
+        f"{action.environment}, namespace {action.namespace}",
+        "The operator can read this private record for 15 minutes, and no other",
+        f"Its owner is told, and the audit trail keeps the reason: {action.reason}",
+        "It can be ended before: acl revoke, or the key the banner names",
+    ]
+    return f"Break the glass over {action.key}?", touches, action.environment, _WORD
+
+
+def _export(action: actions.AclExport, _overview: views.Overview) -> Draft:
+    keys = f"{action.namespace}:{action.key_prefix}*"
+    touches = [
+        f"Agents of {action.target} can read the public records {keys} of {action.source}",
+        f"for {wording.span(action.expires_s)}, under the name {action.name}; it can be revoked",
+        f"What was read meanwhile stays with {action.target}",
+    ]
+    return f"Open {action.source} to {action.target}?", touches, action.source, _WORD
+
+
+def _token(action: actions.AgentToken, agent: views.AgentView) -> Draft:
+    touches = [
+        "The token it has now is void at once, and its connections end",
+        f"The new one is shown once, is valid for {wording.span(action.ttl_s)}, and is not kept",
+    ]
+    return f"New token for {agent.name} ({agent.id})?", touches, agent.environment, _WORD
+
+
+def _revoke_token(action: actions.AgentRevoke, agent: views.AgentView) -> Draft:
+    touches = [
+        "Its token is void at once and its connections end",
+        f"{wording.count(agent.leased, 'message')} it holds are free when their leases end",
+        f"agent token {action.id} gives it a new one",
+    ]
+    return f"Void the token of {agent.name} ({agent.id})?", touches, agent.environment, _WORD
+
+
+def _backup(action: Any, found: Sequence[views.BackupView]) -> views.BackupView:  # noqa: ANN401
+    """The backup an action names. Raises NotFound."""
+    for each in found:
+        if (each.name, each.environment) == (action.name, action.environment):
+            return each
+    raise NotFound(
+        f"no backup {action.name} of {action.environment}", hint="see the backups (:backups)"
+    )
+
+
+def _restore(action: actions.BackupRestore, found: Sequence[views.BackupView]) -> Draft:
+    backup = _backup(action, found)
+    holds = (
+        wording.count(backup.records, "record"),
+        wording.count(backup.messages, "message"),
+        wording.count(backup.audit_rows, "audit row"),
+    )
+    since = f"written since {written(backup.created_at_us)}"
+    touches = [
+        f"the copy: {', '.join(holds)}",
+        f"Lost from {action.environment}: records, messages, agents, grants and audit rows {since}",
+        "It cannot be undone by a key: the file of now is kept aside, for repair by hand only",
+        "Agents wait or fail while it is replaced; the copy is verified before, or nothing happens",
+    ]
+    question = f"Replace {action.environment} by {backup.name}?"
+    return question, touches, action.environment, _WORD
+
+
+def _delete(action: actions.BackupDelete, found: Sequence[views.BackupView]) -> Draft:
+    backup = _backup(action, found)
+    others = sum(each.environment == backup.environment for each in found) - 1
+    left = wording.count(others, "backup") if others else "no backup"
+    touches = [
+        f"{wording.size(backup.size_bytes)} of {written(backup.created_at_us)}, {backup.status}",
+        "It is gone for good.",
+        f"{left} of {backup.environment} {'remain' if others > 1 else 'remains'}",
+    ]
+    return f"Delete the backup {backup.name}?", touches, backup.environment, _WORD
+
+
+def _clock(_action: actions.ClockConfirm, overview: views.Overview) -> Draft:
+    touches = [
+        overview.clock or "the clock is not held now: nothing would change",
+        "Records, messages, grants and tokens that have expired by the host's clock end at once",
+        "What is deleted so cannot be brought back. Look at the clock of the host first (date)",
+    ]
+    return "Accept the clock of this host?", touches, STRICTEST, _WORD
+
+
+def _status(_action: Action) -> Action:
+    return actions.Status()
+
+
+def _vault(_action: Action) -> Action:
+    return actions.VaultStatus()
+
+
+def _backups(action: actions.BackupRestore | actions.BackupDelete) -> Action:
+    return actions.BackupList(environment=action.environment)
+
+
+LOOKS: Final[dict[type[Action], Callable[[Any], Action]]] = {
+    actions.VaultSeal: _vault,
+    actions.VaultRekey: _vault,
+    actions.VaultShred: _status,
+    actions.AclBreakglass: _status,
+    actions.AclExport: _status,
+    actions.AgentToken: lambda action: actions.AgentShow(id=action.id),
+    actions.AgentRevoke: lambda action: actions.AgentShow(id=action.id),
+    actions.BackupRestore: _backups,
+    actions.BackupDelete: _backups,
+    actions.ClockConfirm: _status,
+}
+DRAFTS: Final[dict[type[Action], Callable[[Any, Any], Draft]]] = {
+    actions.VaultSeal: _seal,
+    actions.VaultRekey: _rekey,
+    actions.VaultShred: _shred,
+    actions.AclBreakglass: _break_glass,
+    actions.AclExport: _export,
+    actions.AgentToken: _token,
+    actions.AgentRevoke: _revoke_token,
+    actions.BackupRestore: _restore,
+    actions.BackupDelete: _delete,
+    actions.ClockConfirm: _clock,
+}
