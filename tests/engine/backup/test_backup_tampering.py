@@ -87,6 +87,20 @@ async def test_a_shorter_or_longer_copy_is_found(held: Held, cut: int) -> None:
         assert "bytes" in await status_of(held, name)
 
 
+async def test_no_bit_and_no_white_space_of_a_manifest_may_differ(held: Held) -> None:
+    name, _, paper = await a_backup(held)
+    whole, key = paper.read_bytes(), held.core.vault.public_key
+
+    def read(body: bytes) -> manifest.Manifest:
+        return manifest.require_signature(manifest.decode(body), key, DEV, name)
+
+    assert read(whole).name == name
+    forms = [whole + b" ", whole[:1] + b" " + whole[1:], whole.replace(b"a", b"\\u0061", 1)]
+    for body in (*forms, *(flipped(whole, bit) for bit in range(len(whole) * 8))):
+        with pytest.raises(Corrupt):
+            read(body)
+
+
 async def test_a_manifest_of_another_place_is_found(held: Held) -> None:
     name, copy, paper = await a_backup(held)
     other = "20260101t000000z-aaaa"
