@@ -98,7 +98,7 @@ def matrix(view: views.MatrixView, shown: Shown) -> str:
     rows = [
         [
             *((safe_text(getattr(row, name)), False) for name in names),
-            *((f"{each.rights} {each.rule}", False) for each in row.cells),
+            *((safe_text(f"{each.rights} {each.rule}"), False) for each in row.cells),
         ]
         for row in view.rows
     ]
@@ -110,7 +110,7 @@ def matrix(view: views.MatrixView, shown: Shown) -> str:
 def explanation(view: views.ExplanationView, _shown: Shown) -> str:
     """The verdict, why, and what would change it: a line each, to be read and copied."""
     reasons = [
-        f"  {'✗' if reason.blocks else '·'} {reason.rule}: {safe_text(reason.text)}"
+        f"  {'✗' if reason.blocks else '·'} {safe_text(reason.rule)}: {safe_text(reason.text)}"
         for reason in view.reasons
     ]
     remedies = [f"  $ {safe_text(remedy)}" for remedy in view.remedies]

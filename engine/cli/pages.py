@@ -26,7 +26,7 @@ def vault(view: views.VaultView, shown: Shown) -> str:
     """Whether records can be read and where the key comes from, then every key."""
     rows = [("vault", _state(view.state, view.reason)), ("key from", _source(view))]
     rows += [
-        (each.environment, _state(each.state, each.reason) + _rotating(each.rotating))
+        (safe_text(each.environment), _state(each.state, each.reason) + _rotating(each.rotating))
         for each in view.environments
         if each.state != view.state or each.rotating is not None
     ]

@@ -54,7 +54,8 @@ def _head(overview: views.Overview, shown: Shown) -> str:
         [
             (
                 "engine",
-                f"{kind}, pid {engine.pid}, up {duration(engine.uptime_s)}, {engine.version}",
+                f"{kind}, pid {engine.pid}, up {duration(engine.uptime_s)}, "
+                f"{safe_text(engine.version)}",
             ),
             ("data", safe_text(engine.data)),
             ("host", f"{_host(host)}, {_scale(host)}"),
@@ -79,7 +80,7 @@ def _protection(overview: views.Overview, shown: Shown) -> list[tuple[str, str]]
         rows.append(("broken glass", safe_text(said)))
     rows += [("clock", safe_text(overview.clock))] if overview.clock else []
     rows += [
-        (each.state, safe_text(f"{each.name}: {each.reason}"))
+        (safe_text(each.state), safe_text(f"{each.name}: {each.reason}"))
         for each in overview.environments
         if each.state != "open" and each.reason and each.reason != vault.reason
     ]

@@ -19,7 +19,6 @@ from swarmdeck.engine.parameters import parameters, read
 from swarmdeck.engine.settings import load_settings
 from swarmdeck.engine.vault import record
 
-
 HUGE = pytest.param(10**5000, id="huge")
 
 
