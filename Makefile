@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: setup run test check stress faults bench lock clean
+.PHONY: setup run test check stress faults fuzz bench lock clean
 
 setup: $(VENV)/.ready
 
@@ -32,7 +32,8 @@ check: setup
 stress: setup
 	STRESS=100 $(BIN)/python -m pytest -n 2 -o faulthandler_timeout=0 \
 		tests/engine/queue/test_queue_model.py tests/engine/test_ledger.py tests/console/test_walk.py
-	$(MAKE) faults
+	STRESS=1 $(BIN)/python -m pytest tests/engine/input/test_fuzz.py
+	$(MAKE) faults fuzz
 
 # Every state and cycle of the fault harness, one after another so that nothing else takes the disk's
 # time: power loss 6 min, kills and signals 7 min, refused calls 45 min. FAULTS_SEED repeats a run.
@@ -40,6 +41,11 @@ faults: setup
 	STRESS=1 $(BIN)/python -m pytest -s -o faulthandler_timeout=0 tests/faults/test_power_loss.py
 	STRESS=1 $(BIN)/python -m pytest -s -o faulthandler_timeout=0 tests/faults/test_kill.py
 	STRESS=1 $(BIN)/python -m pytest -s -o faulthandler_timeout=0 tests/faults/test_io_errors.py
+
+# Each decoder for FUZZ_S seconds (600); what is interesting is kept in .fuzz/ for the next run.
+fuzz: setup
+	set -e; for name in record frame config message manifest command names vaultfile; do \
+		$(BIN)/python tests/fuzz/fuzz_decoders.py $$name; done
 
 bench: setup
 	$(BIN)/swarmdeck bench compare

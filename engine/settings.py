@@ -144,7 +144,7 @@ def read_file(label: str, body: bytes, *, private: bool = True) -> Settings:
     return _assembled(_derived({}) | _layer(label, body, private=private))
 
 
-def _assembled(layers: Mapping[str, Given]) -> Settings:
+def _assembled(layers: dict[str, Given]) -> Settings:
     given = _packaged() | layers
     sections = build(Sections, given)
     _check_plan(sections.host, given)

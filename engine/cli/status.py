@@ -50,13 +50,10 @@ def _head(overview: views.Overview, shown: Shown) -> str:
     engine, host, access = overview.engine, overview.host, overview.access
     kind = "service" if engine.headless else "embedded"
     live = f"{access.agents} agents, {access.teams} teams, {access.grants} grants"
+    up = f"{kind}, pid {engine.pid}, up {duration(engine.uptime_s)}"
     return pairs(
         [
-            (
-                "engine",
-                f"{kind}, pid {engine.pid}, up {duration(engine.uptime_s)}, "
-                f"{safe_text(engine.version)}",
-            ),
+            ("engine", f"{up}, {safe_text(engine.version)}"),
             ("data", safe_text(engine.data)),
             ("host", f"{_host(host)}, {_scale(host)}"),
             ("memory", _three(host.swarm_plan_bytes, host.allocated_bytes, host.used_bytes)),
