@@ -63,7 +63,7 @@ class DatabaseStats(Action, frozen=True, kw_only=True, tag="db.stats"):
     environment: OptionalWhere = None
 
 
-@action(list[views.CheckView], query=True, lane="background", timeout_s=600)
+@action(list[views.CheckView], query=True, lane="background", timeout_s=3600)
 class DatabaseCheck(Action, frozen=True, kw_only=True, tag="db.check"):
     """Check each database: its pages, or with --full every index, record and audit row too."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from .. import actions
 from ..budgets import holder_view
@@ -43,8 +43,9 @@ def _unusable(draft: Draft, place: Place, refusal: SwarmDeckError) -> Explanatio
         return draft.view(f"{name} is being restored: it is back in a moment")
     draft.adds("untouched", f"{place.database.path.name} is left as it was found, nothing reads it")
     draft.adds("others", "the other environments work; swarms of this one are not started")
-    draft.remedy(actions.BackupList(environment=name))
-    draft.remedy(actions.BackupRestore(environment=name, name="NAME"))
+    where = cast("actions.Environment", name)
+    draft.remedy(actions.BackupList(environment=where))
+    draft.remedy(actions.BackupRestore(environment=where, name="NAME"))
     draft.remedy(actions.Doctor())
     return draft.view(f"{name} is quarantined: restore it from a verified backup")
 

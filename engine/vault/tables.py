@@ -17,7 +17,7 @@ from .letters import Letter
 from .ring import Ring
 
 BATCH: Final = 100
-WINDOW: Final = 2_000  # rows looked at in one transaction at most
+WINDOW: Final = 500  # rows looked at in one transaction at most
 
 _LAST_RECORD: Final = "SELECT ifnull(max(rowid), 0) FROM memory WHERE env = ?"
 _RECORDS: Final = f"""

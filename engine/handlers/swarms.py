@@ -1,0 +1,127 @@
+"""Swarms, agents and teams."""
+
+from __future__ import annotations
+
+from .. import actions, views
+from ..dispatch import Context
+from .services import Part
+
+
+class SwarmHandlers(Part):
+    """Swarms, agents and teams."""
+
+    # --- swarms -----------------------------------------------------------------------------
+
+    async def swarm_create(self, context: Context, action: actions.SwarmCreate) -> views.SwarmView:
+        return await self._services.swarms.create(
+            action.environment,
+            agents=action.agents,
+            memory_bytes=action.memory_bytes,
+            command=action.command,
+            name=action.name,
+            actor=context.principal.id,
+            progress=context.progress,
+        )
+
+    async def swarm_list(self, _: Context, action: actions.SwarmList) -> list[views.SwarmView]:
+        return list(self._services.swarms.list(action.environment, ended=action.all))
+
+    async def swarm_health(self, _: Context, action: actions.SwarmHealth) -> views.HealthView:
+        return self._services.swarms.health(action.id)
+
+    async def swarm_scale(self, context: Context, action: actions.SwarmScale) -> views.SwarmView:
+        return await self._services.swarms.scale(
+            action.id,
+            agents=action.agents,
+            memory_bytes=action.memory_bytes,
+            actor=context.principal.id,
+            progress=context.progress,
+        )
+
+    async def swarm_terminate(
+        self, context: Context, action: actions.SwarmTerminate
+    ) -> views.SwarmView:
+        return await self._services.swarms.terminate(
+            action.id,
+            force=action.force,
+            wait_s=action.wait_s,
+            actor=context.principal.id,
+            progress=context.progress,
+        )
+
+    # --- agents and teams -------------------------------------------------------------------
+
+    async def agent_register(
+        self, context: Context, action: actions.AgentRegister
+    ) -> views.AgentView:
+        place = self._place(action.environment)
+        agent = await place.registry.register(
+            name=action.name,
+            type=action.type,
+            swarm=action.swarm,
+            team=action.team,
+            capabilities=action.capabilities,
+            role=action.role,
+            actor=context.principal.id,
+        )
+        return self._services.swarms.agent(agent.id)
+
+    async def agent_update(self, context: Context, action: actions.AgentUpdate) -> views.AgentView:
+        place = self._of(action.id)
+        await place.registry.update(
+            action.id,
+            name=action.name,
+            type=action.type,
+            capabilities=action.capabilities,
+            role=action.role,
+            actor=context.principal.id,
+        )
+        return self._services.swarms.agent(action.id)
+
+    async def agent_unregister(
+        self, context: Context, action: actions.AgentUnregister
+    ) -> views.Done:
+        await self._of(action.id).registry.unregister(action.id, actor=context.principal.id)
+        return views.Done()
+
+    async def agent_token(self, context: Context, action: actions.AgentToken) -> views.TokenView:
+        return await self._services.issue_token(action.id, action.ttl_s, context.principal)
+
+    async def agent_revoke(self, context: Context, action: actions.AgentRevoke) -> views.Done:
+        return await self._services.revoke_token(action.id, context.principal)
+
+    async def agent_list(self, _: Context, action: actions.AgentList) -> list[views.AgentView]:
+        found = self._services.swarms.agents(
+            action.environment,
+            swarm=action.swarm,
+            team=action.team,
+            type=action.type,
+            capability=action.capability,
+        )
+        return list(found)
+
+    async def agent_show(self, _: Context, action: actions.AgentShow) -> views.AgentView:
+        return self._services.swarms.agent(action.id)
+
+    async def team_create(self, context: Context, action: actions.TeamCreate) -> views.TeamView:
+        registry = self._place(action.environment).registry
+        team = await registry.create_team(
+            action.name, leader=action.leader, actor=context.principal.id
+        )
+        return team.view()
+
+    async def team_list(self, _: Context, action: actions.TeamList) -> list[views.TeamView]:
+        chosen = self._places(action.environment)
+        return [view for place in chosen for view in place.registry.team_views()]
+
+    async def team_add(self, context: Context, action: actions.TeamAdd) -> views.TeamView:
+        registry = self._of(action.team).registry
+        team = await registry.add_to_team(action.team, action.agent, actor=context.principal.id)
+        return team.view()
+
+    async def team_remove(self, context: Context, action: actions.TeamRemove) -> views.TeamView:
+        registry = self._of(action.team).registry
+        team = await registry.remove_from_team(
+            action.team, action.agent, actor=context.principal.id
+        )
+        return team.view()
