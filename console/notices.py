@@ -6,18 +6,47 @@ Words and times are coarse, so that a screen at rest stays still.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
 from ..engine import views
-from ..widgets import Span, mark_of
+from ..widgets import Span, mark_of, width_of
 from . import wording
 
-END_READING = "!"
+END_READING: Final = "!"
 """The key that ends a break-glass read; the key table has it."""
 
 
-def notices(overview: views.Overview) -> list[Span]:
-    """Each with its style, the gravest first."""
-    found = [*_quarantined(overview), *_clock(overview), *_breaking(overview), *_sealed(overview)]
-    return sorted(found, key=lambda notice: notice[1] != "bad")
+class Notice(NamedTuple):
+    """What it is in as few words as can be, what more is to say where there is room, its style."""
+
+    short: str
+    more: str
+    style: str
+
+
+def notices(overview: views.Overview) -> list[Notice]:
+    """The gravest first."""
+    found = [*_breaking(overview), *_quarantined(overview), *_clock(overview), *_sealed(overview)]
+    return sorted(found, key=lambda notice: notice.style != "bad")
+
+
+def laid_out(found: Sequence[Notice], room: int) -> list[Span]:
+    """As many as fit in their short form, and then as much more of each as there is room for."""
+    shown: list[Notice] = []
+    for notice in found:
+        room -= width_of(notice.short) + 3
+        if shown and room < 0:
+            break
+        shown.append(notice)
+    spans: list[Span] = []
+    for notice in shown:
+        need = width_of(notice.more)
+        whole = need <= room
+        room -= need if whole else 0
+        text = notice.short + (notice.more if whole else "")
+        spans += [(f" {text} ", f"{notice.style} bold reverse"), (" ", "text")]
+    return spans
 
 
 def sealed(overview: views.Overview | None) -> bool:
@@ -42,33 +71,36 @@ def why_no_records(overview: views.Overview, environment: str) -> str:
     return ""
 
 
-def _sealed(overview: views.Overview) -> list[Span]:
-    mark = mark_of("sealed")
+def _sealed(overview: views.Overview) -> list[Notice]:
     if not sealed(overview):
         return []
-    return [(f"{mark.symbol} SEALED: no record can be read or written.  u unseals", mark.style)]
+    mark = mark_of("sealed")
+    more = "  no record can be read or written"
+    return [Notice(f"{mark.symbol} SEALED: u unseals", more, mark.style)]
 
 
-def _quarantined(overview: views.Overview) -> list[Span]:
+def _quarantined(overview: views.Overview) -> list[Notice]:
     names = [each.name for each in overview.environments if each.state == "quarantined"]
     if not names:
         return []
     mark = mark_of("quarantined")
-    return [(f"{mark.symbol} QUARANTINED: {', '.join(names)}  :backups restores", mark.style)]
+    short = f"{mark.symbol} QUARANTINED: {', '.join(names)}"
+    return [Notice(short, "  0 shows why, :backups restores", mark.style)]
 
 
-def _clock(overview: views.Overview) -> list[Span]:
+def _clock(overview: views.Overview) -> list[Notice]:
     if not overview.clock:
         return []
-    return [("▲ CLOCK HELD: it has jumped.  :clock confirm accepts it", "warning")]
+    return [Notice("▲ CLOCK HELD", "  :clock confirm accepts that it has jumped", "warning")]
 
 
-def _breaking(overview: views.Overview) -> list[Span]:
+def _breaking(overview: views.Overview) -> list[Notice]:
     """Who reads what until when; of several the one that ends first, and how many more."""
     if not overview.breaking:
         return []
     first, *others = sorted(overview.breaking, key=lambda grant: grant.expires_at_us)
     left = wording.left(overview.at_us, first.expires_at_us)
-    more = f" +{len(others)} more" if others else ""
+    count = f" +{len(others)}" if others else ""
     what = f"{first.granted_by} reads {first.environment} {first.namespace}:{first.key_prefix}"
-    return [(f"▲ BREAK-GLASS{more}, {left} left: {END_READING} ends it; {what}", "bad")]
+    short = f"▲ BREAK-GLASS{count}: {left} left, {END_READING} ends it"
+    return [Notice(short, f"  {what}", "bad")]

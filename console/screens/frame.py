@@ -29,7 +29,6 @@ from ...widgets import (
     Span,
     StatusLine,
     VirtualTable,
-    width_of,
 )
 from ..bar import Bar
 from ..bridge import Host, Pull
@@ -37,6 +36,7 @@ from ..columns import Moment
 from ..export import Export
 from ..filters import Filter
 from ..keymap import Key, keymap
+from ..notices import Notice, laid_out
 from ..offers import acts, is_of_row
 from ..places import Place
 
@@ -139,23 +139,16 @@ class NoticeLine(LineWidget):
 
     def __init__(self) -> None:
         super().__init__(id="notice")
-        self._notices: Sequence[Span] = ()
+        self._notices: Sequence[Notice] = ()
 
-    def show(self, notices: Sequence[Span]) -> None:
+    def show(self, notices: Sequence[Notice]) -> None:
         """Show these, the gravest first, as many as fit."""
         self.display = bool(notices)
         self._notices = notices
         self.rebuild()
 
     def layout_lines(self) -> Sequence[Line]:
-        spans: list[Span] = []
-        room = self.body_width
-        for text, style in self._notices:
-            room -= width_of(text) + 3
-            if spans and room < 0:
-                break
-            spans += [(f" {text} ", f"{style} bold reverse"), (" ", "text")]
-        return (tuple(spans),)
+        return (tuple(laid_out(self._notices, self.body_width)),)
 
 
 class KeyLine(LineWidget):

@@ -99,10 +99,16 @@ async def test_a_private_record_that_is_read_is_said_on_every_screen(fakes: Any,
     async with fakes.console(fakes.emergency(), size=(200, 60)) as deck:
         await deck.type(name)
         await deck.until(lambda: deck.app.deck.crumb == name)
-        await deck.until(lambda: "BREAK-GLASS, 11 m left" in deck.text.splitlines()[1])
+        await deck.until(lambda: "BREAK-GLASS: 11 m left" in deck.text.splitlines()[1])
         notice = deck.text.splitlines()[1]
         assert "QUARANTINED: research" in notice
         assert "CLOCK HELD" in notice
+
+
+async def test_a_narrow_terminal_says_each_in_its_shortest_form(fakes: Any) -> None:
+    async with fakes.console(fakes.emergency(), size=(80, 24)) as deck:
+        await deck.until(lambda: "BREAK-GLASS: 11 m left, ! ends it" in deck.text)
+        assert "QUARANTINED: research" in deck.text.splitlines()[1]
 
 
 async def test_one_key_ends_the_read(fakes: Any) -> None:

@@ -13,7 +13,7 @@ from swarmdeck.console.preferences import Preferences
 from swarmdeck.console.screens.listing import WIDE_CELLS
 from swarmdeck.engine import actions
 from swarmdeck.engine.actions import Action
-from swarmdeck.engine.errors import SwarmDeckError, Unavailable
+from swarmdeck.engine.errors import Sealed, SwarmDeckError, Unavailable
 from swarmdeck.engine.events import Sampled
 
 SIZES: Final = ((80, 24), (120, 30), (200, 60))
@@ -60,7 +60,9 @@ def look(snapshot: Any, fakes: Any) -> Any:
             pilot.app.bridge._pulled_s = 0.0  # its data is as old
             await filled(deck, state)
             for key in keys:
-                if key.startswith("wait:"):
+                if len(key) > 1 and key.startswith(":"):
+                    await deck.type(key[1:])
+                elif key.startswith("wait:"):
                     await deck.until(lambda key=key: key.removeprefix("wait:") in deck.text)
                 else:
                     await deck.press(fakes.KEYS.get(key, key))
@@ -106,6 +108,9 @@ SCREENS = {
     "audit": ("8", "memory.get", "Nothing was changed yet"),
     "log": ("9", "said so", "Nothing has happened"),
     "alerts": ("0", "failed for good", "All is well"),
+    "vault": ("V", "● active", "none yet"),
+    "backups": (":backups", "verified", "No backup was made yet"),
+    "db": (":db", "USE TEMP B-TREE", "No statement took longer"),
     "tree": ("T", "payments", "No swarm runs yet"),
 }
 """By name: the key that leads there, what a busy one shows, what an empty one says."""
@@ -140,6 +145,55 @@ async def test_failing(look: Any, name: str) -> None:
 @pytest.mark.parametrize("name", ["memory", "swarms", "agents", "tree"])
 async def test_degraded(look: Any, name: str) -> None:
     await look(f"{name}-degraded", "failing", SCREENS[name][0], awaits=SCREENS[name][1])
+
+
+@pytest.mark.parametrize("name", ["overview", "memory", "vault", "tree"])
+async def test_sealed(look: Any, name: str) -> None:
+    await look(f"{name}-sealed", "sealed", f":{name}", awaits="■ SEALED")
+
+
+async def test_records_of_a_sealed_vault(look: Any) -> None:
+    refused = {actions.MemoryList: Sealed("the vault is sealed", hint="unseal it")}
+    line = ":records development"
+    await look("records-sealed", "sealed", line, awaits="unseals it", failures=refused)
+
+
+@pytest.mark.parametrize("name", ["overview", "memory", "access"])
+async def test_emergency(look: Any, name: str) -> None:
+    await look(f"{name}-emergency", "emergency", f":{name}", awaits="BREAK-GLASS")
+
+
+async def test_unseal(look: Any) -> None:
+    await look("unseal", "sealed", "u", "wait:passphrase", *"secret", awaits="••••••")
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "says"),
+    [
+        ("confirm-shred", ":vault shred production", "can never be read again"),
+        ("confirm-restore", ":backup restore development development-20261119-020000", "Lost"),
+        ("confirm-seal", ":vault seal", "No record of any"),
+        ("confirm-clock", ":clock confirm", "(date)"),
+        ("form-grant", ":form acl grant dev_agent_00000001", "zone"),
+        ("verify", ":audit verify", "✗ failed"),
+    ],
+)
+async def test_protection(look: Any, name: str, line: str, says: str) -> None:
+    await look(name, "busy", line, awaits=says)
+
+
+async def test_break_glass(look: Any) -> None:
+    keys = (":records development", "wait:module_1", "B", "wait:why, for", *"outage", "enter")
+    await look("confirm-break-glass", "busy", *keys, awaits="owner is told")
+
+
+async def test_token(look: Any) -> None:
+    keys = (":agent token dev_agent_00000001", "wait:y yes", "y")
+    await look("token", "busy", *keys, awaits="Shown this once")
+
+
+async def test_audit_narrowed(look: Any) -> None:
+    await look("audit-refused", "busy", "8", "r", "r", "f", awaits="risk high and above · refused")
 
 
 async def test_swarm(look: Any) -> None:
