@@ -440,9 +440,13 @@ class Core:
     def acting(self, actor: str) -> Principal:
         """Who acts when the operator says `actor`. Raises NotFound, and Denied where the
         operator's role does not let it act as an agent."""
-        if actor != OPERATOR and self.authority.is_limited:
+        if actor == OPERATOR:
+            return OPERATOR_PRINCIPAL
+        if self.authority.is_limited:
             self.authority.require_acting(actor)
-        return self.resolve(actor)
+        principal = self.resolve(actor)
+        self.identity.acted(actor)
+        return principal
 
     def resolve(self, actor: str) -> Principal:
         """`operator` or an agent as it is now. Raises NotFound."""

@@ -57,6 +57,7 @@ class Identity:
         self.user = user_name(os.getuid())
         self._engine = engine
         self._attached: OrderedDict[tuple[int, str], float] = OrderedDict()
+        self._acted: OrderedDict[str, float] = OrderedDict()
         self._asked: dict[str, float] = {}
 
     # --- operators --------------------------------------------------------------------------
@@ -78,6 +79,18 @@ class Identity:
             self._attached.popitem(last=False)
         detail = f"{user_name(peer.uid)}, uid {peer.uid}, process {peer.pid} {client.program}"
         self._record(self._engine.coordination, OPERATOR, "operator.attach", "engine", detail)
+
+    def acted(self, agent: str) -> None:
+        """Record that the operator acts as an agent: once a minute for each of them."""
+        now_s = self._engine.clock.monotonic_s()
+        if now_s - self._acted.get(agent, -ATTACH_EVERY_S) < ATTACH_EVERY_S:
+            return
+        self._acted.pop(agent, None)
+        self._acted[agent] = now_s
+        if len(self._acted) > MAX_KNOWN:
+            self._acted.popitem(last=False)
+        home = self._engine.places[environment_of(agent)].database
+        self._record(home, OPERATOR, "operator.act", agent, f"as this agent, by {self.user}")
 
     def clients(self) -> tuple[ClientView, ...]:
         """The operators attached now, the latest of them."""

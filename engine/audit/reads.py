@@ -136,6 +136,12 @@ class Reads:
         """Note a sampled read of a record, without waiting."""
         self._send([Looked(principal.id, GET, f"{namespace}/{key}")])
 
+    def opened(self, principal: Principal, namespace: str, key: str) -> None:
+        """Note that somebody but its owner read a private record, by a grant or by breaking the
+        glass: always, without waiting."""
+        if not self.strict:  # where it is in the trail already
+            self._send([Looked(principal.id, GET, f"{namespace}/{key}", detail="private")])
+
     def denied(self, principal: Principal, namespace: str, key: str) -> None:
         """Note a refused read of a record, without waiting."""
         self._deny(Looked(principal.id, GET, f"{namespace}/{key}", allowed=False))

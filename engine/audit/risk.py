@@ -16,7 +16,7 @@ _CLASSED: Final = {
         "memory.get memory.keys memory.list memory.set memory.incr memory.expire "
         "queue.show queue.send queue.claim queue.extend queue.ack queue.nack queue.expire "
         "queue.untake queue.take_back agent.register agent.login agent.renew agent.start "
-        "agent.exit session.open session.end operator.attach engine.open swarm.run"
+        "agent.exit session.open session.end operator.attach operator.act engine.open swarm.run"
     ),
     _HIGH: (
         "acl.grant acl.deny acl.revoke agent.token agent.revoke session.revoke memory.budget "

@@ -188,6 +188,8 @@ class MemoryStore:
             self.access.denied_calls += 1
             self.reads.denied(principal, namespace, key)
             return None
+        if entry.level is Level.PRIVATE and entry.owner != principal.id:
+            self.reads.opened(principal, namespace, key)
         return entry.format, entry.body, entry.version
 
     def has(self, principal: Principal, namespace: str, key: str) -> Any:  # noqa: ANN401

@@ -84,6 +84,8 @@ async def test_broken_glass_is_read_shown_told_and_ends_with_a_revoke(
     [row] = [r for r in await engine.run(act.AuditList()) if r.action == "acl.breakglass"]
     assert row.actor == "operator"
     assert "an agent is stuck" in row.detail
+    read = await engine.run(act.AuditList(actor="operator", contains="diary"))
+    assert ("memory.get", "private") in [(r.action, r.detail) for r in read]
     matrix = await engine.run(act.AclMatrix(environment="development"))
     assert [subject.id for subject in matrix.subjects] == ["operator", owner]
     assert matrix.rows[0].cells[0].rule == "break-glass"

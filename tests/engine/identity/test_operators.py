@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from swarmdeck.engine import actions as act
-from swarmdeck.engine import connect
+from swarmdeck.engine import connect, open_engine
 from swarmdeck.engine.clock import FakeClock
 from swarmdeck.engine.core import Core, open_core
 from swarmdeck.engine.errors import Denied
@@ -120,3 +120,15 @@ def test_only_the_owner_and_root_may_attach() -> None:
         check_peer(1001, 1000)
     with pytest.raises(Denied):
         check_peer(1000, 0)
+
+
+async def test_acting_as_an_agent_is_recorded_once_a_minute(tmp_path: Path) -> None:
+    async with open_engine(tmp_path / "data") as engine:
+        agent = await engine.agents.register("development", name="Backend")
+        memory = engine.memory(agent)
+        for number in range(3):
+            await memory.set("k", number)
+        await engine.run(act.MemoryGet(environment="development", key="k", actor=agent.id))
+        rows = await engine.run(act.AuditList(environment="development", contains=agent.id))
+        acted = [row for row in rows if row.action == "operator.act"]
+        assert [(row.actor, row.object) for row in acted] == [("operator", agent.id)]
