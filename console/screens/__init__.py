@@ -98,7 +98,8 @@ def _result(place: Place, moment: Moment) -> DeckScreen:
     kind = row_kind(spec.result)
     assert kind is not None
     title = spec.name.replace(".", " ")
-    found = tuple(place.row)
+    # What is wrong first: that is what one looks for.
+    found = tuple(sorted(place.row, key=lambda row: _GRAVEST.get(getattr(row, "status", ""), 2)))
     listing = replace(
         answer_listing(title, kind, asked),
         query=None,
@@ -157,6 +158,7 @@ def _key_of(kind: type[View]) -> Callable[[Any], str]:
     return lambda row: "\n".join(str(getattr(row, name)) for name in names)
 
 
+_GRAVEST: Final = {"failed": 0, "warning": 1}
 _NAMING: Final = (
     "environment", "namespace", "key", "name", "path", "sequence", "subject", "action", "priority",
 )  # fmt: skip

@@ -304,6 +304,17 @@ def failing_overview() -> views.Overview:
     return msgspec.structs.replace(base, swarms=swarms, agents=agents, engine=engine)
 
 
+def _trail(action: actions.AuditList) -> list[views.AuditView]:
+    """Sixty entries, without those an action does not ask for."""
+    risks = ("low", "medium", "high", "critical")
+    return [
+        entry
+        for entry in map(audit, range(60))
+        if risks.index(entry.risk) >= risks.index(action.risk or "low")
+        and not (action.denied and entry.allowed)
+    ]
+
+
 def _asked_for(action: Any, rows: list[Any]) -> list[Any]:
     """The window of a listing that an action asks for, of the rows that contain its text."""
     wanted = action.contains.casefold()
@@ -342,7 +353,7 @@ class FakeHost:
             ),
             actions.MemoryGet: lambda a: record(1, key=a.key, value={"sha256": "9f86d081"}),
             actions.AclList: lambda _: [grant(n) for n in range(5)],
-            actions.AuditList: lambda a: _asked_for(a, [audit(n) for n in range(60)]),
+            actions.AuditList: lambda a: _asked_for(a, _trail(a)),
             actions.BenchShow: lambda _: list(self.overview.benchmarks),
             actions.Logs: lambda _: ["started", "claimed 8", "\x1b[31mred\x1b[0m [b]markup[/b]"],
             actions.DatabasePragmas: self._pragmas,

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from swarmdeck.console.places import Place
-from swarmdeck.console.screens.dialogs import ConfirmScreen, FormScreen
+from swarmdeck.console.screens.dialogs import ConfirmScreen, FormScreen, TokenScreen
 from swarmdeck.engine import actions, views
 from swarmdeck.engine.errors import InvalidInput
 from swarmdeck.engine.events import AgentChanged, Sampled
@@ -35,7 +35,35 @@ def poisoned(fakes: Any) -> views.Overview:
         for agent in seen.agents
     )
     benchmarks = tuple(msgspec.structs.replace(b, name=bad) for b in seen.benchmarks)
-    return msgspec.structs.replace(seen, swarms=swarms, agents=agents, benchmarks=benchmarks)
+    glass = fakes.samples.breaking(key_prefix=bad, namespace=bad, granted_by=bad, reason=bad)
+    places = tuple(
+        msgspec.structs.replace(each, state="quarantined", reason=bad)
+        if each.name == "research"
+        else each
+        for each in seen.environments
+    )
+    return msgspec.structs.replace(
+        seen,
+        swarms=swarms,
+        agents=agents,
+        benchmarks=benchmarks,
+        environments=places,
+        breaking=(glass,),
+        clock=bad,
+        vault=views.VaultGlance(state="sealed", source=bad, reason=bad),
+    )
+
+
+def _poisoned_vault(fakes: Any) -> views.VaultView:
+    bad = fakes.HOSTILE
+    vault = fakes.samples.vault()
+    rings = tuple(
+        msgspec.structs.replace(ring, environment=bad, state=bad, reason=bad)
+        for ring in vault.environments
+    )
+    return msgspec.structs.replace(
+        vault, state=bad, source=bad, place=bad, reason=bad, environments=rings
+    )
 
 
 def hostile_host(fakes: Any) -> Any:
@@ -122,6 +150,18 @@ def hostile_host(fakes: Any) -> Any:
                 ),
             ),
         ),
+        actions.VaultStatus: lambda _: _poisoned_vault(fakes),
+        actions.BackupList: lambda _: [fakes.samples.backup(1, name=bad, status=bad, detail=bad)],
+        actions.DatabaseStats: lambda _: [
+            fakes.samples.database(1, environment=bad, path=bad, tables=(bad,))
+        ],
+        actions.DatabaseSlow: lambda _: [
+            fakes.samples.statement(1, environment=bad, statement=bad, plan=f"{bad}\n{bad}")
+        ],
+        actions.AuditVerify: lambda _: [
+            fakes.samples.chain(1, environment=bad, status=bad, detail=bad, hint=bad)
+        ],
+        actions.AgentToken: lambda _: views.TokenView(agent=bad, token=bad, expires_at_us=1),
         actions.Logs: lambda _: [bad, "\x1b]0;title\x07", "a\nb\rc"],
     }
     return host
@@ -129,7 +169,8 @@ def hostile_host(fakes: Any) -> Any:
 
 PLACES = [
     *(Place(name) for name in ("swarms", "agents", "queue", "memory", "access", "bench", "audit")),
-    *(Place(name) for name in ("log", "alerts", "tree")),
+    *(Place(name) for name in ("log", "alerts", "tree", "vault", "backups", "db")),
+    Place("records", "research"),
     Place("explain", "dev_msg_00000001"),
     Place("as", IDENT),
     Place("swarm", "dev_swarm_7m2pz0tb"),
@@ -196,6 +237,18 @@ async def test_a_hostile_plan_is_harmless(fakes: Any) -> None:
         await deck.type("memory budget development --base 1GB --max 1GB")
         await deck.until(lambda: isinstance(deck.app.screen, ConfirmScreen))
         assert "It does not fit" in deck.text
+        assert_harmless(deck)
+
+
+async def test_a_hostile_token_and_chain_are_harmless(fakes: Any) -> None:
+    async with fakes.console(host=hostile_host(fakes)) as deck:
+        await deck.type("audit verify")
+        await deck.until(lambda: deck.app.deck.crumb == "audit verify")
+        assert_harmless(deck)
+        deck.app.push_screen(
+            TokenScreen(deck.host.answers[actions.AgentToken](actions.AgentToken(id="x")))
+        )
+        await deck.until(lambda: "Shown this once" in deck.text)
         assert_harmless(deck)
 
 
