@@ -57,7 +57,8 @@ class Identity:
         self.user = user_name(os.getuid())
         self._engine = engine
         self._attached: OrderedDict[tuple[int, str], float] = OrderedDict()
-        self._acted: OrderedDict[str, float] = OrderedDict()
+        self._acted: set[str] = set()  # since `_acted_s`
+        self._acted_s = engine.clock.monotonic_s()
         self._asked: dict[str, float] = {}
 
     # --- operators --------------------------------------------------------------------------
@@ -82,13 +83,9 @@ class Identity:
 
     def acted(self, agent: str) -> None:
         """Record that the operator acts as an agent: once a minute for each of them."""
-        now_s = self._engine.clock.monotonic_s()
-        if now_s - self._acted.get(agent, -ATTACH_EVERY_S) < ATTACH_EVERY_S:
+        if agent in self._acted:
             return
-        self._acted.pop(agent, None)
-        self._acted[agent] = now_s
-        if len(self._acted) > MAX_KNOWN:
-            self._acted.popitem(last=False)
+        self._acted.add(agent)
         home = self._engine.places[environment_of(agent)].database
         self._record(home, OPERATOR, "operator.act", agent, f"as this agent, by {self.user}")
 
@@ -153,10 +150,13 @@ class Identity:
 
     def tick(self) -> None:
         """Once a second: have agents renew their tokens in time, and end what has expired."""
+        now_s = self._engine.clock.monotonic_s()
+        if now_s - self._acted_s >= ATTACH_EVERY_S:
+            self._acted_s = now_s
+            self._acted.clear()
         link = self._engine.link
         if link is None:
             return
-        now_s = self._engine.clock.monotonic_s()
         connected = link.agents.__contains__
         for place in tuple(self._engine.places.values()):
             for agent, ended in place.registry.tokens.ending(connected):
