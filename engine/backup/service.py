@@ -24,7 +24,7 @@ from ..model import Environment, parse_environment
 from ..store import driver
 from ..store.database import Transaction
 from ..store.swap import Reason, Swap
-from ..vault import letters
+from ..vault import letters, tables
 from ..vault.ring import SELECT_KEYS
 from ..views import BackupView, Done
 from . import manifest as manifests
@@ -310,8 +310,8 @@ class Backups:
         environment = place.environment.value
         await self._engine.swarms.retire(place, f"restored from backup {reason.backup}")
         ring = self._engine.vault.ring(environment)
-        if not ring.reason:
-            self._engine.vault.begin_again(environment)  # it may be of before the first key
+        if not ring.reason and await place.database.read(tables.any_bare):
+            self._engine.vault.begin_again(environment)  # it is of before the first key
 
         def change(tx: Transaction) -> None:
             if not ring.reason:

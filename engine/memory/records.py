@@ -35,6 +35,10 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     expires_us: int = 0
     relevelled: bool = False
 
+    def __repr__(self) -> str:
+        """Without the value: errors and logs show it."""
+        return f"Entry({self.level.name.lower()}, {self.owner}, version {self.version})"
+
 
 def entry_of(row: Sequence[Any]) -> Entry:
     """A record from its columns, in the order of Entry's fields."""
@@ -63,13 +67,17 @@ class Cache:
         self._loads: dict[int, int] = {}
         self._tickets = 0
         self._generation = 0
+        self._floor = 0  # loads that began before this generation fill nothing
         self._open_limit = limit_bytes
         self.get: Callable[[Place], Entry | None] = self._entries.get
 
     def close(self) -> None:
-        """Forget everything and keep nothing, until `reopen`."""
+        """Forget everything and keep nothing, until `reopen`; and nothing of loads that began
+        before: what they have read may be gone."""
         self._limit = 0
         self.complete = False
+        self._generation += 1
+        self._floor = self._generation
         self._entries.clear()
         self._size = 0
 
@@ -106,7 +114,10 @@ class Cache:
 
     def fill(self, place: Place, entry: Entry, ticket: int) -> None:
         """Keep what a load has read, if no write of that key was committed since it began."""
-        if self._moved.get(place, -1) <= self._loads[ticket] and place not in self._entries:
+        began = self._loads[ticket]
+        if began < self._floor or place in self._entries:
+            return
+        if self._moved.get(place, -1) <= began:
             self.put(place, entry)
 
     def end_load(self, ticket: int) -> None:

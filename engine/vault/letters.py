@@ -26,6 +26,7 @@ from .ring import Ring
 FORM: Final = 0x80
 SEALED: Final = 0x01
 LZ4: Final = 0x02
+KIND: Final = "rest"  # the class of their keys
 BODY: Final = 0
 RESULT: Final = 1
 
@@ -96,8 +97,11 @@ def unprotect(ring: Ring, letter: Letter, stored: bytes) -> bytes:
 
 
 def check(ring: Ring, row: Row) -> None:
-    """Open body and result of a row of SELECT. Raises Sealed, Damaged."""
+    """Open body and result of a row of SELECT; of one whose key was destroyed there is nothing to
+    open. Raises Sealed, Damaged."""
     ident, kind, sender, target, body, result = row
+    if ring.is_shredded(key_of(body)):
+        return  # on purpose
     unprotect(ring, Letter(ident, kind, sender, target), body)
     if result is not None:
         unprotect(ring, of_result(ident), result)
@@ -112,9 +116,13 @@ def key_of(stored: Any) -> int | None:  # noqa: ANN401 - whatever a damaged row 
 
 def _unprotected(ring: Ring, stored: bytes) -> bytes:
     """A text of before there were keys. Once all are protected there is none."""
-    if ring.is_protected:
-        raise ValueError("a text without a check")
+    ring.require_bare()
     return stored
+
+
+def blank(key_id: int) -> bytes:
+    """What stands in the place of a text whose key is destroyed: nobody can open it."""
+    return _HEADER.pack(FORM, key_id) + bytes(_PLAIN_AT - _HEADER.size)
 
 
 def _bound(ring: Ring, letter: Letter, form: int, key_id: int) -> bytes:

@@ -19,7 +19,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
-from ..errors import Corrupt, Damaged, Sealed
+from ..errors import Corrupt, Damaged, Sealed, Unavailable
 from ..memory.records import Entry, Place, Row, entry_of
 from ..memory.staging import SELECT_KEYS
 from ..model import Environment, Level
@@ -41,6 +41,9 @@ VALUES (?, ?, ?, 'active', ?, 0, ?)"""
 _RETIRE: Final = """
 UPDATE data_key SET state = 'retiring' WHERE env = ? AND class = ? AND state = 'active'"""
 _RESERVE: Final = "UPDATE data_key SET uses = max(uses, ?) WHERE env = ? AND id = ?"
+_ANYTHING: Final = """
+SELECT EXISTS (SELECT 1 FROM memory WHERE env = ?)
+    OR EXISTS (SELECT 1 FROM message WHERE env = ?)"""
 _MAX_SCOPES: Final = 10_000
 _BROKEN: Final = (struct.error, ValueError, TypeError, AttributeError, OverflowError, Damaged)
 
@@ -51,6 +54,7 @@ class Keeper(Protocol):
     """What a ring asks of its vault. From any thread."""
 
     def environment_key(self, environment: str, *, make: bool) -> bytes | None: ...
+    def renew_environment_key(self, environment: str) -> None: ...
     def is_protected(self, environment: str) -> bool: ...
 
 
@@ -100,6 +104,7 @@ class Ring:
         self._by_level: tuple[Active, ...] = ()  # of the active keys; empty: not loaded
         self._writing: tuple[DataKey, ...] = ()
         self._unsure: Transaction | None = None
+        self._shredding: Transaction | None = None
         self._scopes: dict[tuple[str, str, str | None, str | None], bytes] = {}
         self._broken: tuple[type[Exception], ...] = _BROKEN
 
@@ -209,10 +214,10 @@ class Ring:
         with self._lock:
             self.require()
             if key_id is None:
-                old = mac is None and 0 <= format_ <= record.PLAIN_BITS
-                if old and not self._keeper.is_protected(self.environment):
-                    return None
-                raise ValueError("a row without a check")
+                if mac is not None or not 0 <= format_ <= record.PLAIN_BITS:
+                    raise ValueError("a row without a check")
+                self.require_bare()
+                return None
             key = self._keys.get(key_id)
             if key is None:
                 raise ValueError("a row of an unknown key")
@@ -250,10 +255,23 @@ class Ring:
 
     # --- for what is not a record -------------------------------------------------------------
 
-    @property
-    def is_protected(self) -> bool:
-        """Whether everything of before there were keys has been protected since."""
-        return self._keeper.is_protected(self.environment)
+    def require_bare(self) -> None:
+        """Raise ValueError or Damaged unless what has no check may be believed: it is of before
+        there were keys, not all has been protected since, and the keys that are there are those
+        of this vault. Whoever puts another vault.json in the place of ours turns no check off."""
+        if self._keeper.is_protected(self.environment):
+            raise ValueError("something without a check")
+        with self._lock:
+            for key in self._keys.values():
+                if key.wrapped is not None:
+                    self._opened(key)
+                    return
+
+    def is_shredded(self, key_id: int | None) -> bool:
+        """Whether a key was destroyed, and with it what it protected."""
+        with self._lock:
+            key = None if key_id is None else self._keys.get(key_id)
+            return key is not None and key.state == "destroyed"
 
     @property
     def compress_above(self) -> float:
@@ -351,6 +369,19 @@ class Ring:
         self._unsure = tx
         self._read_again(tx)
 
+    def shredded(self, tx: Transaction) -> None:
+        """Keys were destroyed in this transaction."""
+        self._shredding = tx
+        self.changed(tx)
+
+    def begin_anew(self, tx: Transaction) -> None:
+        """Where all keys are destroyed, let the key that wrapped them go as well. Not in the
+        transaction that destroyed them, which could be rolled back."""
+        with self._lock:
+            rows = tx.execute(SELECT_KEYS, (self.environment,)).fetchall()
+            if rows and not self.reason and all(row[3] is None for row in rows):
+                self._keeper.renew_environment_key(self.environment)
+
     def _ready(self, tx: Transaction, count: int) -> tuple[Active, ...]:
         """The active key of each level, with so many uses written ahead."""
         self.require()
@@ -366,6 +397,12 @@ class Ring:
         """Load the active keys; make those that are not there. Raises Sealed, Damaged."""
         with self._lock:
             self.require()
+            if tx is self._shredding:
+                raise Unavailable(
+                    f"keys of {self.environment} are being destroyed", hint="try again"
+                )
+            self._shredding = None
+            self.begin_anew(tx)
             rows = tx.execute(SELECT_KEYS, (self.environment,)).fetchall()
             held = any(row[3] is not None for row in rows)
             if self._keeper.environment_key(self.environment, make=not held) is None:
@@ -374,16 +411,21 @@ class Ring:
                     hint="restore keys/vault.json from a backup",
                 )
             if not rows and self._keeper.is_protected(self.environment):
-                raise Corrupt(
-                    f"the keys of {self.environment} are missing from its database",
-                    hint="restore it from a backup",
-                )
+                self._require_empty(tx)
             self._merge(rows)
             active = {key.kind: key for key in self._keys.values() if key.state == "active"}
             for kind in KINDS:
                 if kind not in active:
                     active[kind] = self._make(tx, kind)
             return self._use(active)
+
+    def _require_empty(self, tx: Transaction) -> None:
+        """There are no keys: then nothing can be there that they protect. Raises Corrupt."""
+        if tx.execute(_ANYTHING, (self.environment,) * 2).fetchone() == (1,):
+            raise Corrupt(
+                f"the keys of {self.environment} are missing from its database",
+                hint="restore it from a backup",
+            )
 
     def _use(self, active: dict[str, DataKey]) -> tuple[Active, ...]:
         self._writing = tuple(active[kind] for kind in KINDS)

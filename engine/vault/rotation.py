@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 from ..store.aside import Aside
 from ..store.database import Database, Reader, Transaction
-from . import tables
+from . import letters, tables
 from .ring import KINDS, Ring
 from .tables import Moved, Table
 
@@ -34,6 +34,9 @@ DELETE FROM memory WHERE env = ?
   AND (key_id IN (SELECT id FROM data_key WHERE env = ? AND class = ?)
        OR (key_id IS NULL
            AND CASE level WHEN 1 THEN 'private' WHEN 2 THEN 'team' ELSE 'rest' END = ?))"""
+_BLANK: Final = """
+UPDATE message SET body = ?, result = CASE WHEN result IS NOT NULL THEN ? END WHERE env = ?"""
+_LAST_KEY: Final = "SELECT ifnull(max(id), 0) FROM data_key WHERE env = ? AND class = ?"
 _ANY_KEY: Final = "SELECT EXISTS (SELECT 1 FROM data_key WHERE env = ?)"
 
 
@@ -192,11 +195,12 @@ class Rotation:
 
     async def shred(self, kinds: Sequence[str], actor: str) -> int:
         """Destroy the keys of some classes and delete what they sealed, also from the free pages
-        and the log of the file; how many records."""
+        and the log of the file; how many records. Messages stay, without what they said."""
         async with self._turn:
             gone: int = await self._database.write(
                 lambda tx: self._shred(tx, kinds, actor), topic="memory"
             )
+            await self._database.write(self._ring.begin_anew)
             await self._records.reload()
             await self._database.rebuild()
         return gone
@@ -206,8 +210,12 @@ class Rotation:
         for kind in kinds:
             tx.execute(_SHRED, (tx.now_us, env, kind))
             gone += tx.execute(_DELETE, (env, env, kind, kind)).rowcount
+            if kind == letters.KIND:
+                last = tx.execute(_LAST_KEY, (env, kind)).fetchone()
+                blank = letters.blank(last[0] if last else 0)
+                tx.execute(_BLANK, (blank, blank, env))
         tx.audit(actor, "vault.shred", env, detail=f"{', '.join(kinds)}: {gone} records")
-        self._ring.changed(tx)
+        self._ring.shredded(tx)
         return gone
 
     async def _look(self, query: Callable[[Reader], bool]) -> bool:

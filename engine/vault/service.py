@@ -104,6 +104,10 @@ class Vault:
         fresh = file is None
         if file is None:
             file = _new_file(settings, clock, has_value=value is not None)
+            if not any(data.glob("instances/*/*.db")):
+                # Nothing is of before there were keys: nothing without a check is ever believed.
+                born = {str(each): EnvironmentKey(b"", protected=True) for each in Environment}
+                file = msgspec.structs.replace(file, environments=born)
         vault = cls(directory, settings, clock, file, value, told)
         vault._broken = broken
         vault._begin(fresh=fresh and broken is None)
@@ -227,12 +231,19 @@ class Vault:
         with self._lock:
             root = self._complete()
             held = self._file.environments.get(environment)
-            if held is None and make:
+            if (held is None or not held.wrapped) and make:
                 self._save(self._with_environment(self._file, root, environment))
                 held = self._file.environments[environment]
-            if held is None:
+            if held is None or not held.wrapped:
                 return None
             return derive.unwrap(self._kek(root, environment), held.wrapped, environment)
+
+    def renew_environment_key(self, environment: str) -> None:
+        """Another key for an environment all of whose keys are destroyed: whoever has an old copy
+        of its database has no key for the keys in it either. Any thread. Raises Sealed,
+        StorageError."""
+        with self._lock:
+            self._save(self._with_environment(self._file, self._complete(), environment))
 
     def is_protected(self, environment: str) -> bool:
         """Whether every row of an environment has a seal or a check. Any thread."""
@@ -585,10 +596,6 @@ class Vault:
         rotation = self._rotation(environment)
         async with self._turn:
             gone = await rotation.shred(KINDS if kind == "all" else (kind,), actor)
-            if kind == "all" and not self._reason:
-                # Whoever has an old copy of the database has no key for the keys in it either.
-                with self._lock:
-                    self._save(self._with_environment(self._file, self._complete(), environment))
         return Done(changed=gone, detail=f"{gone} records are gone, and the keys they were under")
 
     async def _note(

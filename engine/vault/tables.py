@@ -151,6 +151,12 @@ class Messages:
         return bool(_number(reader, _BARE_MESSAGE, reader.env))
 
 
+def any_bare(reader: Reader) -> bool:
+    """Whether a file holds anything that nothing protects. Looks at every row."""
+    found = (_BARE_RECORD, _BARE_MESSAGE)
+    return any(_number(reader, statement, reader.env) for statement in found)
+
+
 def _number(reader: Reader, statement: str, *parameters: object) -> int:
     row = reader.execute(statement, parameters).fetchone()
     return int(row[0]) if row else 0

@@ -39,8 +39,8 @@ class Source(msgspec.Struct, frozen=True):
 
 
 class EnvironmentKey(msgspec.Struct, frozen=True):
-    """The wrapped key of an environment. `protected`: every row has a seal or a check; from then
-    on one without is damage."""
+    """The wrapped key of an environment, empty before its first use. `protected`: every row has a
+    seal or a check, as in a new data directory; from then on one without is damage."""
 
     wrapped: bytes
     protected: bool = False
@@ -116,7 +116,8 @@ def load(directory: Path) -> VaultFile | None:
             f"keys/vault.json has format {found.format}, this release knows {FORMAT}",
             hint="use the newer release of swarmdeck that wrote it",
         )
-    if not found.is_whole() or (not found.check and (found.environments or found.audit)):
+    held = found.audit or any(each.wrapped for each in found.environments.values())
+    if not found.is_whole() or (held and not found.check):
         raise Corrupt("keys/vault.json is damaged: its checksum does not match", hint=_HINT)
     return found
 

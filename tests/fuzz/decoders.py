@@ -73,6 +73,9 @@ class _Keeper:
     def environment_key(self, environment: str, *, make: bool) -> bytes:
         return bytes(32)
 
+    def renew_environment_key(self, environment: str) -> None:
+        raise AssertionError(environment)
+
     def is_protected(self, environment: str) -> bool:
         return self.protected
 

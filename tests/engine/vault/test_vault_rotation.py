@@ -154,6 +154,7 @@ async def test_kills_cost_nothing(
 
 async def bare(site: Any, count: int) -> None:
     """Records as an older release has left them."""
+    site.vault.begin_again(site.name)
     rows = [(f"k{n}", b'{"n":%d}' % n, n % 4 + 1) for n in range(count)]
     await site.database.write(lambda tx: tx.executemany(BARE, rows))
     await site.store.open()
@@ -171,7 +172,6 @@ async def test_old_records_are_read_and_then_protected(site: Any) -> None:
         (0, 0), (record.SEALED, 1),
     ]  # fmt: skip
     await check(site, 250)
-    await bare(site, 0)
     await site.change("UPDATE memory SET key_id = NULL, mac = NULL WHERE key = 'k3'")
     with pytest.raises(Damaged):
         await site.get("k3")
@@ -197,8 +197,9 @@ async def test_protecting_old_records_survives_kills(
         await check(site, count)
 
 
-async def test_a_new_environment_is_protected_when_it_closes(opening: Any) -> None:
+async def test_an_environment_is_protected_when_it_closes(opening: Any) -> None:
     async with opening() as site:
+        site.vault.begin_again("development")
         await site.put("k", 1, "public")
         assert not site.vault.is_protected("development")
     async with opening() as site:
@@ -356,6 +357,9 @@ def test_a_ring_needs_no_vault_to_say_it_is_sealed() -> None:
     class Keeper:
         def environment_key(self, environment: str, *, make: bool) -> bytes | None:
             raise AssertionError((environment, make))
+
+        def renew_environment_key(self, environment: str) -> None:
+            raise AssertionError(environment)
 
         def is_protected(self, environment: str) -> bool:
             raise AssertionError(environment)

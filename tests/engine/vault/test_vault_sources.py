@@ -177,7 +177,7 @@ def test_a_damaged_file_seals_and_can_be_put_back(tmp_path: Path) -> None:
     public = vault.public_key
     path = tmp_path / "keys" / "vault.json"
     sound = path.read_bytes()
-    path.write_bytes(sound.replace(b'"protected": false', b'"protected": true '))
+    path.write_bytes(sound.replace(b'"protected": true', b'"protected": null'))
     broken = open_vault(tmp_path)
     assert broken.state == "sealed"
     assert "damaged" in broken.reason
@@ -190,7 +190,7 @@ def test_an_edit_with_a_new_checksum_is_refused_with_the_key(tmp_path: Path) -> 
     open_vault(tmp_path).sign(b"m")
     file = vaultfile.load(tmp_path / "keys")
     assert file is not None
-    held = msgspec.structs.replace(file.environments["development"], protected=True)
+    held = msgspec.structs.replace(file.environments["development"], protected=False)
     edited = msgspec.structs.replace(
         file, environments=file.environments | {"development": held}, mac=file.mac
     )
