@@ -66,6 +66,10 @@ class Put(msgspec.Struct, frozen=True, gc=False):
     ttl_us: int
     if_version: int | None = None
 
+    def __repr__(self) -> str:
+        """Without the value: errors and logs show it."""
+        return f"Put({self.namespace}/{self.key}, {len(self.body)} bytes)"
+
 
 class Staging:
     """Changes of one run of operations, decided and collected, then written at once.
@@ -144,19 +148,19 @@ class Staging:
         except Damaged:
             if self.may_know(principal, place):
                 raise
-        raise _denied(principal, put, None)
+        raise _denied(principal, put, put.level)
 
     def put(self, principal: Principal, put: Put) -> Entry:
         """Stage a write. Raises Denied, Conflict or Damaged."""
         place = (put.namespace, put.key)
         stored = self._verified(principal, place, put)
         old = self._live(stored)
+        self._decide(principal, old, put)  # first: only who may write hears of versions
         if put.if_version is not None and put.if_version != (old.version if old else 0):
             found = f"version {old.version}" if old else "no record"
             raise Conflict(
                 f"{put.key}: {found}, not version {put.if_version}", hint="read it again"
             )
-        self._decide(principal, old, put)
         # Versions go on from a record that has expired: no version is ever two values.
         version, now_us = 1, self._now_us
         if stored is not None:
@@ -194,7 +198,10 @@ class Staging:
                     principal, Right.GRANT, old, namespace, key
                 ) and access.allows(principal, Right.WRITE, moved, namespace, key)
         if not allowed:
-            raise _denied(principal, put, old)
+            shown = put.level
+            if old is not None and access.allows(principal, Right.READ, old, namespace, key):
+                shown = shown or old.level
+            raise _denied(principal, put, shown)
 
     def delete(self, place: Place) -> None:
         self.changes[place] = None
@@ -258,9 +265,7 @@ def may_know(access: Access, principal: Principal, standing: Standing | None, pl
     return access.allows(principal, Right.READ, standing, *place)
 
 
-def _denied(principal: Principal, put: Put, old: Entry | None) -> Denied:
-    level = put.level or (old.level if old else Level.PRIVATE)
-    return Denied(
-        f"{principal.id} may not write {put.key} at level {level.name.lower()}",
-        hint="ask swarmdeck acl explain",
-    )
+def _denied(principal: Principal, put: Put, level: Level | None) -> Denied:
+    """`level` as far as it is known to who is denied: None for that of a record it may not read."""
+    at = "" if level is None else f" at level {level.name.lower()}"
+    return Denied(f"{principal.id} may not write {put.key}{at}", hint="ask swarmdeck acl explain")

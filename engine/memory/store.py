@@ -19,7 +19,16 @@ from ..acl import Access, Standing
 from ..audit.reads import GET, MISSING, Looked, Reads
 from ..clock import Clock
 from ..errors import Damaged, InvalidInput
-from ..model import Level, Principal, Right, check_key, check_name, check_ttl, parse_level
+from ..model import (
+    MAX_KEY_BYTES,
+    Level,
+    Principal,
+    Right,
+    check_key,
+    check_name,
+    check_ttl,
+    parse_level,
+)
 from ..store.aside import LIGHT_ROWS, Aside
 from ..store.database import Database, Reader, Transaction
 from ..views import RecordView
@@ -54,6 +63,10 @@ class Write(msgspec.Struct, frozen=True, array_like=True):
     level: str | int | None = None
     ttl_s: float | None = None
     if_version: int | None = None
+
+    def __repr__(self) -> str:
+        """Without the value: errors and logs show it."""
+        return f"Write({self.namespace}/{self.key}, {len(self.body)} bytes)"
 
 
 class MemoryStore:
@@ -226,6 +239,8 @@ class MemoryStore:
         Sealed."""
         self.ring.require()
         self._check_namespace(namespace)
+        _check_prefix(prefix)
+        _check_prefix(cursor or "")
         if not 1 <= limit <= MAX_BATCH_KEYS:
             raise InvalidInput(f"limit {limit} is out of range", hint=f"1 to {MAX_BATCH_KEYS}")
         await self.reads.look(principal, "memory.keys", f"{namespace}/{prefix}")
@@ -262,6 +277,8 @@ class MemoryStore:
     async def browse(self, principal: Principal, wanted: Browse) -> list[RecordView]:
         """Records that may be read, without their values. Raises InvalidInput for an unknown
         order, Unavailable when looking takes too long."""
+        for text in (wanted.namespace or "", wanted.prefix, wanted.contains):
+            _check_prefix(text)
         place = f"{wanted.namespace or '*'}/{wanted.prefix}"
         await self.reads.look(principal, "memory.list", place, (wanted.contains,))
         now_us = self._clock.wall_us()
@@ -415,6 +432,7 @@ class MemoryStore:
         """Delete every record that may be deleted; how many those were."""
         if namespace is not None:
             self._check_namespace(namespace)
+        _check_prefix(prefix)
 
         def query(reader: Reader) -> list[Place]:
             where = (reader.env, namespace, namespace, prefix, prefix + LAST)
@@ -529,6 +547,14 @@ def _level(level: str | int | None) -> Level | None:
 
 def _ttl_us(ttl_s: float | None) -> int:
     return 0 if ttl_s is None else int((check_ttl(ttl_s) or 0) * 1_000_000)
+
+
+def _check_prefix(text: str) -> None:
+    """What nothing begins with or holds is not looked for, nor remembered as looked for."""
+    if len(text) > MAX_KEY_BYTES:
+        raise InvalidInput(
+            f"{len(text):,} characters are no part of a key", hint=f"at most {MAX_KEY_BYTES}"
+        )
 
 
 def _check_count(items: Sequence[Any]) -> None:

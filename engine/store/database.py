@@ -22,6 +22,7 @@ from ..errors import (
     Corrupt,
     Damaged,
     Defect,
+    InvalidInput,
     OutcomeUnknown,
     StorageError,
     SwarmDeckError,
@@ -826,23 +827,35 @@ def _run_queries(
     that cannot even be given up, as of a damaged file, fails them all."""
     reader = Reader(raw, env, slow)
     raw.execute("BEGIN")
-    outcomes: list[Any] = []
-    for query in queries:
-        try:
-            outcomes.append(query(reader))
-            reader.lap()
-        except SwarmDeckError as error:
-            outcomes.append(error)
-        except driver.Error as error:
-            outcomes.append(_blame(error, env, committing=False))
-        except UnicodeDecodeError as error:
-            outcomes.append(_no_text(error, env))
+    try:
+        outcomes = [_answered(reader, query, env) for query in queries]
+    except BaseException:  # a defect of one query must not end the reading of all
+        raw.rollback()
+        raise
     try:
         raw.execute("COMMIT")
     except driver.Error as error:
         raw.rollback()
         return [_blame(error, env, committing=False) for _ in queries]
     return outcomes
+
+
+def _answered(reader: Reader, query: Callable[[Reader], Any], env: str) -> Any:  # noqa: ANN401
+    """The answer of one query, or the error that fails its caller alone."""
+    try:
+        answer = query(reader)
+        reader.lap()
+    except SwarmDeckError as error:
+        return error
+    except driver.Error as error:
+        return _blame(error, env, committing=False)
+    except UnicodeDecodeError as error:
+        return _no_text(error, env)
+    except (UnicodeEncodeError, OverflowError) as error:  # what no column can hold
+        found = InvalidInput("half characters and numbers beyond 64 bits are nowhere stored")
+        found.__cause__ = error
+        return found
+    return answer
 
 
 def _run_queries_beside_writes(
