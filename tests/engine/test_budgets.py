@@ -129,7 +129,7 @@ async def test_a_change_is_in_force_shown_told_and_audited(core: Core) -> None:
     assert any(getattr(event, "topic", "") == "engine" for event in await events.take())
     (told,) = [event for event in core.journal.list(None, "", 9) if event.kind == "budget"]
     assert told.text == ("base 8 GB to 10 GB, max 12 GB to 12 GB, buffer 8 GB to 6 GB, by operator")
-    [shown] = await core.engine.run(act.AuditList())
+    [shown] = await core.engine.run(act.AuditList(contains="budget"))
     assert (shown.environment, shown.action, shown.object) == (
         "coordination", "memory.budget", "testing",
     )  # fmt: skip
@@ -139,7 +139,8 @@ async def test_a_change_is_in_force_shown_told_and_audited(core: Core) -> None:
 
 async def audit(core: Core) -> list[tuple[str, ...]]:
     database = core.budgets._database
-    statement = "SELECT actor, action, object, detail FROM audit WHERE env = ?"
+    statement = """SELECT actor, action, object, detail FROM audit
+        WHERE env = ? AND action = 'memory.budget'"""
     return await database.read(lambda reader: reader.execute(statement, (reader.env,)).fetchall())
 
 
@@ -164,9 +165,10 @@ async def test_a_disk_that_refuses_leaves_the_old_budget(
         assert budget(core, "testing") == (9 * GB, 12 * GB)
         raise StorageError("the disk is full")
 
-    monkeypatch.setattr(Database, "write", refuse)
-    with pytest.raises(StorageError):
-        await core.budgets.change("testing", 9 * GB, 12 * GB, OPERATOR)
+    with monkeypatch.context() as patched:
+        patched.setattr(Database, "write", refuse)
+        with pytest.raises(StorageError):
+            await core.budgets.change("testing", 9 * GB, 12 * GB, OPERATOR)
     assert budget(core, "testing") == (8 * GB, 12 * GB)
 
 
@@ -260,9 +262,11 @@ async def test_a_file_of_the_release_before_is_migrated(tmp_path: Path) -> None:
         path, "coordination", options=store_options(settings, "coordination"),
         clock=SystemClock(), series="coordination",
     ) as database:  # fmt: skip
-        assert await database.schema_version() == 2
-        await database.write(lambda tx: tx.execute("DROP TABLE budget"))
-        await database._writer.run(lambda raw: raw.execute("PRAGMA user_version = 1"))
+        assert await database.schema_version() == 3
+        later = ["ALTER TABLE audit DROP COLUMN hash", "PRAGMA user_version = 1"]
+        tables = ("budget", "audit_anchor", "audit_checkpoint", "session")
+        for statement in (*(f"DROP TABLE {name}" for name in tables), *later):
+            await database._writer.run(lambda raw, said=statement: raw.execute(said))
     async with opened(tmp_path) as core:
         await core.budgets.change("testing", 9 * GB, 12 * GB, OPERATOR)
         assert budget(core, "testing") == (9 * GB, 12 * GB)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import shutil
+import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -85,9 +89,18 @@ class NotedWrites:
         self.published += staged
 
 
-async def open_ring(database: Database, clock: FakeClock) -> Ring:
+@cache
+def vault_folder() -> Path:
+    """One vault.json for all files of a test process: making one waits for the disk."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    return folder
+
+
+async def open_ring(database: Database) -> Ring:
     """The keys of the environment, as the file has them."""
-    ring = Vault.open(database.path.parent, load_settings(None, {}, {}), clock).ring("development")
+    vault = Vault.open(vault_folder(), load_settings(None, {}, {}), FakeClock())
+    ring = vault.ring("development")
     ring.learn(
         await database.read(lambda reader: reader.execute(SELECT_KEYS, (reader.env,)).fetchall())
     )
@@ -114,7 +127,7 @@ class Scene:
     async def open(self) -> None:
         opened = open_database(self.path, "development", options=StoreOptions(), clock=self.clock)
         self.database = await self._stack.enter_async_context(opened)
-        self.ring = await open_ring(self.database, self.clock)
+        self.ring = await open_ring(self.database)
         self.queue = MessageQueue(
             self.database, self.settings, self.clock, self.town, self.writes, self.ring
         )
