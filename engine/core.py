@@ -10,15 +10,13 @@ closes it in reverse.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import stat
-from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import cached_property, partial
 from pathlib import Path
-from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -35,28 +33,16 @@ from .dataplane import DataPlane
 from .dispatch import Dispatcher, Receipt
 from .dispatch import LaneSettings as LaneSize
 from .engine import Engine
-from .environment import (
-    Place,
-    State,
-    database_path,
-    open_place,
-    quarantine,
-    refused_place,
-    store_options,
-)
+from .environment import Place, database_path, store_options
 from .errors import (
-    Corrupt,
     Denied,
-    EngineBusy,
     NotFound,
     StorageError,
     SwarmDeckError,
-    Unavailable,
 )
 from .events import (
     GONE,
     AgentChanged,
-    Callback,
     Changed,
     EngineStopping,
     Event,
@@ -64,13 +50,13 @@ from .events import (
     GlassBroken,
     Sampled,
 )
-from .events import Subscription as EventSubscription
 from .handlers import Handlers
 from .hostmem import HostMemory
 from .identity import Identity
 from .journal import Journal
 from .ledger import Ledger, scale_plan
-from .lock import RETRY_S, OwnerLock, find_socket
+from .localport import LocalPort
+from .lock import OwnerLock, own
 from .model import (
     OPERATOR,
     OPERATOR_PRINCIPAL,
@@ -80,13 +66,13 @@ from .model import (
     check_name,
     environment_of,
 )
-from .port import Subscription
+from .places import Places
 from .settings import Settings, load_settings
 from .store.database import Database, open_database
 from .store.reserve import Reserve
-from .store.swap import Swap
 from .swarms.crew import Surroundings
 from .swarms.service import Swarms
+from .ticker import Ticker
 from .timekeeper import GuardedClock
 from .timewatch import TimeWatch
 from .vault import Vault
@@ -99,13 +85,7 @@ if TYPE_CHECKING:
     from .link.server import LinkServer
     from .watch import Watch
 
-TICK_S: Final = 1.0
-SWEEP_EVERY_TICKS: Final = 5
-SWEEP_S: Final = 0.2  # of one environment, each second it takes longer
 CLOSE_DRAIN_S: Final = 2.0
-PASSING_HOLDER_S: Final = 5.0
-
-log = logging.getLogger(__name__)
 
 
 class Core:
@@ -137,18 +117,21 @@ class Core:
         self.vault = Vault.open(data, settings, clock, told=self._engine_changed)
         outside = outside_directory(settings.audit.outside_dir, os.environ)
         self.auditor = Auditor(self.vault, settings.audit, clock, outside)
-        self.places: dict[str, Place] = {}
+        self.opened = Places(
+            self,
+            publish=self._publish,
+            on_commit=self._committed,
+            changed=self._place_changed,
+            brief=brief,
+        )
+        self.places = self.opened.all
         wanted = settings.store.reserve_bytes
         self.identity = Identity(self)
         self.reserve = Reserve(data / "reserve", wanted) if wanted else None
-        self._serving: dict[str, Place] = {}  # those that are open
-        self._homes: dict[str, AsyncExitStack] = {}  # what closes each place
-        self._moving: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._quarantines: set[asyncio.Task[None]] = set()
         self.authority = Authority(
             {name.value: Role(role) for name, role in settings.operator.items()}
         )
-        data_plane = DataPlane(self.places, self._serving, self.authority)
+        data_plane = DataPlane(self.places, self.opened.serving, self.authority)
         self.verbs = data_plane.verbs
         self.trusted_verbs = data_plane.trusted
         self.host = HostMemory()
@@ -161,7 +144,7 @@ class Core:
         self._headless = headless
         self._brief = brief
         self._opened_s = clock.monotonic_s()
-        self._loop_lag_ms = 0.0
+        self.ticker = Ticker(self, self.opened.serving)
         self._link: LinkServer | None = None
         self._dispatcher = Dispatcher(
             Handlers(self).table(), self.bus, clock, _lanes(settings), drain_s=CLOSE_DRAIN_S,
@@ -189,23 +172,23 @@ class Core:
             stack.push_async_callback(self._dispatcher.close)
         await stack.enter_async_context(self.swarms)
         for place in self.places.values():  # one that is quarantined has no swarms to start
-            if not await self._settle(place):
+            if not await self.opened.settle(place):
                 await self.swarms.restore(place, lasting=self._socket is not None)
         self.journal.note("engine", "engine", f"opened as process {os.getpid()}")
         if not self._brief:
             self.identity.opened(__version__)
-        ticker = asyncio.create_task(self._tick(), name="ticker")
+        ticker = asyncio.create_task(self.ticker.run(), name="ticker")
         stack.push_async_callback(_cancelled, ticker)
 
     async def _open_stores(self, stack: AsyncExitStack) -> None:
         """All files at once: opening one is mostly waiting for the disk. Every one that opened
         is on the stack before the failure of another is raised."""
-        stack.push_async_callback(self._close_places)
+        stack.push_async_callback(self.opened.close)
         if self.reserve is not None and not self._brief:
             self.reserve.make()
         opened = await asyncio.gather(
             stack.enter_async_context(self._coordination()),
-            *(self._open_place(environment) for environment in Environment),
+            *(self.opened.open(environment) for environment in Environment),
             return_exceptions=True,
         )
         for outcome in opened:
@@ -216,121 +199,11 @@ class Core:
                 await self._open_budgets(outcome)
         stack.push_async_callback(self.auditor.close)
 
-    async def _open_place(self, environment: Environment) -> None:
-        """Open an environment, or find that its file cannot be trusted."""
-        async with AsyncExitStack() as home:
-            place = await home.enter_async_context(self._place(environment))
-            if place.refusal is None and place.replaced is None:
-                await self.auditor.attach(place)
-            if "swarms" in self.__dict__:  # not while the engine itself opens: they come last
-                await self._settle(place)
-            self._homes[environment.value] = home.pop_all()
-        self._put(place)
-        if place.refusal is not None:
-            self._tell_quarantine(place)
-
-    async def _settle(self, place: Place) -> bool:
-        """Do what follows from a file that was put back, before anybody uses it; whether it was."""
-        if place.replaced is None or place.refusal is not None:
-            return False
-        await self.backups.finish(place, place.replaced)
-        await self.auditor.restored(place)
-        place.replaced = None
-        Swap(place.database.path).settled()
-        return True
-
-    def _put(self, place: Place) -> None:
-        name = place.environment.value
-        self.places[name] = place
-        place.registry.on_void = self.identity.voided
-        self._serving.pop(name, None)
-        if place.refusal is not None:
-            self.auditor.detach(name)
-        else:
-            self._serving[name] = place
-            place.database.on_damage = partial(self._damaged, place)
-
-    async def _close_places(self) -> None:
-        """All of them, also when closing one fails."""
-        if self._quarantines:
-            await asyncio.wait(self._quarantines)
-        async with AsyncExitStack() as stack:
-            for home in self._homes.values():
-                stack.push_async_exit(home)
-            self._homes.clear()
-
-    # --- one environment, closed and opened while the others work ---------------------------
-
     async def reopen(
         self, environment: Environment, between: Callable[[], Awaitable[None]], why: str
     ) -> Place:
-        """Close an environment, await `between`, open it again, whatever came of that; the new
-        place. Until then calls on it are refused, with `why`. Raises what `between` raised,
-        Corrupt when the environment is quarantined afterwards."""
-        name = environment.value
-        async with self._moving[name]:
-            wait = Unavailable(f"{name} is {why}", hint="try again in a moment")
-            self._put(self._refused(environment, wait, "restoring"))
-            self._place_changed(name)
-            try:
-                await self._homes.pop(name).aclose()
-                await between()
-            finally:
-                await self._open_again(environment)
-                self._place_changed(name)
-        self._require_open(name)
-        return self.places[name]
-
-    async def _open_again(self, environment: Environment) -> None:
-        """Open an environment, or keep why it could not be opened."""
-        try:
-            await self._open_place(environment)
-        except SwarmDeckError as error:
-            self._homes[environment.value] = AsyncExitStack()
-            self._put(self._refused(environment, error, "quarantined"))
-            self._tell_quarantine(self.places[environment.value])
-
-    def _refused(self, environment: Environment, error: SwarmDeckError, state: State) -> Place:
-        return refused_place(
-            self.data, environment, self.settings, self.clock, self.vault, error, state
-        )
-
-    def _damaged(self, place: Place, error: Corrupt) -> None:
-        """A file was found damaged while it was used."""
-        if self.places[place.environment.value] is place:
-            task = asyncio.create_task(self._quarantine(place, error), name="quarantine")
-            self._quarantines.add(task)
-            task.add_done_callback(self._quarantines.discard)
-
-    async def _quarantine(self, place: Place, error: Corrupt) -> None:
-        name = place.environment.value
-        async with self._moving[name]:
-            if self.places[name] is not place:
-                return  # it has been replaced meanwhile
-            refusal = quarantine(name, error)
-            kept = self._refused(place.environment, refusal, "quarantined")
-            swarms = list(place.registry.swarms)
-            self._put(kept)
-            self._tell_quarantine(kept)
-            self._place_changed(name)
-            try:
-                await self._homes.pop(name).aclose()
-            except (OSError, TimeoutError, SwarmDeckError) as trouble:
-                log.warning("%s could not be closed: %s", name, trouble)
-            finally:
-                self._homes[name] = AsyncExitStack()
-            await self.swarms.abandon(name, swarms)
-            self._place_changed(name)
-
-    def _tell_quarantine(self, place: Place) -> None:
-        name, refusal = place.environment.value, place.refusal
-        if refusal is not None:
-            if not self._brief:  # one command says so itself, if it is about this environment
-                log.error("%s", refusal.message)
-            self.journal.note(
-                "quarantine", name, f"{refusal.message} ({refusal.hint})",
-                environment=name, severity="critical",
-            )  # fmt: skip
+        """Close an environment, await `between` and open it again. Raises as `Places.reopen`."""
+        return await self.opened.reopen(environment, between, why)
 
     def _place_changed(self, environment: str) -> None:
         """Everything that is shown of an environment may have changed."""
@@ -357,23 +230,6 @@ class Core:
             reserve=self.reserve,
             brief=self._brief,
         )
-
-    def _place(self, environment: Environment) -> Any:  # noqa: ANN401 - a context manager
-        return open_place(
-            self.data,
-            environment,
-            self.settings,
-            self.clock,
-            vault=self.vault,
-            publish=self._publish,
-            on_commit=self._committed,
-            may_claim=self._may_claim,
-            reserve=self.reserve,
-            brief=self._brief,
-        )
-
-    def _may_claim(self, agent: str) -> bool:
-        return self.swarms.may_claim(agent)
 
     def _surroundings(self) -> Surroundings:
         return Surroundings(
@@ -404,15 +260,8 @@ class Core:
         )
 
     async def _site(self, environment: str) -> Place:
-        self._require_open(environment)
+        self.opened.require(environment)
         return self.places[environment]
-
-    def _require_open(self, environment: str) -> None:
-        """Raises Corrupt for an environment that is quarantined, Unavailable while it is being
-        restored."""
-        refusal = self.places[environment].refusal
-        if refusal is not None:
-            raise refusal.again()
 
     def _registry(self, agent: str) -> Any:  # noqa: ANN401 - Registry, named once in Place
         return self.places[environment_of(agent)].registry
@@ -434,7 +283,7 @@ class Core:
             place = self.places[environment_of(agent)]
         except SwarmDeckError as error:
             raise Denied(f"no agent {agent!r}", hint="ids begin with the environment") from error
-        self._require_open(place.environment)
+        self.opened.require(place.environment)
         return place.registry.authenticate(agent, token)
 
     def acting(self, actor: str) -> Principal:
@@ -455,7 +304,7 @@ class Core:
         try:
             return self.places[environment_of(actor)].registry.principal(actor)
         except NotFound:
-            self._require_open(environment_of(actor))
+            self.opened.require(environment_of(actor))
             raise
 
     def dispatch(self, action: Action, principal: Principal) -> Receipt:
@@ -530,7 +379,7 @@ class Core:
             version=__version__,
             data=str(self.data),
             uptime_s=self.clock.monotonic_s() - self._opened_s,
-            loop_lag_ms=self._loop_lag_ms,
+            loop_lag_ms=self.ticker.loop_lag_ms,
             bus=self.channels.state,
             headless=self._headless,
             identity=self.identity,
@@ -606,38 +455,6 @@ class Core:
         for topic in topics:
             self.bus.publish(Changed(topic, environment, self._sequence))
 
-    async def _tick(self) -> None:
-        """Once a second: measure, and from time to time sweep what has expired."""
-        loop = asyncio.get_running_loop()
-        ticks = 0
-        while True:
-            due_s = loop.time() + TICK_S
-            await asyncio.sleep(TICK_S)
-            self._loop_lag_ms = max(0.0, (loop.time() - due_s) * 1000)
-            ticks += 1
-            try:
-                self.time.tick()
-                self.identity.tick()
-                self.host.sample()
-                await self.swarms.sample()
-                await self.watch.tick()
-                await self.vault.tick()
-                await self.auditor.tick()
-                if self.reserve is not None and ticks % SWEEP_EVERY_TICKS == 0:
-                    self.reserve.regain()
-                await self._sweep(due=ticks % SWEEP_EVERY_TICKS == 0)
-            except SwarmDeckError as error:
-                log.warning("upkeep is behind: %s", error.message)
-
-    async def _sweep(self, *, due: bool) -> None:
-        """Delete expired records, those of an environment that was left behind even when not
-        `due`; none while the host's clock is not believed."""
-        if self.time.is_held:
-            return
-        for place in tuple(self._serving.values()):
-            if due or place.memory.is_behind:
-                await place.memory.sweep(SWEEP_S)
-
     @property
     def link(self) -> LinkServer | None:
         """The socket, where there is one."""
@@ -645,12 +462,12 @@ class Core:
 
     async def issue_token(self, agent: str, ttl_s: float, principal: Principal) -> views.TokenView:
         """A new token, told this once. Raises NotFound, Conflict."""
-        self._require_open(environment_of(agent))
+        self.opened.require(environment_of(agent))
         return await self.identity.issue(agent, ttl_s, principal)
 
     async def revoke_token(self, agent: str, principal: Principal) -> views.Done:
         """Void an agent's token and end its connections. Raises NotFound."""
-        self._require_open(environment_of(agent))
+        self.opened.require(environment_of(agent))
         return await self.identity.revoke(agent, principal)
 
     async def confirm_clock(self, principal: Principal) -> views.Done:
@@ -658,49 +475,6 @@ class Core:
         done = await self.time.confirm(principal)
         self._engine_changed()
         return done
-
-
-class LocalPort:
-    """The port of whoever opened the engine in this process: the operator."""
-
-    def __init__(self, core: Core) -> None:
-        self._core = core
-
-    async def dispatch(self, action: Action) -> Receipt:
-        return self._core.dispatch(action, OPERATOR_PRINCIPAL)
-
-    def call(self, verb: str, actor: str, environment: str, *args: object) -> Awaitable[Any]:
-        core = self._core
-        answer = core.trusted_verbs[verb](core.acting(actor), environment, *args)
-        return answer if isinstance(answer, _WAITS) else _Ready(answer)
-
-    def events(self) -> EventSubscription:
-        return self._core.bus.subscribe()
-
-    async def publish(self, channel: str, body: Any) -> int:  # noqa: ANN401 - JSON types, bytes
-        return await self._core.publish(channel, body, OPERATOR_PRINCIPAL)
-
-    async def subscribe(self, channel: str, callback: Callback) -> Subscription:
-        return self._core.bus.listen(check_name(channel, "channel"), callback)
-
-    async def close(self) -> None:
-        """Nothing to do: whoever opened the engine closes it."""
-
-
-_WAITS: Final = (asyncio.Future, CoroutineType)
-
-
-class _Ready:
-    """An answer that is there already, for a caller that awaits it."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: object) -> None:
-        self._value = value
-
-    def __await__(self) -> Generator[None, None, Any]:
-        return self._value
-        yield  # what makes this a generator
 
 
 @asynccontextmanager
@@ -719,7 +493,7 @@ async def open_core(
     known = settings or load_settings(None, os.environ, {})
     make_directory(data)
     async with AsyncExitStack() as stack:
-        taking = OwnerLock.acquire(data) if transient else _own(data)
+        taking = OwnerLock.acquire(data) if transient else own(data)
         lock = stack.enter_context(await taking)
         socket = None if transient else lock.prepare_socket()
         core = Core(
@@ -727,20 +501,6 @@ async def open_core(
         )
         await core.open(stack)
         yield core
-
-
-async def _own(data: Path) -> OwnerLock:
-    """The owner's lock. A holder without a socket is a command that is done in a moment, or an
-    owner that begins: worth waiting for. Raises EngineBusy."""
-    loop = asyncio.get_running_loop()
-    deadline_s = loop.time() + PASSING_HOLDER_S
-    while True:
-        try:
-            return await OwnerLock.acquire(data)
-        except EngineBusy:
-            if find_socket(data) is not None or loop.time() > deadline_s:
-                raise
-        await asyncio.sleep(RETRY_S)
 
 
 def make_directory(data: Path) -> None:

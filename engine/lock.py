@@ -22,6 +22,7 @@ from .errors import Denied, EngineBusy, StorageError
 
 MAX_SOCKET_PATH_BYTES: Final = 107
 RETRY_S: Final = 0.05
+PASSING_HOLDER_S: Final = 5.0
 
 _LOCK_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _HELD: Final = {errno.EWOULDBLOCK, errno.EACCES}
@@ -93,6 +94,20 @@ class OwnerLock:
 
     def __exit__(self, *_: object) -> None:
         self.release()
+
+
+async def own(data: Path) -> OwnerLock:
+    """The owner's lock. A holder without a socket is a command that is done in a moment, or an
+    owner that begins: worth waiting for. Raises EngineBusy."""
+    loop = asyncio.get_running_loop()
+    deadline_s = loop.time() + PASSING_HOLDER_S
+    while True:
+        try:
+            return await OwnerLock.acquire(data)
+        except EngineBusy:
+            if find_socket(data) is not None or loop.time() > deadline_s:
+                raise
+        await asyncio.sleep(RETRY_S)
 
 
 def find_socket(data: Path) -> Path | None:

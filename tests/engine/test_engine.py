@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
-from swarmdeck.engine import Engine, Write, connect, core, open_engine
+from swarmdeck.engine import Engine, Write, connect, core, open_engine, places
 from swarmdeck.engine import actions as act
 from swarmdeck.engine.errors import (
     Conflict,
@@ -321,7 +321,8 @@ async def test_a_failure_at_any_step_of_opening_leaves_nothing_behind(
         raise StorageError(f"{step} does not open")
 
     with monkeypatch.context() as patch:
-        patch.setattr(server if step == "LinkServer" else core, step, fail)
+        module = {"LinkServer": server, "open_place": places}.get(step, core)
+        patch.setattr(module, step, fail)
         with pytest.raises(StorageError, match=step):
             async with open_engine(data):
                 pass

@@ -210,7 +210,7 @@ async def settled(core: Core) -> None:
     async with asyncio.timeout(10):
         while core.places[DEV].state == "open":
             await asyncio.sleep(0)
-        await asyncio.gather(*core._quarantines)
+        await asyncio.gather(*core.opened._quarantines)
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ async def stored(core: Core) -> dict[str, Any]:
 async def look(core: Core, made: dict[str, Any]) -> dict[str, Any]:
     """What counts now, after everything that happens by itself has happened."""
     place = core.places[WHERE]
-    await core._sweep(due=True)
+    await core.ticker.sweep(due=True)
     await place.queue.tick()
     counts = place.queue.counts()
     return {
@@ -328,7 +328,7 @@ async def test_a_sweep_that_ran_out_of_time_goes_on_later(opened: Opener, clock:
         store = core.places[WHERE].memory
         assert await store.sweep(0) == 0
         assert store.is_behind
-        await core._sweep(due=False)
+        await core.ticker.sweep(due=False)
         assert store.records == 0
         assert not store.is_behind
 

@@ -1,0 +1,60 @@
+"""The port of whoever opened the engine in this process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Generator
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, Final
+
+from .actions import Action
+from .dispatch import Receipt
+from .events import Callback
+from .events import Subscription as EventSubscription
+from .model import OPERATOR_PRINCIPAL, check_name
+from .port import Subscription
+
+if TYPE_CHECKING:
+    from .core import Core
+
+_WAITS: Final = (asyncio.Future, CoroutineType)
+
+
+class LocalPort:
+    """Acts as the operator."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    async def dispatch(self, action: Action) -> Receipt:
+        return self._core.dispatch(action, OPERATOR_PRINCIPAL)
+
+    def call(self, verb: str, actor: str, environment: str, *args: object) -> Awaitable[Any]:
+        core = self._core
+        answer = core.trusted_verbs[verb](core.acting(actor), environment, *args)
+        return answer if isinstance(answer, _WAITS) else _Ready(answer)
+
+    def events(self) -> EventSubscription:
+        return self._core.bus.subscribe()
+
+    async def publish(self, channel: str, body: Any) -> int:  # noqa: ANN401 - JSON types, bytes
+        return await self._core.publish(channel, body, OPERATOR_PRINCIPAL)
+
+    async def subscribe(self, channel: str, callback: Callback) -> Subscription:
+        return self._core.bus.listen(check_name(channel, "channel"), callback)
+
+    async def close(self) -> None:
+        """Nothing to do: whoever opened the engine closes it."""
+
+
+class _Ready:
+    """An answer that is there already, for a caller that awaits it."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: object) -> None:
+        self._value = value
+
+    def __await__(self) -> Generator[None, None, Any]:
+        return self._value
+        yield  # what makes this a generator

@@ -1,0 +1,85 @@
+"""What an engine does by itself, once a second."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final, Protocol
+
+from .audit import Auditor
+from .environment import Place
+from .errors import SwarmDeckError
+from .hostmem import HostMemory
+from .identity import Identity
+from .store.reserve import Reserve
+from .swarms.service import Swarms
+from .timewatch import TimeWatch
+from .vault import Vault
+
+if TYPE_CHECKING:
+    from .watch import Watch
+
+TICK_S: Final = 1.0
+SWEEP_EVERY_TICKS: Final = 5
+SWEEP_S: Final = 0.2  # of one environment, each second it takes longer
+
+log = logging.getLogger(__name__)
+
+
+class Engine(Protocol):
+    """What is done once a second is done with these."""
+
+    time: TimeWatch
+    identity: Identity
+    host: HostMemory
+    swarms: Swarms
+    vault: Vault
+    auditor: Auditor
+    reserve: Reserve | None
+
+    @property
+    def watch(self) -> Watch: ...
+
+
+class Ticker:
+    """Runs on the engine's loop; `loop_lag_ms` is how much too late it was called last. `serving`
+    are the environments in use, at any time."""
+
+    def __init__(self, engine: Engine, serving: Mapping[str, Place]) -> None:
+        self._engine = engine
+        self._serving = serving
+        self.loop_lag_ms = 0.0
+
+    async def run(self) -> None:
+        """Once a second: measure, and from time to time sweep what has expired."""
+        engine = self._engine
+        loop = asyncio.get_running_loop()
+        ticks = 0
+        while True:
+            due_s = loop.time() + TICK_S
+            await asyncio.sleep(TICK_S)
+            self.loop_lag_ms = max(0.0, (loop.time() - due_s) * 1000)
+            ticks += 1
+            try:
+                engine.time.tick()
+                engine.identity.tick()
+                engine.host.sample()
+                await engine.swarms.sample()
+                await engine.watch.tick()
+                await engine.vault.tick()
+                await engine.auditor.tick()
+                if engine.reserve is not None and ticks % SWEEP_EVERY_TICKS == 0:
+                    engine.reserve.regain()
+                await self.sweep(due=ticks % SWEEP_EVERY_TICKS == 0)
+            except SwarmDeckError as error:
+                log.warning("upkeep is behind: %s", error.message)
+
+    async def sweep(self, *, due: bool) -> None:
+        """Delete expired records, those of an environment that was left behind even when not
+        `due`; none while the host's clock is not believed."""
+        if self._engine.time.is_held:
+            return
+        for place in tuple(self._serving.values()):
+            if due or place.memory.is_behind:
+                await place.memory.sweep(SWEEP_S)
