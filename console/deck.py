@@ -73,6 +73,7 @@ class SwarmDeck(Walker, inherit_bindings=False):
         self.interval_s = self.preferences.interval_s
         self.filters: list[str] = []
         self.operations = Operations()
+        self._later: list[tuple[Action, object]] = []
         self.data = data
         self._make_host = make_host
         self.host = make_host(self._on_event)
@@ -169,6 +170,7 @@ class SwarmDeck(Walker, inherit_bindings=False):
     def _each_second(self) -> None:
         if not self.is_headless and terminal_gone():
             self.exit(return_code=0)
+        self._show_later()
         self.show_foot()
 
     # --- what is shown
@@ -405,7 +407,21 @@ class SwarmDeck(Walker, inherit_bindings=False):
             self.operations.end(operation)
             self.show_foot()
             self.refresh_soon()
-        self._finished(action, result)
+        if spec_of(action).query and self._typing:
+            self._later.append((action, result))
+        else:
+            self._finished(action, result)
+
+    @property
+    def _typing(self) -> bool:
+        """Whether a line or a dialog is under way: what took its time must not come between."""
+        asking = self.deck is not None and self.deck.asking
+        return asking or isinstance(self.screen, Dialog)
+
+    def _show_later(self) -> None:
+        """Show what had to wait for somebody to end typing."""
+        while self._later and not self._typing:
+            self._finished(*self._later.pop(0))
 
     def _finished(self, action: Action, result: object) -> None:
         spec = spec_of(action)

@@ -143,7 +143,7 @@ def _restore(action: actions.BackupRestore, found: Sequence[views.BackupView]) -
         f"the copy: {', '.join(holds)}",
         f"Lost from {action.environment}: records, messages, agents, grants and audit rows {since}",
         "It cannot be undone by a key: the file of now is kept aside, for repair by hand only",
-        "Agents wait or fail while it is replaced; the copy is verified before, or nothing happens",
+        f"It is refused while swarms of {action.environment} run, and when the copy is not sound",
     ]
     question = f"Replace {action.environment} by {backup.name}?"
     return question, touches, action.environment, _WORD

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import ModuleType
@@ -34,6 +34,7 @@ def _beside(name: str) -> ModuleType:
 
 
 samples = _beside("samples")
+terminals = _beside("terminals")
 NOW_US = samples.NOW_US
 GIB = 1 << 30
 MIB = 1 << 20
@@ -528,6 +529,20 @@ class Samples:
 @pytest.fixture
 def fakes() -> type[Samples]:
     return Samples
+
+
+@pytest.fixture
+def open_window(tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """Opens a program in a terminal of its own: `open_window(*command, size=(80, 24))`."""
+    opened: list[Any] = []
+
+    def make(*command: str, size: tuple[int, int] = terminals.NARROW) -> Any:
+        opened.append(terminals.Window(tmp_path, *command, size=size))
+        return opened[-1]
+
+    yield make
+    for window in opened:
+        window.close()
 
 
 @pytest.fixture(autouse=True)

@@ -237,3 +237,13 @@ async def test_an_alert_leads_to_where_something_can_be_done(fakes: Any) -> None
         await deck.press("enter")
         await deck.until(lambda: deck.app.deck.crumb == "backups")
         assert deck.app.deck.place.environment == "research"
+
+
+async def test_an_answer_that_took_its_time_does_not_come_between_typing(fakes: Any) -> None:
+    async with fakes.console(fakes.busy()) as deck:
+        await deck.press("colon", *"swarms")
+        deck.app.request(actions.AuditVerify())
+        await deck.until(lambda: deck.app._later)
+        assert "audit verify" not in deck.text
+        await deck.press("enter")
+        await deck.until(lambda: deck.app.deck.crumb == "audit verify")
