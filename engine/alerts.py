@@ -41,6 +41,7 @@ DENIED_CALLS: Final = 10
 DENIED_WINDOW_S: Final = 60.0
 BUS_LOST_S: Final = 5.0
 VERIFY: Final = "swarmdeck audit verify"
+UNSEAL: Final = "swarmdeck vault unseal"
 CONFIRM_CLOCK: Final = "swarmdeck clock confirm"
 
 _ILL: Final = frozenset({AgentState.STALE, AgentState.EXITED, AgentState.FAILED})
@@ -197,6 +198,7 @@ def findings(sight: Sight) -> Iterator[Finding]:
     yield from _of_host(overview)
     yield from _of_engine(overview)
     yield from _of_clock(overview)
+    yield from _of_vault(overview)
     yield from _of_reclaims(sight)
     yield from _of_readers(sight)
     yield from _of_trails(sight)
@@ -353,6 +355,19 @@ def _of_engine(overview: Overview) -> Iterator[Finding]:
 def _of_clock(overview: Overview) -> Iterator[Finding]:
     if overview.clock:
         yield Finding("clock-jump", "clock", overview.clock, CONFIRM_CLOCK, severity="critical")
+
+
+def _of_vault(overview: Overview) -> Iterator[Finding]:
+    """Sealed as a whole, or where its key does not open strict environments, these."""
+    vault = overview.vault
+    if vault.state == "sealed":
+        what = f"no record and no message can be read or written: {vault.reason}"
+        yield Finding("sealed", "vault", what, UNSEAL, severity="critical")
+        return
+    for environment in overview.environments:
+        if environment.state == "sealed":
+            name = environment.name
+            yield Finding("sealed", name, environment.reason, "swarmdeck vault status", name)
 
 
 def _of_readers(sight: Sight) -> Iterator[Finding]:

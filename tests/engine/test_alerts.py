@@ -46,6 +46,7 @@ class Scene:
         self.swarms: dict[str, views.SwarmView] = {}
         self.agents: dict[str, views.AgentView] = {}
         self.denied_calls = 0
+        self.vault = views.VaultGlance()
         self.more: dict[str, Any] = {}
         self.alerts = Alerts(self.sight, self.clock)
 
@@ -61,6 +62,7 @@ class Scene:
             access=views.AccessSummary(
                 agents=0, teams=0, grants=0, denies=0, denied_calls=self.denied_calls, epoch=0
             ),
+            vault=self.vault,
         )
         return Sight(overview=overview, **self.more)
 
@@ -415,3 +417,17 @@ async def test_growing_use_shows_when_memory_is_full(tmp_path: Path) -> None:
         shown = {row.name: row.full_in_s for row in core.overview().environments}
         assert shown["testing"] == pytest.approx(256 - 59)
         assert shown["staging"] is None
+
+
+def test_a_sealed_vault_is_one_alert_and_a_sealed_environment_another(scene: Scene) -> None:
+    scene.change("production", state="sealed", reason="its key was given by a variable")
+    scene.look(2)
+    assert [(a.rule, a.subject, a.severity) for a in scene.firing()] == [
+        ("sealed", "production", "warning")
+    ]
+    scene.vault = views.VaultGlance(state="sealed", reason="its passphrase is needed")
+    scene.look(2)
+    critical = scene.firing()[0]
+    assert (critical.subject, critical.severity) == ("vault", "critical")
+    assert critical.hint == "swarmdeck vault unseal"
+    assert "its passphrase is needed" in critical.detail
