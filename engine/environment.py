@@ -18,6 +18,7 @@ from .queue import MessageQueue
 from .settings import Settings
 from .store.database import Database, StoreOptions, open_database
 from .store.refused import RefusedDatabase
+from .store.replaced import believed
 from .store.reserve import Reserve
 from .store.swap import Reason, Swap
 from .swarms.registry import Registry
@@ -183,7 +184,7 @@ async def open_place(  # noqa: PLR0913 - what a place is made of
                 )
             )
             place = Place(environment, database, settings, clock, vault, publish, may_claim)
-            place.replaced = replaced
+            place.replaced = await believed(replaced, database, vault)
             await place.open()
             database.loaded()
             stack.push_async_callback(place.queue.close)

@@ -33,6 +33,7 @@ from .reads import Reads
 from .retention import Retention
 
 if TYPE_CHECKING:
+    from ..store.swap import Reason
     from ..views import ChainView, Done
 
 _ORDER: Final = (*(each.value for each in Environment), "coordination")
@@ -53,6 +54,8 @@ class Audited(Protocol):
     def database(self) -> Database: ...
     @property
     def reads(self) -> Reads: ...
+    @property
+    def replaced(self) -> Reason | None: ...
 
 
 class Trail:
@@ -122,9 +125,12 @@ class Auditor:
 
     async def restored(self, place: Audited) -> None:
         """Record that the file of an environment was put back on purpose, and look after it. While
-        the vault is sealed that waits until it is open."""
+        the vault is sealed that waits until it is open. What was recorded before is no excuse a
+        second time: somebody may have kept the note of then."""
         await self.attach(place)
         trail = self._trails[place.database.env]
+        if place.replaced is None or await self._is_recorded(trail, place.replaced.at_us):
+            return
         trail.alarm = ""
         trail.restored = True
         await self._attempt(trail, self._record_restore)
@@ -260,6 +266,15 @@ class Auditor:
                 trail.alarm = "it was restored or rolled back before, and nobody recorded why"
         if trail.alarm:
             log.error("the audit trail of %s: %s", trail.name, trail.alarm)
+
+    async def _is_recorded(self, trail: Trail, at_us: int) -> bool:
+        """Whether a restore of that time stands outside."""
+
+        def look() -> bool:
+            lines = trail.outside.all()
+            return any(line.kind == "restored" and line.at_us >= at_us for line in lines)
+
+        return await asyncio.get_running_loop().run_in_executor(None, look)
 
     async def _record_restore(self, trail: Trail) -> None:
         """Say outside that the file is meant to be as it is."""

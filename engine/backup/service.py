@@ -22,7 +22,8 @@ from ..errors import Conflict, Corrupt, SwarmDeckError, Unavailable
 from ..memory.records import COLUMNS
 from ..model import Environment, parse_environment
 from ..store import driver
-from ..store.database import Transaction
+from ..store.database import Reader, Transaction
+from ..store.replaced import signed
 from ..store.swap import Reason, Swap
 from ..vault import letters, tables
 from ..vault.ring import SELECT_KEYS
@@ -285,8 +286,10 @@ class Backups:
             finally:
                 os.close(file)
 
+        reason = self._reason(made, actor, kept, bare=await _aside(_holds_bare, shelf, made))
+
         async def between() -> None:
-            await _aside(swap.commit, Reason(made.name, actor, kept))
+            await _aside(swap.commit, reason)
 
         try:
             self._require_idle(home.value)  # of what has begun meanwhile
@@ -295,6 +298,15 @@ class Backups:
         finally:
             if not swap.counts:
                 swap.abandon()
+
+    def _reason(self, made: Manifest, actor: str, kept: str, *, bare: bool) -> Reason:
+        """Why a file is replaced, signed: else it would be taken for a rollback."""
+        vault = self._engine.vault
+        reason = Reason(
+            made.name, actor, kept, self._engine.clock.wall_us(),
+            made.audit_sequence, made.audit_hash, bare,
+        )  # fmt: skip
+        return signed(reason, made.environment, vault)
 
     def _require_idle(self, environment: str) -> None:
         live = [swarm.id for swarm in self._engine.swarms.list(environment)]
@@ -310,7 +322,7 @@ class Backups:
         environment = place.environment.value
         await self._engine.swarms.retire(place, f"restored from backup {reason.backup}")
         ring = self._engine.vault.ring(environment)
-        if not ring.reason and await place.database.read(tables.any_bare):
+        if not ring.reason and reason.bare:
             self._engine.vault.begin_again(environment)  # it is of before the first key
 
         def change(tx: Transaction) -> None:
@@ -391,6 +403,15 @@ def records_of(ring: Ring, environment: str) -> Records:
             yield
 
     return records
+
+
+def _holds_bare(shelf: Shelf, made: Manifest) -> bool:
+    """Whether anything in a verified copy has no check."""
+    raw = driver.look(shelf.path / f"{made.name}.db", immutable=True)
+    try:
+        return tables.any_bare(Reader(raw, made.environment))
+    finally:
+        raw.close()
 
 
 def _copy(source: int, target: int, sha256: bytes) -> None:

@@ -27,11 +27,18 @@ _OWNER_ONLY: Final = stat.S_IRUSR | stat.S_IWUSR
 
 
 class Reason(msgspec.Struct, frozen=True):
-    """Why a file was replaced: the backup it comes from, and who asked for it."""
+    """Why a file was replaced: the backup it comes from, and who asked for it, when (microseconds).
+    Its audit trail ends at `sequence` with `hash`; `bare`: something in it has no check, because
+    it is of before there were keys. The signature is the vault's (`replaced.py`)."""
 
     backup: str
     actor: str
     kept: str
+    at_us: int = 0
+    sequence: int = 0
+    hash: bytes = b""
+    bare: bool = False
+    signature: bytes = b""
 
 
 class Swap:
@@ -92,7 +99,7 @@ class Swap:
                 self.abandon()
         except OSError as error:
             raise _refused(self._database, error) from error
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, ValueError) as error:
             raise Corrupt(f"{self._reason} is damaged", hint="delete it") from error
         return reason if self._reason.exists() else None
 

@@ -17,6 +17,7 @@ from swarmdeck.engine.errors import Sealed
 from swarmdeck.engine.model import Durability
 from swarmdeck.engine.settings import AuditSettings, load_settings
 from swarmdeck.engine.store.database import Database, StoreOptions, open_database
+from swarmdeck.engine.store.swap import Reason
 
 ENV: Final = "development"
 
@@ -43,6 +44,7 @@ class Scene:
         self.database = database
         self.reads = reads
         self.auditor = auditor
+        self.replaced = Reason("a-backup", "operator", "replaced-1", at_us=1)
         self.count = 0  # so that no two rows are alike
 
     async def add(self, rows: int, *, each: int = 1, actor: str = "dev_agent_1") -> None:
