@@ -34,12 +34,7 @@ from .dispatch import Dispatcher, Receipt
 from .dispatch import LaneSettings as LaneSize
 from .engine import Engine
 from .environment import Place, database_path, store_options
-from .errors import (
-    Denied,
-    NotFound,
-    StorageError,
-    SwarmDeckError,
-)
+from .errors import Denied, NotFound, StorageError, SwarmDeckError
 from .events import (
     GONE,
     AgentChanged,

@@ -9,202 +9,43 @@ versions are decided from what the batch before has committed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Final, Generic, Self, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
 from ..clock import Clock
-from ..errors import (
-    Corrupt,
-    Damaged,
-    Defect,
-    InvalidInput,
-    OutcomeUnknown,
-    StorageError,
-    SwarmDeckError,
-    Unavailable,
-)
+from ..errors import Corrupt, OutcomeUnknown, StorageError, SwarmDeckError, Unavailable
 from ..model import Durability
 from . import driver
-from .chain import INSERT_AUDIT, INSERT_LAST, MAX_DETAIL, Chain, Head, Row, follow
-from .disk import Disk
+from .batch import checkpoint, rebuild, run_batch, runs
+from .chain import Chain
+from .disk import Disk, blame
 from .migrate import Series, schema_version
 from .pins import Pinned, Pins
-from .prepare import granted, prepare_again, prepare_reader, prepare_writer
+from .prepare import StoreOptions, granted, prepare_again, prepare_reader, prepare_writer
+from .reader import Reader, answer_all, answer_beside_writes
 from .reserve import Reserve
 from .slow import Slow, plan_of
+from .transaction import Change, Operation, Transaction, answer
 from .verify import verify
+
+__all__ = [
+    "Database",
+    "DatabaseStats",
+    "Operation",
+    "Reader",
+    "StoreOptions",
+    "Transaction",
+    "open_database",
+]
 
 T = TypeVar("T")
 
 CLOSE_WAIT_S: Final = 30.0
-
-
-class StoreOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How a database file is opened. Sizes are bytes."""
-
-    durability: Durability = Durability.NORMAL
-    page_size: int = 4096
-    cache_bytes: int = 16 << 20
-    mmap_bytes: int = 0
-    autocheckpoint_pages: int = 8000
-    busy_timeout_ms: int = 5000
-    batch_limit: int = 500
-    checkpoint_interval_s: float = 1.0
-    slow_statement_ms: float = 100.0
-
-
-class Transaction:
-    """What a change sees on the writer's thread, between BEGIN and COMMIT."""
-
-    __slots__ = (
-        "_audit", "_head", "_overlays", "_raw", "_sequence",
-        "env", "execute", "executemany", "now_us",
-    )  # fmt: skip
-
-    def __init__(self, raw: driver.Raw, env: str, now_us: int, head: Head) -> None:
-        self._raw = raw
-        self._audit: list[Row] = []
-        self._head = head
-        self._sequence = head.sequence
-        self._overlays: dict[object, dict[Any, Any]] = {}
-        self.env = env
-        self.now_us = now_us
-        self.execute: Callable[..., driver.Cursor] = raw.execute
-        self.executemany: Callable[..., driver.Cursor] = raw.executemany
-
-    def audit(
-        self, actor: str, action: str, object_: str, *, allowed: bool = True, detail: str = ""
-    ) -> None:
-        """Record who did what, in the same transaction as the change. A long detail is cut."""
-        self._sequence = sequence = self._sequence + 1
-        if len(detail) > MAX_DETAIL:
-            detail = detail[: MAX_DETAIL - 1] + "…"
-        self._audit.append(
-            (sequence, self.env, self.now_us, actor, action, object_, 1 if allowed else 0, detail)
-        )
-
-    def overlay(self, owner: object) -> dict[Any, Any]:
-        """What `owner` has staged in this transaction so far, for its later operations to see
-        before the commit is known to its caches. Dies with the transaction."""
-        return self._overlays.setdefault(owner, {})
-
-    def write_audit(self) -> Head:
-        """Write what was recorded, chained to what is there; the head once it is committed."""
-        rows = self._audit
-        if not rows:
-            return self._head
-        head = follow(self._head, rows)
-        self._raw.executemany(INSERT_AUDIT, rows[:-1])
-        self._raw.execute(INSERT_LAST, (*rows[-1], head.hash))
-        return head
-
-
-class Reader:
-    """What a query sees on the reader's thread, inside one read transaction. `slow` is told of
-    statements that take long; one lasts until the next, for its rows are taken meanwhile."""
-
-    __slots__ = ("_execute", "_parameters", "_since_s", "_slow", "_sql", "env")
-
-    def __init__(self, raw: driver.Raw, env: str, slow: driver.Timing | None = None) -> None:
-        self.env = env
-        self._execute: Callable[..., driver.Cursor] = raw.execute
-        self._slow = slow
-        self._sql = ""
-
-    def execute(self, sql: str, parameters: Sequence[object] = ()) -> driver.Cursor:
-        self.lap()
-        self._sql, self._parameters, self._since_s = sql, len(parameters), perf_counter()
-        return self._execute(sql, parameters)
-
-    def lap(self) -> None:
-        """The statement of before is over."""
-        if self._sql and self._slow is not None:
-            elapsed_s = perf_counter() - self._since_s
-            if elapsed_s > self._slow.threshold_s:
-                self._slow.note(self._sql, elapsed_s, self._parameters)
-        self._sql = ""
-
-
-class Operation:
-    """One caller's change. Consecutive operations of one class are applied together. One that
-    `grows` stores a value, and waits for nobody on a full disk: it is refused there."""
-
-    __slots__ = ("future",)
-
-    topic: str = ""
-    grows: bool = False
-    future: asyncio.Future[Any]
-
-    @classmethod
-    def apply(cls, tx: Transaction, operations: Sequence[Self]) -> list[Any]:
-        """Run on the writer's thread. One outcome an operation: its result, or a SwarmDeckError
-        that fails that caller alone. An SQL exception rolls the whole batch back and every
-        operation is run again in a transaction of its own."""
-        raise NotImplementedError
-
-    def committed(self, outcome: Any) -> Any:  # noqa: ANN401 - each operation has its own
-        """Run on the loop after the commit, in commit order: update what is in memory. Returns
-        what the caller gets."""
-        return outcome
-
-    @classmethod
-    def settle(cls, operations: Sequence[Self], outcomes: Sequence[Any]) -> None:
-        """Take over the outcomes of a run of operations, and answer their callers. A hot
-        operation does this for the whole run at once."""
-        for operation, outcome in zip(operations, outcomes, strict=True):
-            if isinstance(outcome, Exception):
-                _answer(operation.future, outcome)
-            else:
-                _answer(operation.future, operation.committed(outcome))
-
-
-class _Change(Operation, Generic[T]):
-    """A function as an operation: the control plane's form."""
-
-    __slots__ = ("change", "then", "topic")
-
-    def __init__(
-        self, change: Callable[[Transaction], T], topic: str, then: Callable[[T], None] | None
-    ) -> None:
-        self.change = change
-        self.topic = topic
-        self.then = then
-
-    @classmethod
-    def apply(cls, tx: Transaction, operations: Sequence[_Change[Any]]) -> list[Any]:
-        return [_outcome(tx, operation.change) for operation in operations]
-
-    def committed(self, outcome: T) -> T:
-        if self.then is not None:
-            self.then(outcome)
-        return outcome
-
-
-def _outcome(tx: Transaction, change: Callable[[Transaction], Any]) -> Any:  # noqa: ANN401
-    """The result of a change, or its error with nothing of it left in the transaction."""
-    tx.execute("SAVEPOINT change")
-    try:
-        result = change(tx)
-    except SwarmDeckError as error:
-        tx.execute("ROLLBACK TO change")
-        result = error
-    tx.execute("RELEASE change")
-    return result
-
-
-def _answer(future: asyncio.Future[Any], outcome: Any) -> None:  # noqa: ANN401
-    """Give a caller its result or error. One that was cancelled has stopped listening."""
-    if future.done():
-        return
-    if isinstance(outcome, Exception):
-        future.set_exception(outcome)
-    else:
-        future.set_result(outcome)
 
 
 class DatabaseStats(msgspec.Struct, frozen=True):
@@ -287,7 +128,7 @@ class Database:
         then: Callable[[T], None] | None = None,
     ) -> T:
         """Run `change` in a transaction and `then` on the loop after its commit."""
-        return cast("T", await self.submit(_Change(change, topic, then)))
+        return cast("T", await self.submit(Change(change, topic, then)))
 
     async def _drain(self) -> None:
         limit = self.options.batch_limit
@@ -309,7 +150,7 @@ class Database:
     def _fail_unanswered(self) -> None:
         """Whatever broke the writer, nobody may be left waiting for it."""
         for operation in (*self._batch, *self._waiting):
-            _answer(operation.future, OutcomeUnknown(f"the {self.env} writer has stopped"))
+            answer(operation.future, OutcomeUnknown(f"the {self.env} writer has stopped"))
         self._batch = []
         self._waiting.clear()
 
@@ -317,11 +158,11 @@ class Database:
         """Copy the log into the file; where the disk refuses, again after a while."""
         try:
             await self._mend()
-            await self._writer.run(_checkpoint, self.chain, self.disk)
+            await self._writer.run(checkpoint, self.chain, self.disk)
         except SwarmDeckError as error:
             self._heed(error)
         except driver.Error as error:
-            self._heed(_blame(error, self.env, committing=False))
+            self._heed(blame(error, self.env, committing=False))
         if self.disk.trouble:
             self._flush_later()
 
@@ -357,13 +198,11 @@ class Database:
         except SwarmDeckError as error:
             self._heed(error)
             for operation in batch:
-                _answer(operation.future, error.again())
+                answer(operation.future, error.again())
             self._flush_later()
             return
         now_us = self.clock.wall_us()
-        outcomes = await self._writer.run(
-            _run_batch, self.env, self.chain, self.disk, now_us, batch
-        )
+        outcomes = await self._writer.run(run_batch, self.env, self.chain, self.disk, now_us, batch)
         if type(outcomes[0]) is Corrupt:  # one that damage has failed fails whole
             self.damaged(outcomes[0])
         self.sequence += 1
@@ -372,7 +211,7 @@ class Database:
         self._largest = max(self._largest, len(batch))
         topics: set[str] = set()
         start = 0
-        for run in _runs(batch):
+        for run in runs(batch):
             end = start + len(run)
             topics.update(operation.topic for operation in run)
             type(run[0]).settle(run, outcomes[start:end])
@@ -423,19 +262,19 @@ class Database:
                 queries, self._queries = self._queries, []
                 outcomes = await self._outcomes([query for query, _ in queries])
                 for (_, future), outcome in zip(queries, outcomes, strict=True):
-                    _answer(future, outcome)
+                    answer(future, outcome)
         finally:
             self._answering = None
             for _, future in (*queries, *self._queries):  # left over only if the reader broke
-                _answer(future, Unavailable(f"the {self.env} reader has stopped"))
+                answer(future, Unavailable(f"the {self.env} reader has stopped"))
 
     async def _outcomes(self, queries: list[Callable[[Reader], Any]]) -> list[Any]:
         if self._brief:
-            outcomes = await self._writer.run(_run_queries_beside_writes, self.env, queries)
+            outcomes = await self._writer.run(answer_beside_writes, self.env, queries)
         else:
             reader = self._reader or await self._open_reader()
             with self.pins.reading("queries"):
-                outcomes = await reader.run(_run_queries, self.env, queries, self.slow)
+                outcomes = await reader.run(answer_all, self.env, queries, self.slow)
         for outcome in outcomes:
             if type(outcome) is Corrupt:
                 self.damaged(outcome)
@@ -443,7 +282,7 @@ class Database:
 
     def _read_here(self, query: Callable[[Reader], T]) -> T:
         """Answer a query of a brief opening at once: a thread would cost more than the answer."""
-        outcome = self._writer.here(_run_queries_beside_writes, self.env, [query])[0]
+        outcome = self._writer.here(answer_beside_writes, self.env, [query])[0]
         if isinstance(outcome, Exception):
             if type(outcome) is Corrupt:
                 self.damaged(outcome)
@@ -506,7 +345,7 @@ class Database:
 
         def copy(raw: driver.Raw) -> float:
             began_s = perf_counter()
-            _checkpoint(raw, self.chain, self.disk)
+            checkpoint(raw, self.chain, self.disk)
             return perf_counter() - began_s
 
         return await self.tend(copy)
@@ -526,7 +365,7 @@ class Database:
         """Write the file anew without its free pages and empty its log, so that what was deleted
         is in neither. Writers wait. Raises StorageError, Corrupt."""
         try:
-            await self._usable().run(_rebuild)
+            await self._usable().run(rebuild)
         except driver.Error as error:
             raise driver.translate(error, self.path.name) from error
 
@@ -545,7 +384,7 @@ class Database:
         self._refusal = error
         self._closed = True
         for operation in self._waiting:
-            _answer(operation.future, self._over())
+            answer(operation.future, self._over())
         self._waiting.clear()
 
     def _over(self) -> SwarmDeckError:
@@ -666,228 +505,3 @@ async def open_database(
         yield database
     finally:
         await database.close()
-
-
-# --- on the writer's thread -------------------------------------------------------------------
-
-
-def _run_batch(
-    raw: driver.Raw,
-    env: str,
-    chain: Chain,
-    disk: Disk,
-    now_us: int,
-    batch: Sequence[Operation],
-) -> list[Any]:
-    """Commit a batch; one outcome an operation. On a full disk what stores a value is refused and
-    the others use the reserve."""
-    if disk.is_short and not disk.has_room(raw):
-        outcomes: list[Any] = [disk.refusal(env) for _ in batch]
-    else:
-        disk.full = False
-        outcomes = _attempt_all(raw, env, chain, disk, now_us, batch)
-        if not disk.full:
-            with suppress(driver.Error):
-                disk.log_pages = _log_pages(raw)
-            return outcomes
-    _make_room(raw, env, chain, disk, now_us, batch, outcomes)
-    return outcomes
-
-
-def _make_room(
-    raw: driver.Raw,
-    env: str,
-    chain: Chain,
-    disk: Disk,
-    now_us: int,
-    batch: Sequence[Operation],
-    outcomes: list[Any],
-) -> None:
-    """Run what a full disk has refused and stores no value, in the room of the reserve."""
-    waiting = [
-        number
-        for number, outcome in enumerate(outcomes)
-        if isinstance(outcome, StorageError) and not batch[number].grows
-    ]
-    chosen = [batch[number] for number in waiting]
-    if chosen and not disk.failed:
-        again = _attempt_all(raw, env, chain, disk, now_us, chosen)
-        for number, outcome in zip(waiting, again, strict=True):
-            outcomes[number] = outcome
-    disk.full = True
-    with suppress(driver.Error):  # the disk knows of it
-        _checkpoint(raw, chain, disk)
-
-
-def _attempt_all(
-    raw: driver.Raw,
-    env: str,
-    chain: Chain,
-    disk: Disk,
-    now_us: int,
-    batch: Sequence[Operation],
-) -> list[Any]:
-    """Commit a batch; one outcome an operation. A batch that one bad value broke is rolled back
-    and its operations run singly, so that each caller answers for its own."""
-    outcomes = _attempt(raw, env, chain, disk, now_us, batch)
-    if outcomes is not None:
-        return outcomes
-    found: list[Any] = []
-    for operation in batch:
-        if disk.failed:
-            found.append(StorageError(f"the {env} database was not changed: {disk.trouble}"))
-            continue
-        single = _attempt(raw, env, chain, disk, now_us, [operation], last=True)
-        found.extend(single or ())
-    return found
-
-
-def _attempt(
-    raw: driver.Raw,
-    env: str,
-    chain: Chain,
-    disk: Disk,
-    now_us: int,
-    batch: Sequence[Operation],
-    *,
-    last: bool = False,
-) -> list[Any] | None:
-    """Outcomes of a batch in one transaction, or None when it should be run singly."""
-    committing = False
-    try:
-        raw.execute("BEGIN IMMEDIATE")
-        tx = Transaction(raw, env, now_us, chain.current(raw))
-        outcomes: list[Any] = []
-        for run in _runs(batch):
-            outcomes.extend(type(run[0]).apply(tx, run))
-        head = tx.write_audit()
-        committing = True
-        raw.execute("COMMIT")
-        chain.moved(head)
-    except Exception as error:  # noqa: BLE001 - one caller's fault must not fail the others
-        chain.forget()
-        disk.note(error)
-        with suppress(driver.Error):  # a failed disk may refuse that too
-            raw.rollback()
-        if last or len(batch) == 1 or _is_disk_trouble(error):
-            return [_blame(error, env, committing=committing) for _ in batch]
-        return None
-    return outcomes
-
-
-def _runs(batch: Sequence[Operation]) -> Iterable[list[Operation]]:
-    """The batch cut where the class of operation changes; order is kept."""
-    run: list[Operation] = []
-    kind: type[Operation] | None = None
-    for operation in batch:
-        if type(operation) is not kind:
-            if run:
-                yield run
-            run, kind = [], type(operation)
-        run.append(operation)
-    if run:
-        yield run
-
-
-def _is_disk_trouble(error: Exception) -> bool:
-    """Whether running again, singly, could only meet the same trouble."""
-    if driver.is_io_error(error) or driver.is_full(error):
-        return True
-    words = ("disk", "full", "readonly", "malformed", "not a database", "locked")
-    return isinstance(error, driver.DatabaseError) and any(word in str(error) for word in words)
-
-
-def _blame(error: Exception, env: str, *, committing: bool) -> SwarmDeckError:
-    if isinstance(error, SwarmDeckError):
-        return error
-    if isinstance(error, driver.OperationalError) or _is_disk_trouble(error):
-        found = driver.translate(error, f"the {env} database", committing=committing)
-    else:
-        found = Defect(f"the {env} database refused a change: {error}")
-    found.__cause__ = error
-    return found
-
-
-def _no_text(error: UnicodeDecodeError, env: str) -> Damaged:
-    """What a flipped bit in a name makes of the row."""
-    found = Damaged(
-        f"a row of the {env} database has a text that is none", hint="swarmdeck db check"
-    )
-    found.__cause__ = error
-    return found
-
-
-def _run_queries(
-    raw: driver.Raw,
-    env: str,
-    queries: Sequence[Callable[[Reader], Any]],
-    slow: driver.Timing | None = None,
-) -> list[Any]:
-    """Answer all queries from one snapshot. A query that fails answers for itself; a snapshot
-    that cannot even be given up, as of a damaged file, fails them all."""
-    reader = Reader(raw, env, slow)
-    raw.execute("BEGIN")
-    try:
-        outcomes = [_answered(reader, query, env) for query in queries]
-    except BaseException:  # a defect of one query must not end the reading of all
-        raw.rollback()
-        raise
-    try:
-        raw.execute("COMMIT")
-    except driver.Error as error:
-        raw.rollback()
-        return [_blame(error, env, committing=False) for _ in queries]
-    return outcomes
-
-
-def _answered(reader: Reader, query: Callable[[Reader], Any], env: str) -> Any:  # noqa: ANN401
-    """The answer of one query, or the error that fails its caller alone."""
-    try:
-        answer = query(reader)
-        reader.lap()
-    except SwarmDeckError as error:
-        return error
-    except driver.Error as error:
-        return _blame(error, env, committing=False)
-    except UnicodeDecodeError as error:
-        return _no_text(error, env)
-    except (UnicodeEncodeError, OverflowError) as error:  # what no column can hold
-        found = InvalidInput("half characters and numbers beyond 64 bits are nowhere stored")
-        found.__cause__ = error
-        return found
-    return answer
-
-
-def _run_queries_beside_writes(
-    raw: driver.Raw, env: str, queries: Sequence[Callable[[Reader], Any]]
-) -> list[Any]:
-    """Answer queries on the connection that writes; they themselves cannot."""
-    raw.execute("PRAGMA query_only = 1")
-    try:
-        return _run_queries(raw, env, queries)
-    finally:
-        raw.execute("PRAGMA query_only = 0")
-
-
-def _log_pages(raw: driver.Raw) -> int:
-    """How many pages the log holds since it was last begun anew."""
-    found = raw.execute("PRAGMA wal_checkpoint(NOOP)").fetchone()
-    return 0 if found is None else max(0, int(found[1]))
-
-
-def _rebuild(raw: driver.Raw) -> None:
-    raw.execute("VACUUM")
-    raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-
-
-def _checkpoint(raw: driver.Raw, chain: Chain, disk: Disk) -> None:
-    """Copy the log into the file as far as no reader holds it back. Once all of it is copied, all
-    of it is on the disk. Never left to SQLite, which would pass over a disk that fails."""
-    try:
-        found = raw.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-    except driver.Error as error:
-        disk.note(error)
-        raise
-    disk.log_pages = 0
-    if found is not None and found[0] == 0 and found[1] == found[2]:
-        chain.flushed()

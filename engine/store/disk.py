@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from ..errors import StorageError
+from ..errors import Defect, StorageError, SwarmDeckError
 from . import driver
 from .log import log_bytes
 from .migrate import Series
@@ -87,3 +87,23 @@ class Disk:
             f"the {env} database was not changed: the disk is full",
             hint="free some disk space, or delete records: deleting still works",
         )
+
+
+def is_disk_trouble(error: Exception) -> bool:
+    """Whether running again, singly, could only meet the same trouble."""
+    if driver.is_io_error(error) or driver.is_full(error):
+        return True
+    words = ("disk", "full", "readonly", "malformed", "not a database", "locked")
+    return isinstance(error, driver.DatabaseError) and any(word in str(error) for word in words)
+
+
+def blame(error: Exception, env: str, *, committing: bool) -> SwarmDeckError:
+    """The error of ours that a caller gets for what the driver has raised."""
+    if isinstance(error, SwarmDeckError):
+        return error
+    if isinstance(error, driver.OperationalError) or is_disk_trouble(error):
+        found = driver.translate(error, f"the {env} database", committing=committing)
+    else:
+        found = Defect(f"the {env} database refused a change: {error}")
+    found.__cause__ = error
+    return found

@@ -5,14 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from ..errors import Corrupt, StorageError
+from ..model import Durability
 from . import driver
 from .log import log_bytes, rewrite_log, sync_directories
 from .migrate import Series, migrate, require_known, schema_version
 
 if TYPE_CHECKING:
     from .chain import Chain
-    from .database import StoreOptions
     from .disk import Disk
 
 QUICK_CHECK_BYTES: Final = 64 << 20  # a larger file is looked at once it is open
@@ -22,6 +24,20 @@ _SPOKEN: Final = {
     "auto_vacuum": {"0": "none", "1": "full", "2": "incremental"},
     "temp_store": {"0": "default", "1": "file", "2": "memory"},
 }
+
+
+class StoreOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How a database file is opened. Sizes are bytes."""
+
+    durability: Durability = Durability.NORMAL
+    page_size: int = 4096
+    cache_bytes: int = 16 << 20
+    mmap_bytes: int = 0
+    autocheckpoint_pages: int = 8000
+    busy_timeout_ms: int = 5000
+    batch_limit: int = 500
+    checkpoint_interval_s: float = 1.0
+    slow_statement_ms: float = 100.0
 
 
 def prepare_writer(raw: driver.Raw, options: StoreOptions, disk: Disk, chain: Chain) -> None:

@@ -9,7 +9,8 @@ from ..clock import Clock
 from ..errors import SwarmDeckError
 from . import driver
 from .chain import Chain
-from .database import Database, StoreOptions
+from .database import Database
+from .prepare import StoreOptions
 
 
 class RefusedDatabase(Database):

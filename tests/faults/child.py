@@ -23,7 +23,7 @@ from swarmdeck.engine.engine import Engine
 from swarmdeck.engine.errors import OutcomeUnknown, SwarmDeckError
 from swarmdeck.engine.memory.operations import Set
 from swarmdeck.engine.settings import Settings, load_settings
-from swarmdeck.engine.store import database, disk, prepare
+from swarmdeck.engine.store import batch, database, disk, prepare
 
 sys.path.insert(0, str(Path(__file__).parent))
 import control
@@ -137,7 +137,7 @@ def sync_retried() -> None:
 
 def failure_swallowed() -> None:
     """Tells those who set a record that could not be committed that it was."""
-    attempt = database._attempt
+    attempt = batch._attempt
 
     def deaf(*arguments: Any, **options: Any) -> Any:
         outcomes = attempt(*arguments, **options)
@@ -148,7 +148,7 @@ def failure_swallowed() -> None:
                     operation.future.get_loop().call_soon_threadsafe(_say_done, operation.future)
         return outcomes
 
-    database._attempt = deaf
+    batch._attempt = deaf
 
 
 def never_flushed() -> None:

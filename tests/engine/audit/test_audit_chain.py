@@ -14,7 +14,7 @@ import pytest
 
 from swarmdeck.engine.clock import FakeClock
 from swarmdeck.engine.errors import InvalidInput, SwarmDeckError
-from swarmdeck.engine.store import chain, database, driver
+from swarmdeck.engine.store import chain, driver
 from swarmdeck.engine.store.chain import MAX_DETAIL, NO_HASH, Head, link
 from swarmdeck.engine.store.database import Database, Operation, StoreOptions, Transaction
 
@@ -223,4 +223,3 @@ async def test_a_batch_is_hashed_once(
         await asyncio.gather(*(scene.database.submit(Note(str(i))) for i in range(100)))
     assert calls == [100]
     assert StoreOptions().batch_limit >= 100
-    assert database.MAX_DETAIL == MAX_DETAIL

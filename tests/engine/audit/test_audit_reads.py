@@ -135,13 +135,13 @@ async def test_a_disk_that_hangs_refuses_reads_within_the_limit(
     place = core.places["production"]
     await put(place, OWNER, "k")
     let_go = threading.Event()
-    whole = database_module._run_batch
+    whole = database_module.run_batch
 
     def hang(*args: Any) -> Any:
         let_go.wait(30)
         return whole(*args)
 
-    monkeypatch.setattr(database_module, "_run_batch", hang)
+    monkeypatch.setattr(database_module, "run_batch", hang)
     loop = asyncio.get_running_loop()
     began_s = loop.time()
     try:

@@ -13,8 +13,8 @@ import pytest
 from swarmdeck.engine.clock import FakeClock
 from swarmdeck.engine.errors import Conflict, Corrupt, Defect, StorageError, Unavailable
 from swarmdeck.engine.model import Durability
+from swarmdeck.engine.store import batch, driver, transaction
 from swarmdeck.engine.store import database as database_module
-from swarmdeck.engine.store import driver
 from swarmdeck.engine.store.database import (
     Database,
     Operation,
@@ -87,12 +87,12 @@ async def test_without_the_rerun_one_bad_value_would_fail_all(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The planted bug that the test above is there to catch."""
-    attempt = database_module._attempt
+    attempt = batch._attempt
 
     def no_rerun(*arguments: Any, last: bool = False) -> Any:
         return attempt(*arguments, last=True)
 
-    monkeypatch.setattr(database_module, "_attempt", no_rerun)
+    monkeypatch.setattr(batch, "_attempt", no_rerun)
     good = database.submit(AddTeam("dev_team_1", "t"))
     bad = database.submit(AddTeam("dev_team_2", object()))
     answers = await asyncio.gather(good, bad, return_exceptions=True)
@@ -123,7 +123,7 @@ async def test_answering_a_cancelled_caller_would_stop_the_writer(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The planted bug that the test above is there to catch."""
-    monkeypatch.setattr(database_module, "_answer", lambda future, value: future.set_result(value))
+    monkeypatch.setattr(transaction, "answer", lambda future, value: future.set_result(value))
     cancelled, other = database.submit(AddTeam("a", "t")), database.submit(AddTeam("b", "t"))
     cancelled.cancel()
     drain = database._draining

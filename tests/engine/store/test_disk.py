@@ -181,7 +181,7 @@ async def test_a_full_disk_stores_nothing_and_lets_go_of_what_is_there(
     database: Database, reserve: Reserve, failing: Failing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await add(database, "a")
-    monkeypatch.setattr(database_module._Change, "grows", True)
+    monkeypatch.setattr(database_module.Change, "grows", True)
     monkeypatch.setattr(reserve, "_allocate", lambda: False)
     failing.begin("INSERT INTO team", 13)
     with pytest.raises(StorageError, match="the disk says no") as caught:
@@ -193,7 +193,7 @@ async def test_a_full_disk_stores_nothing_and_lets_go_of_what_is_there(
     failing.end()
     with pytest.raises(StorageError, match="the disk is full"):
         await add(database, "c")
-    monkeypatch.setattr(database_module._Change, "grows", False)
+    monkeypatch.setattr(database_module.Change, "grows", False)
     await database.write(lambda tx: tx.execute("DELETE FROM team"))
     assert await database.read(names) == []
     assert "full" in database.disk.trouble
@@ -202,7 +202,7 @@ async def test_a_full_disk_stores_nothing_and_lets_go_of_what_is_there(
 async def test_a_full_disk_stores_again_once_the_reserve_is_back(
     database: Database, reserve: Reserve, failing: Failing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database_module._Change, "grows", True)
+    monkeypatch.setattr(database_module.Change, "grows", True)
     failing.begin("INSERT INTO team", 13)
     with pytest.raises(StorageError):
         await add(database, "a")
@@ -221,7 +221,7 @@ async def test_a_file_with_unused_pages_stores_on_a_full_disk(
 
     await database.write(grow)
     await database.write(lambda tx: tx.execute("DROP TABLE large"))
-    monkeypatch.setattr(database_module._Change, "grows", True)
+    monkeypatch.setattr(database_module.Change, "grows", True)
     monkeypatch.setattr(reserve, "_allocate", lambda: False)
     reserve.spend()
     await add(database, "a")
