@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Protocol
 
 from ..clock import Clock
-from ..errors import Denied, InvalidInput, NotFound
+from ..errors import Conflict, Denied, InvalidInput, NotFound
 from ..model import (
     OPERATOR,
     OPERATOR_PRINCIPAL,
@@ -249,7 +249,18 @@ class Access:
                 hint="agents grant in their own environment",
             )
         entry = grants.entry(wanted, granter, self._new_id(), self._now_us())
+        if granter.id != OPERATOR:
+            self._require_room(granter.id)
         return await self._store(granter, entry, f"acl.{_VERBS[entry.effect]}")
+
+    def _require_room(self, granter: str) -> None:
+        """Every decision about a subject looks at its entries: no agent piles them up."""
+        made = sum(entry.granted_by == granter for entry in self.entries())
+        if made >= grants.MAX_OF_AGENT:
+            raise Conflict(
+                f"{made} entries by {granter} are in force",
+                hint="revoke some, let them end, or name a prefix that covers more",
+            )
 
     async def export(self, principal: Principal, action: AclExport) -> GrantView:
         """Let the agents of another environment read what is public under a prefix. Raises

@@ -26,6 +26,7 @@ from .conditions import Conditions, conditions
 DEFAULT_S: Final = 86_400.0
 MAX_GRANT_S: Final = 90 * 86_400
 BREAK_GLASS_S: Final = 15 * 60
+MAX_OF_AGENT: Final = 256  # entries in force that one agent has made
 MAX_REASON: Final = 500
 
 ENTRY: Final = "entry"

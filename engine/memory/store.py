@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -48,9 +49,10 @@ WHERE env = ? AND namespace = ? AND key > ? AND key >= ? AND key < ?
   AND (expires_at IS NULL OR expires_at > ?)
 ORDER BY key LIMIT ?"""
 _SELECT_PLACES: Final = """
-SELECT namespace, key FROM memory
+SELECT namespace, key, level, owner, team, swarm FROM memory
 WHERE env = ? AND (? IS NULL OR namespace = ?) AND key >= ? AND key < ?
-ORDER BY namespace, key"""
+  AND (namespace, key) > (?, ?)
+ORDER BY namespace, key LIMIT ?"""
 
 
 class Write(msgspec.Struct, frozen=True, array_like=True):
@@ -433,12 +435,25 @@ class MemoryStore:
         if namespace is not None:
             self._check_namespace(namespace)
         _check_prefix(prefix)
+        within = (namespace, namespace, prefix, prefix + LAST)
+        gone, after = 0, ("", "")
+        while True:
+            query = partial(_read_places, within=within, after=after)
+            rows = await self._database.read(query)
+            gone += await self._delete_all(principal, rows)
+            if len(rows) < KEY_CHUNK:
+                return gone
+            after = (rows[-1][0], rows[-1][1])
 
-        def query(reader: Reader) -> list[Place]:
-            where = (reader.env, namespace, namespace, prefix, prefix + LAST)
-            return reader.execute(_SELECT_PLACES, where).fetchall()
-
-        places = await self._database.read(query)
+    async def _delete_all(self, principal: Principal, rows: Sequence[Row]) -> int:
+        """Delete those of some records that may be deleted, as far as their columns say. Of the
+        others nothing is asked, so that nobody fills the trail with refusals by one call."""
+        allows = self.access.allows
+        places: list[Place] = []
+        for namespace, key, *standing in rows:
+            found = Standing(Level(standing[0]), *standing[1:])
+            if allows(principal, Right.DELETE, found, namespace, key):
+                places.append((namespace, key))
         gone = 0
         for start in range(0, len(places), SWEEP_ROWS):
             part = places[start : start + SWEEP_ROWS]
@@ -560,6 +575,13 @@ def _check_prefix(text: str) -> None:
 def _check_count(items: Sequence[Any]) -> None:
     if len(items) > MAX_BATCH_KEYS:
         raise InvalidInput(f"{len(items)} keys in one call", hint=f"at most {MAX_BATCH_KEYS}")
+
+
+def _read_places(
+    reader: Reader, *, within: tuple[str | None, str | None, str, str], after: Place
+) -> list[Row]:
+    bounds = (reader.env, *within, *after, KEY_CHUNK)
+    return reader.execute(_SELECT_PLACES, bounds).fetchall()
 
 
 def _load_counts(reader: Reader) -> tuple[int, int, Sequence[Row]]:

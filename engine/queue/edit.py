@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from ..errors import Conflict, InvalidInput
+from ..errors import Conflict, Denied, InvalidInput
 from ..model import MAX_TTL_S, Principal
 from ..store.database import Transaction
 from ..vault import Ring, letters
@@ -14,7 +14,7 @@ from . import arguments
 from . import statements as sql
 from .counters import Move
 from .statements import DELAYED, DONE, LEASED, READY, STATES
-from .steering import Change, Steered, steered
+from .steering import DENIED, Change, Steered, steered
 
 _OPEN: Final = (READY, DELAYED)
 _HINTS: Final = {LEASED: "cancel it first", DONE: "it is done: send another one"}
@@ -72,6 +72,8 @@ def edit(principal: Principal, ident: int, shown: str, wanted: Edit, ring: Ring)
 
     def change(tx: Transaction) -> Move:
         found = steered(tx, principal, ident, shown, "edit")
+        if wanted.body is not None:
+            _require_author(tx, principal, found, shown)
         _require_idle(found, wanted, shown)
         row = tx.execute(sql.SELECT_EDITED, (ident, tx.env)).fetchone()
         assert row is not None, "a message that was just read is there"
@@ -89,6 +91,17 @@ def edit(principal: Principal, ident: int, shown: str, wanted: Edit, ring: Ring)
                     new.deadline_us, to_priority=new.priority)  # fmt: skip
 
     return change
+
+
+def _require_author(tx: Transaction, principal: Principal, found: Steered, shown: str) -> None:
+    """What a message says, its sender answers for: no other agent puts words in its mouth. Raises
+    Denied."""
+    if not principal.is_operator and principal.id != found.sender:
+        tx.audit(principal.id, DENIED, shown, allowed=False, detail="edit")
+        raise Denied(
+            f"{principal.id} did not write {shown}",
+            hint="its sender or the operator may change what it says",
+        )
 
 
 def _require_idle(found: Steered, wanted: Edit, shown: str) -> None:

@@ -14,6 +14,7 @@ from ..clock import Clock
 from ..errors import Corrupt, Unavailable
 from . import driver
 from .database import Database, Reader
+from .reader import UNHELD, unheld
 
 T = TypeVar("T")
 
@@ -46,6 +47,8 @@ class Aside:
                     return await connection.run(_look, self._database, query, watch)
             except driver.Error as error:
                 raise self._blame(error, watch) from error
+            except UNHELD as error:
+                raise unheld(error) from error
             finally:
                 watch.over = True
                 await connection.close()
@@ -79,9 +82,7 @@ class _Watched(driver.Raw, Protocol):
     def set_progress_handler(self, handler: Callable[[], bool], steps: int) -> None: ...
 
 
-def _look(
-    raw: driver.Raw, database: Database, query: Callable[[Reader], T], watch: _Watch
-) -> T:
+def _look(raw: driver.Raw, database: Database, query: Callable[[Reader], T], watch: _Watch) -> T:
     raw.execute("PRAGMA query_only = 1")
     raw.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
     cast("_Watched", raw).set_progress_handler(watch, _STEPS)

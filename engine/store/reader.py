@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from time import perf_counter
-from typing import Any
+from typing import Any, Final
 
 from ..errors import Damaged, InvalidInput, SwarmDeckError
 from . import driver
 from .disk import blame
+
+UNHELD: Final = (UnicodeEncodeError, OverflowError)  # what a parameter raises that none can be
 
 
 class Reader:
@@ -71,11 +73,16 @@ def _answered(reader: Reader, query: Callable[[Reader], Any], env: str) -> Any: 
         return blame(error, env, committing=False)
     except UnicodeDecodeError as error:
         return _no_text(error, env)
-    except (UnicodeEncodeError, OverflowError) as error:  # what no column can hold
-        found = InvalidInput("half characters and numbers beyond 64 bits are nowhere stored")
-        found.__cause__ = error
-        return found
+    except UNHELD as error:
+        return unheld(error)
     return answer
+
+
+def unheld(error: Exception) -> InvalidInput:
+    """What is looked for can be in no column."""
+    found = InvalidInput("half characters and numbers beyond 64 bits are nowhere stored")
+    found.__cause__ = error
+    return found
 
 
 def answer_beside_writes(
