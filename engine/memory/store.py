@@ -579,7 +579,7 @@ def _check_count(items: Sequence[Any]) -> None:
 
 def _read_places(
     reader: Reader, *, within: tuple[str | None, str | None, str, str], after: Place
-) -> list[Row]:
+) -> Sequence[Row]:
     bounds = (reader.env, *within, *after, KEY_CHUNK)
     return reader.execute(_SELECT_PLACES, bounds).fetchall()
 
