@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -21,17 +20,18 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol
 import msgspec
 
 from ..clock import Clock
-from ..errors import Conflict, Corrupt, Denied, InvalidInput, NotFound, Sealed, SwarmDeckError
+from ..errors import Corrupt, Denied, InvalidInput, NotFound, Sealed, SwarmDeckError
 from ..model import Environment, Isolation, parse_environment
 from ..views import Done, VaultGlance, VaultView
-from . import derive, sources, vaultfile
+from . import derive, sources, vaultfile, wrapping
+from .origin import Origin, beside, new_file
 from .ring import KINDS, Ring
-from .rotation import Rotation
-from .vaultfile import EnvironmentKey, SigningKey, Source, VaultFile
+from .vaultfile import EnvironmentKey, Source, VaultFile
 
 if TYPE_CHECKING:
     from ..settings import Settings
     from ..store.database import Database, Transaction
+    from .rotation import Rotation
 
 DAY_US: Final = 86_400_000_000
 TICK_BUDGET_S: Final = 0.1  # of each second that rotation may take from writers
@@ -67,9 +67,9 @@ class Vault:
     ) -> None:
         self._directory = directory
         self._settings = settings
+        self._origin = Origin(settings, value)
         self._clock = clock
         self._file = file
-        self._value = value  # given by the environment variable
         self._told = told
         self._heard = ""  # the reason that the records in memory know of
         self._broken: Corrupt | None = None  # why vault.json cannot be used
@@ -79,7 +79,7 @@ class Vault:
         self._reason = ""
         self._rings = {each: self._new_ring(each) for each in Environment}
         self._attached: dict[str, tuple[Database, Records]] = {}
-        self._rotations: dict[str, Rotation] = {}
+        self._rotations: dict[str, Rotation] = {}  # made when there is something for them
         self._ledger: Database | None = None
 
     # --- opening ----------------------------------------------------------------------------
@@ -103,7 +103,7 @@ class Vault:
             file, broken = None, error
         fresh = file is None
         if file is None:
-            file = _new_file(settings, clock, has_value=value is not None)
+            file = new_file(settings, clock, has_value=value is not None)
             if not any(data.glob("instances/*/*.db")):
                 # Nothing is of before there were keys: nothing without a check is ever believed.
                 born = {str(each): EnvironmentKey(b"", protected=True) for each in Environment}
@@ -120,9 +120,9 @@ class Vault:
             if self._broken is not None:
                 raise self._broken
             if kind == "file" and fresh:
-                self._make_key_file()
-            if kind == "variable" and self._value is not None:
-                self._enter(self._value)
+                self._adopt(self._origin.make(self._file))
+            if kind == "variable" and self._origin.value is not None:
+                self._enter(self._origin.value)
         except SwarmDeckError as error:
             self._reason = error.message
         if fresh:
@@ -135,22 +135,12 @@ class Vault:
         if self._file.sealed:
             return SEALED_BY_HAND
         if source.kind == "file":
-            return sources.file_trouble(self._key_file())
+            return sources.file_trouble(self._origin.key_file(self._file))
         if source.kind == "passphrase":
             return "its passphrase is needed"
         if source.kind == "keyring":
             return "its key is in the keyring"
         return "" if self._root is not None else "its key was given by a variable that is not set"
-
-    def _make_key_file(self) -> None:
-        path = self._key_file()
-        if not os.path.lexists(path):
-            sources.make_file(path, os.urandom(derive.KEY_BYTES))
-        self._adopt(sources.read_file(path))
-
-    def _key_file(self) -> Path:
-        named = self._settings.vault.key_file or self._file.source.place
-        return Path(named).expanduser() if named else sources.usual_file(self.id)
 
     def _new_ring(self, environment: Environment) -> Ring:
         store = self._settings.store
@@ -187,8 +177,12 @@ class Vault:
         wanted = Environment if environment is None else (parse_environment(environment),)
         after_us = int(self._settings.vault.rotation_days * DAY_US)
         source = self._file.source
-        places = {"file": str(self._key_file()), "keyring": f"swarmdeck, {self.id}",
-                  "variable": sources.VARIABLES[0], "passphrase": ""}  # fmt: skip
+        places = {
+            "file": str(self._origin.key_file(self._file)),
+            "keyring": f"swarmdeck, {self.id}",
+            "variable": sources.VARIABLES[0],
+            "passphrase": "",
+        }
         return VaultView(
             state=self.state,
             source=source.kind,
@@ -221,7 +215,7 @@ class Vault:
         with self._lock:
             root = self._complete()
             assert self._file.audit is not None
-            private = derive.unwrap(self._kek(root, "audit"), self._file.audit.wrapped, "audit")
+            private = wrapping.unwrapped(root, "audit", self._file.audit.wrapped)
         return Ed25519PrivateKey.from_private_bytes(private).sign(message)
 
     # --- keys, from any thread ------------------------------------------------------------------
@@ -232,18 +226,18 @@ class Vault:
             root = self._complete()
             held = self._file.environments.get(environment)
             if (held is None or not held.wrapped) and make:
-                self._save(self._with_environment(self._file, root, environment))
+                self._save(wrapping.with_environment(self._file, root, environment))
                 held = self._file.environments[environment]
             if held is None or not held.wrapped:
                 return None
-            return derive.unwrap(self._kek(root, environment), held.wrapped, environment)
+            return wrapping.unwrapped(root, environment, held.wrapped)
 
     def renew_environment_key(self, environment: str) -> None:
         """Another key for an environment all of whose keys are destroyed: whoever has an old copy
         of its database has no key for the keys in it either. Any thread. Raises Sealed,
         StorageError."""
         with self._lock:
-            self._save(self._with_environment(self._file, self._complete(), environment))
+            self._save(wrapping.with_environment(self._file, self._complete(), environment))
 
     def is_protected(self, environment: str) -> bool:
         """Whether every row of an environment has a seal or a check. Any thread."""
@@ -275,9 +269,9 @@ class Vault:
         with self._lock:
             root = self._unlocked()
             if self._file.audit is None:
-                file = self._with_signing_key(self._file, root)
+                file = wrapping.with_signing_key(self._file, root)
                 for environment in Environment:
-                    file = self._with_environment(file, root, environment)
+                    file = wrapping.with_environment(file, root, environment)
                 self._save(file)
             return root
 
@@ -286,29 +280,13 @@ class Vault:
             raise Sealed(f"the vault is sealed: {self._reason}", hint=sources.UNSEAL)
         if self._root is None:
             try:
-                self._enter(self._from_file())
+                self._enter(self._origin.read(self._file))
             except SwarmDeckError as error:
                 self._reason = error.message
                 self._tell_rings()
                 raise
         assert self._root is not None
         return self._root
-
-    def _from_file(self) -> bytes:
-        """The key in the key file, or in the one a change of keys has left beside it. Raises
-        Sealed."""
-        path = self._key_file()
-        beside = _beside(path)
-        if os.path.lexists(beside):
-            key = sources.read_file(beside)
-            if self._fits(key):
-                beside.replace(path)  # the change was cut off after vault.json
-            else:
-                sources.remove_file(beside)
-        return sources.read_file(path)
-
-    def _fits(self, key: bytes) -> bool:
-        return self._file.check == derive.check_value(derive.extract(key, self.id.encode()))
 
     def _enter(self, key: bytes) -> None:
         """Take the key a source gave. Raises Sealed for a wrong one, Corrupt."""
@@ -325,30 +303,6 @@ class Vault:
         self._root = derive.extract(key, self.id.encode())
         check = derive.check_value(self._root)
         self._file = msgspec.structs.replace(self._file, check=check)
-
-    def _with_environment(self, file: VaultFile, root: bytes, environment: str) -> VaultFile:
-        made = os.urandom(derive.KEY_BYTES)
-        old = file.environments.get(environment)
-        held = EnvironmentKey(
-            derive.wrap(self._kek(root, environment), made, environment),
-            protected=old is not None and old.protected,
-        )
-        known = file.environments | {str(environment): held}
-        return msgspec.structs.replace(file, environments=known)
-
-    def _with_signing_key(self, file: VaultFile, root: bytes) -> VaultFile:
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import (  # noqa: PLC0415 - slow
-            Ed25519PrivateKey,
-        )
-
-        private = Ed25519PrivateKey.generate()
-        wrapped = derive.wrap(self._kek(root, "audit"), private.private_bytes_raw(), "audit")
-        public = private.public_key().public_bytes_raw()
-        return msgspec.structs.replace(file, audit=SigningKey(public, wrapped))
-
-    @staticmethod
-    def _kek(root: bytes, purpose: str) -> bytes:
-        return derive.expand(root, f"swarmdeck key encryption|{purpose}")
 
     def _save(self, file: VaultFile) -> None:
         """Write the file, then take it for true. Raises StorageError."""
@@ -385,7 +339,6 @@ class Vault:
         """An environment was opened. Its `Ring.learn` has been called."""
         ring = self.ring(environment)
         self._attached[environment] = (database, records)
-        self._rotations[environment] = Rotation(ring, database, self, records)
         if ring.reason:
             records.sealed()
 
@@ -399,10 +352,10 @@ class Vault:
             self._tell()
         if self._reason:
             return
-        for environment, rotation in list(self._rotations.items()):
+        for environment in list(self._attached):
             if not self._rings[Environment(environment)].reason:
                 try:
-                    await rotation.tick(self._due_us(), TICK_BUDGET_S)
+                    await self._rotation(environment).tick(self._due_us(), TICK_BUDGET_S)
                 except SwarmDeckError as error:  # the others go on
                     log.warning("keys of %s are not replaced: %s", environment, error.message)
 
@@ -412,9 +365,13 @@ class Vault:
 
     async def finish(self, environment: str) -> None:
         """What must not wait for the next second, before an environment closes."""
-        rotation = self._rotations.pop(environment, None)
+        ring = self._rings[Environment(environment)]
+        wanted = environment in self._attached and not ring.reason
+        unconfirmed = wanted and ring.known() and not self.is_protected(environment)
+        rotation = self._rotation(environment) if unconfirmed else None
+        self._rotations.pop(environment, None)
         self._attached.pop(environment, None)
-        if rotation is not None and not self._rings[Environment(environment)].reason:
+        if rotation is not None:
             try:
                 await rotation.confirm()
             except SwarmDeckError as error:  # it is noted with the next opening
@@ -442,7 +399,7 @@ class Vault:
         async with self._turn:
             self._read_again()
             if self._reason:
-                key = await self._ask(self._file.source, passphrase)
+                key = await self._origin.ask(self._file, passphrase)
                 self._reason = ""
                 try:
                     with self._lock:
@@ -475,97 +432,29 @@ class Vault:
             raise
         self._save(msgspec.structs.replace(self._file, sealed=False))
 
-    async def _ask(self, source: Source, passphrase: str | None) -> bytes:
-        """The key a source gives; what takes long on a thread, one at a time."""
-        if source.kind == "passphrase":
-            known = sources.check_passphrase(passphrase, new=not self._file.check)
-            return await asyncio.to_thread(sources.from_passphrase, source, known)
-        if source.kind == "keyring":
-            return await asyncio.to_thread(self._from_keyring)
-        if source.kind == "file":
-            if not self._file.check and not os.path.lexists(self._key_file()):
-                sources.make_file(self._key_file(), os.urandom(derive.KEY_BYTES))
-            return self._from_file()
-        if self._value is None:
-            raise Sealed(
-                f"{sources.VARIABLES[0]} was not set when the engine started",
-                hint="start it again with the key",
-            )
-        return self._value
-
-    def _from_keyring(self) -> bytes:
-        found = sources.from_keyring(self.id)
-        if found is None and not self._file.check:
-            found = os.urandom(derive.KEY_BYTES)
-            sources.into_keyring(self.id, found)
-        if found is None:
-            raise Sealed(
-                "the keyring has no key of this vault", hint="log in as whoever made the vault"
-            )
-        return found
-
     async def rekey(self, source: str, passphrase: str | None = None, *, actor: str) -> VaultView:
         """A new key, from the same source or another. Records and the keys that seal them stay.
         Raises Sealed, InvalidInput, Unavailable, StorageError."""
         async with self._turn:
             self._complete()
-            before, old_file = self._file.source.kind, self._key_file()
-            made, key = await self._new_source(source, passphrase)
+            before, old_file = self._file.source.kind, self._origin.key_file(self._file)
+            made, key = await self._origin.new(self._file, source, passphrase)
             with self._lock:
                 self._wrap_anew(made, derive.extract(key, self.id.encode()))
             if source == "file":
-                _beside(self._key_file()).replace(self._key_file())
+                path = self._origin.key_file(self._file)
+                beside(path).replace(path)
             if before == "file" and source != "file":
                 sources.remove_file(old_file)
             self._tell()
             await self._note(actor, "vault.rekey", detail=source)
             return self.view()
 
-    async def _new_source(self, kind: str, passphrase: str | None) -> tuple[Source, bytes]:
-        if kind == "passphrase":
-            known = sources.check_passphrase(passphrase, new=True)
-            made = sources.new_passphrase_source()
-            return made, await asyncio.to_thread(sources.from_passphrase, made, known)
-        key = os.urandom(derive.KEY_BYTES)
-        if kind == "keyring":
-            if self._file.source.kind == "keyring":
-                raise Conflict(
-                    "the key is in the keyring already",
-                    hint="rekey to a file first, then back: the old key stays until then",
-                )
-            await asyncio.to_thread(sources.into_keyring, self.id, key)
-            return Source("keyring"), key
-        if kind != "file":
-            raise InvalidInput(f"no source {kind}", hint="file, passphrase or keyring")
-        # Beside the old one until vault.json says which is true.
-        beside = _beside(self._key_file())
-        sources.remove_file(beside)
-        sources.make_file(beside, key)
-        return Source("file", place=self._file.source.place), key
-
     def _wrap_anew(self, source: Source, root: bytes) -> None:
         """Every key that the root wraps, wrapped by another one."""
-        old = self._complete()
-        file = self._file
-        assert file.audit is not None
-        environments = {
-            name: msgspec.structs.replace(held, wrapped=self._moved(name, held.wrapped, old, root))
-            for name, held in file.environments.items()
-        }
-        audit = SigningKey(file.audit.public, self._moved("audit", file.audit.wrapped, old, root))
-        made = msgspec.structs.replace(
-            file,
-            source=source,
-            check=derive.check_value(root),
-            environments=environments,
-            audit=audit,
-        )
+        made = wrapping.wrapped_anew(self._file, source, self._complete(), root)
         vaultfile.save(self._directory, signed := made.signed(root))
         self._root, self._file = root, signed
-
-    def _moved(self, name: str, wrapped: bytes, old: bytes, new: bytes) -> bytes:
-        key = derive.unwrap(self._kek(old, name), wrapped, name)
-        return derive.wrap(self._kek(new, name), key, name)
 
     async def rotate(
         self, environment: str | None, *, actor: str, progress: Progress | None = None
@@ -573,7 +462,7 @@ class Vault:
         """Seal every record anew with new keys; returns when the old ones are destroyed. Raises
         Sealed, NotFound."""
         self._unlocked()
-        names = [environment] if environment else list(self._rotations)
+        names = [environment] if environment else list(self._attached)
         for done, name in enumerate(names):
             rotation = self._rotation(name)
             self.ring(name).require()
@@ -582,10 +471,15 @@ class Vault:
         return self.view(environment)
 
     def _rotation(self, environment: str) -> Rotation:
-        rotation = self._rotations.get(parse_environment(environment))
-        if rotation is None:
+        name = parse_environment(environment).value
+        if name not in self._attached:
             raise NotFound(f"{environment} is not open", hint="see swarmdeck status")
-        return rotation
+        if name not in self._rotations:
+            from .rotation import Rotation  # noqa: PLC0415 - most commands end before a tick
+
+            database, records = self._attached[name]
+            self._rotations[name] = Rotation(self.ring(name), database, self, records)
+        return self._rotations[name]
 
     async def shred(self, environment: str, kind: str, *, actor: str) -> Done:
         """Destroy the keys of an environment, or those of one class, and delete what they sealed.
@@ -610,21 +504,6 @@ class Vault:
         await self._ledger.write(change)
 
 
-def _beside(path: Path) -> Path:
-    return path.with_name(f"{path.name}.new")
-
-
 def _part(progress: Progress | None, done: int, count: int, name: str, fraction: float) -> None:
     if progress is not None:
         progress((done + fraction) / count, name)
-
-
-def _new_file(settings: Settings, clock: Clock, *, has_value: bool) -> VaultFile:
-    """The file of a vault that has no key yet."""
-    kind = "variable" if has_value else settings.vault.source
-    place = settings.vault.key_file or ""
-    made = sources.new_passphrase_source() if kind == "passphrase" else Source(kind)
-    if kind == "file" and place:
-        made = msgspec.structs.replace(made, place=str(Path(place).expanduser().absolute()))
-    ident = os.urandom(8).hex()
-    return VaultFile(vaultfile.FORMAT, f"vault-{ident}", clock.wall_us(), made)

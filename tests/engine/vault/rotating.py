@@ -29,7 +29,7 @@ async def run(directory: Path, step: str) -> None:
         store = MemoryStore(database, access, clock, ring=ring, cache_bytes=0)
         await store.open()
         vault.attach("development", database, store)
-        rotation = vault._rotations["development"]
+        rotation = vault._rotation("development")
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         number = 0

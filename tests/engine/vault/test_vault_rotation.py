@@ -37,7 +37,7 @@ async def fill(site: Any, count: int) -> None:
 
 
 async def rotate(site: Any) -> None:
-    await site.vault._rotations[site.name].run("operator", lambda _: None, duty=1.0)
+    await site.vault._rotation(site.name).run("operator", lambda _: None, duty=1.0)
 
 
 async def check(site: Any, count: int) -> None:
@@ -103,7 +103,7 @@ async def test_keys_are_replaced_when_they_are_old(site: Any, clock: Any) -> Non
 async def test_a_rotation_goes_on_after_a_restart(opening: Any) -> None:
     async with opening() as site:
         await fill(site, 400)
-        rotation = site.vault._rotations["development"]
+        rotation = site.vault._rotation("development")
         await rotation._replace(("private", "team", "rest"), "operator")
         await rotation._step()
         assert await site.keys() == {"active": 3, "retiring": 3}
