@@ -19,8 +19,8 @@ _LABEL: Final = b"swarmdeck backup manifest 1\0"
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a backup holds. `size` is bytes, `created_us` microseconds since the epoch. The copy
-    can be read with `environment_key` (wrapped by the vault) and the wrapped data keys `key_ids`
-    that are in the copy itself."""
+    can be read with the key of its environment in keys/vault.json, of which `environment_key` is a
+    hash as it was wrapped then, and the wrapped data keys `key_ids` that are in the copy itself."""
 
     kind: str = KIND
     format: int = FORMAT

@@ -7,6 +7,7 @@ signed, and again before it is put back: what was never read is not a backup.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import time
 from collections import defaultdict
@@ -127,7 +128,7 @@ class Backups:
             audit_sequence=found.audit_sequence,
             audit_hash=found.audit_hash,
             vault=self._engine.vault.id,
-            environment_key=_wrapped_key(self._engine.data, environment),
+            environment_key=_name_of_key(self._engine.data, environment),
             key_ids=found.key_ids,
             release=__version__,
         )
@@ -436,12 +437,14 @@ def _mark(shelf: Shelf, name: str) -> tuple[int, ...]:
     return (found.st_ino, found.st_size, found.st_mtime_ns)
 
 
-def _wrapped_key(data: Path, environment: str) -> bytes:
+def _name_of_key(data: Path, environment: str) -> bytes:
+    """Which key of the environment opens the copy: a hash of it as it is wrapped, not the key
+    itself. It is in no backup, so that shredding takes it from all of them."""
     from ..vault import vaultfile  # noqa: PLC0415 - most commands never need it
 
     file = vaultfile.load(data / "keys")
     key = None if file is None else file.environments.get(environment)
-    return b"" if key is None else key.wrapped
+    return b"" if key is None else hashlib.sha256(key.wrapped).digest()
 
 
 def _looked(made: Manifest) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import threading
 from pathlib import Path
@@ -147,6 +148,23 @@ async def test_what_was_shredded_keeps_nobody_from_a_backup_or_a_check(tmp_path:
         assert made.status == "verified"
         [checked] = await _do(engine, "db.check", environment="production", full=True)
         assert checked.status == "ok"
+
+
+async def test_no_backup_carries_the_key_that_shredding_takes(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    async with open_engine(data) as engine:
+        await engine.memory("development").set("k", "v")
+        made = await _do(engine, "backup.create", environment="development")
+        file = vaultfile.load(data / "keys")
+        assert file is not None
+        wrapped = file.environments["development"].wrapped
+        for part in (data / "backups" / "development").iterdir():
+            body = part.read_bytes()
+            assert wrapped not in body
+            assert base64.b64encode(wrapped) not in body
+        await _do(engine, "vault.shred", environment="development", kind="all")
+        with pytest.raises(Corrupt, match="seal"):
+            await _do(engine, "backup.restore", environment="development", name=made.name)
 
 
 # --- whoever writes the files ---------------------------------------------------------------------
