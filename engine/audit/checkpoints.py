@@ -17,6 +17,7 @@ import msgspec
 
 from ..errors import StorageError
 from ..store.chain import Head
+from ..store.log import sync_directory
 
 Kind = Literal["checkpoint", "disputed", "restored"]
 Sequence = Annotated[int, msgspec.Meta(ge=0, le=1 << 62)]  # what a database can hold
@@ -141,7 +142,7 @@ class Outside:
         finally:
             os.close(file)
         if fresh:
-            _sync_folder(folder)
+            sync_directory(folder)
 
     def _tail(self) -> bytes:
         try:
@@ -200,11 +201,3 @@ def _parsed(line: bytes) -> Checkpoint | None:
         return _decode(line) if line else None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

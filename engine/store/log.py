@@ -48,8 +48,13 @@ def sync_directories(path: Path, levels: int) -> None:
     """Make the name of a new file last, and those of the `levels` - 1 directories it lies in.
     Raises OSError."""
     for directory in list(path.parents)[:levels]:
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_directory(directory)
+
+
+def sync_directory(path: Path) -> None:
+    """Let a new or moved name in a directory reach the disk. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -21,6 +21,7 @@ from typing import Final
 import msgspec
 
 from ..errors import Corrupt, StorageError
+from .log import sync_directory
 
 _CREATE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OWNER_ONLY: Final = stat.S_IRUSR | stat.S_IWUSR
@@ -76,7 +77,7 @@ class Swap:
             self._keep(kept)
             self._part.rename(self._ready)
             self.counts = True
-            _sync(self._database.parent)
+            sync_directory(self._database.parent)
             self._finish()
         except OSError as error:
             if not self.counts:
@@ -114,8 +115,8 @@ class Swap:
             old = self._database.with_name(self._database.name + suffix)
             with suppress(FileNotFoundError):
                 os.link(old, directory / old.name, follow_symlinks=False)
-        _sync(directory)
-        _sync(self._database.parent)
+        sync_directory(directory)
+        sync_directory(self._database.parent)
 
     def _forget(self, directory: Path) -> None:
         """Remove the second names of files that still have their first, and no other."""
@@ -131,9 +132,9 @@ class Swap:
     def _finish(self) -> None:
         for suffix in ("-wal", "-shm", "-journal"):
             self._database.with_name(self._database.name + suffix).unlink(missing_ok=True)
-        _sync(self._database.parent)
+        sync_directory(self._database.parent)
         self._ready.replace(self._database)
-        _sync(self._database.parent)
+        sync_directory(self._database.parent)
 
 
 def _write(path: Path, body: bytes) -> None:
@@ -144,14 +145,6 @@ def _write(path: Path, body: bytes) -> None:
         os.fsync(file)
     finally:
         os.close(file)
-
-
-def _sync(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _refused(database: Path, error: OSError) -> StorageError:

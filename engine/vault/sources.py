@@ -17,8 +17,9 @@ from types import ModuleType
 from typing import Final
 
 from ..errors import ConfigError, Corrupt, InvalidInput, Sealed, StorageError, Unavailable
+from ..store.log import sync_directory
 from .derive import KEY_BYTES
-from .vaultfile import Source, create, sync_directory
+from .vaultfile import Source, create
 
 MEMORY_KIB: Final = 64 << 10
 PASSES: Final = 3

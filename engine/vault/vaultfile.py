@@ -16,6 +16,7 @@ from typing import Final, Literal
 import msgspec
 
 from ..errors import Corrupt, StorageError
+from ..store.log import sync_directory
 from . import derive
 
 FORMAT: Final = 1
@@ -149,12 +150,3 @@ def create(path: Path, body: bytes) -> None:
         file.write(body)
         file.flush()
         os.fsync(file.fileno())
-
-
-def sync_directory(path: Path) -> None:
-    """Let a new or moved name reach the disk. Raises OSError."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
