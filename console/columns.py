@@ -211,8 +211,8 @@ def _note_style(message: views.MessageView) -> str:
 
 def environments(_moment: Moment) -> tuple[Column[Any], ...]:
     return (
-        where(field="name"),
-        state(width=13, priority=1),
+        Column("environment", _home, width=12, style=_home_style),
+        state(width=13, priority=3),
         amount("plan", "base_bytes"),
         amount("at most", "max_bytes", priority=4),
         amount("allocated", "allocated_bytes", width=9),
@@ -228,6 +228,17 @@ def environments(_moment: Moment) -> tuple[Column[Any], ...]:
         text("durability", priority=7),
         text("a crash loses", "loss_window", width=24, priority=8),
     )
+
+
+def _home(environment: views.EnvironmentView) -> str:
+    """Its name, with the mark of its state while that is not as usual."""
+    unusual = environment.state != "open"
+    return f"{mark_of(environment.state).symbol if unusual else ''}{environment.name}"
+
+
+def _home_style(environment: views.EnvironmentView) -> str:
+    unusual = environment.state != "open"
+    return mark_of(environment.state).style if unusual else place_style(environment.name)
 
 
 def lenders(loans: Sequence[views.LoanView]) -> str:

@@ -463,8 +463,11 @@ class SwarmDeck(Walker, inherit_bindings=False):
         return self.guard.hides(key.run, environment)
 
     def unseal(self) -> None:
-        """Unseal the vault: ask for the passphrase where its key comes from one. Raises Denied."""
+        """Unseal the vault: ask for the passphrase where its key comes from one. Raises
+        InvalidInput when it is open, Denied."""
         overview = self.last.overview
+        if overview is not None and not notices.sealed(overview):
+            raise InvalidInput("the vault is open", hint="V shows it")
         asks = overview is not None and overview.vault.source == "passphrase"
         self._do(commands.interpret(("form", "vault", "unseal") if asks else ("vault", "unseal")))
 

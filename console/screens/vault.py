@@ -9,6 +9,7 @@ from ...engine import views
 from ...widgets import Line, line, state_span
 from .. import safeguards
 from ..columns import KeyRow, Moment
+from ..export import Export
 from ..listings import LISTINGS, Scope
 from .listing import ListScreen
 
@@ -43,6 +44,10 @@ class VaultScreen(ListScreen):
             self._vault = rows
             rows = key_rows(rows)
         super()._take(rows)
+
+    def _export_of_answer(self, rows: Any) -> Export:  # noqa: ANN401 - as above
+        answer = key_rows(rows) if isinstance(rows, views.VaultView) else rows
+        return super()._export_of_answer(answer)
 
     def _tell(self) -> None:
         if self._vault is not None:
