@@ -313,14 +313,21 @@ class Vault:
     def _tell_rings(self) -> None:
         """Let every environment know whether it is sealed. Any thread."""
         for environment, ring in self._rings.items():
-            ring.reason = self._reason
-            if not self._reason and self._file.source.kind == "variable" and ring.strict:
-                ring.reason = (
-                    f"a key given by a variable does not open {environment}: "
-                    "swarmdeck vault rekey file"
-                )
+            ring.reason = self._reason or self._reason_of(environment, ring)
             if ring.reason:
                 ring.forget()
+
+    def _reason_of(self, environment: Environment, ring: Ring) -> str:
+        """Why an environment is sealed although the vault is open; empty where it is not."""
+        if self._file.source.kind == "variable" and ring.strict:
+            return (
+                f"a key given by a variable does not open {environment}: "
+                "swarmdeck vault rekey file"
+            )
+        held = any(key.wrapped is not None for key in ring.known())
+        if held and environment.value not in self._file.environments:
+            return "keys/vault.json is not the one its records were sealed with: put that back"
+        return ""
 
     def _tell(self) -> None:
         """Let what is in memory follow."""
@@ -339,6 +346,7 @@ class Vault:
         """An environment was opened. Its `Ring.learn` has been called."""
         ring = self.ring(environment)
         self._attached[environment] = (database, records)
+        ring.reason = ring.reason or self._reason_of(Environment(environment), ring)
         if ring.reason:
             records.sealed()
 

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from swarmdeck.engine import actions, open_engine
-from swarmdeck.engine.errors import Corrupt, Damaged, SwarmDeckError, Unavailable
+from swarmdeck.engine.errors import Corrupt, Damaged, Sealed, Unavailable
 from swarmdeck.engine.memory.records import Entry
 from swarmdeck.engine.memory.staging import Put
 from swarmdeck.engine.memory.store import Write
@@ -214,9 +214,9 @@ async def test_another_vault_takes_no_row_without_a_check_beside_keys_it_cannot_
     async with opening() as site:
         assert not site.vault.is_protected("development")
         for key in ("planted", "k"):
-            with pytest.raises(Damaged):
+            with pytest.raises(Sealed, match="not the one its records were sealed with"):
                 await site.get(key)
-        with pytest.raises(SwarmDeckError):
+        with pytest.raises(Sealed):
             await site.put("l", 1)
 
 
