@@ -321,8 +321,7 @@ class Vault:
         """Why an environment is sealed although the vault is open; empty where it is not."""
         if self._file.source.kind == "variable" and ring.strict:
             return (
-                f"a key given by a variable does not open {environment}: "
-                "swarmdeck vault rekey file"
+                f"a key given by a variable does not open {environment}: swarmdeck vault rekey file"
             )
         held = any(key.wrapped is not None for key in ring.known())
         if held and environment.value not in self._file.environments:

@@ -55,7 +55,9 @@ class Town:
         self.database = database
         self.clock = clock
         self.access = Access(Environment.DEVELOPMENT, ISOLATION, database, clock)
-        ring = Vault.open(database.path.parent, load_settings(None, {}, {}), clock).ring("development")
+        ring = Vault.open(database.path.parent, load_settings(None, {}, {}), clock).ring(
+            "development"
+        )
         self.store = MemoryStore(database, self.access, clock, ring=ring, cache_bytes=4_000)
         self.chance = random.Random(7)
 

@@ -14,8 +14,8 @@ from swarmdeck.engine.events import AgentChanged, Event
 from swarmdeck.engine.model import AgentState, Role, SwarmState
 from swarmdeck.engine.store.database import Database, StoreOptions, open_database
 from swarmdeck.engine.swarms.registry import Registry
-from swarmdeck.engine.swarms.tokens import new_token
 from swarmdeck.engine.swarms.roster import Agent, Swarm
+from swarmdeck.engine.swarms.tokens import new_token
 
 Opened = tuple[Registry, Database, list[Event], list[str]]
 

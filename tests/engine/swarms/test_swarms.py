@@ -29,8 +29,8 @@ from swarmdeck.engine.model import (
 from swarmdeck.engine.settings import Settings, load_settings
 from swarmdeck.engine.swarms.crew import Crew, Surroundings
 from swarmdeck.engine.swarms.service import Swarms
-from swarmdeck.engine.vault import Vault
 from swarmdeck.engine.swarms.supervisor import start_time
+from swarmdeck.engine.vault import Vault
 
 SLEEPER = (sys.executable, "-c", "import time; time.sleep(600)")
 FAILING = (sys.executable, "-c", "raise SystemExit('no way')")
