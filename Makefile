@@ -19,7 +19,7 @@ run: setup
 
 # Most tests wait for a screen or a process, so there are more of them at once than cores.
 test: setup check
-	$(BIN)/python -m pytest -n 4
+	$(BIN)/python -m pytest -n 5 --dist worksteal
 
 check: setup
 	$(BIN)/ruff format --check .

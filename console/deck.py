@@ -39,6 +39,7 @@ from .screens.dialogs import ConfirmScreen, Dialog, FormScreen, TokenScreen
 from .screens.frame import FRESH_S
 from .steady import Steady
 from .terminal import DeckDriver, Gone, terminal_gone
+from .turns import Turns
 from .walking import Walker
 from .words import tell
 
@@ -76,6 +77,7 @@ class SwarmDeck(Walker, inherit_bindings=False):
         self._later: list[tuple[Action, object]] = []
         self.data = data
         self._make_host = make_host
+        self._turns = Turns(self)
         self.host = make_host(self._on_event)
         self.bridge: Bridge | None = None
         self._opening: asyncio.Task[None] | None = None
@@ -255,18 +257,30 @@ class SwarmDeck(Walker, inherit_bindings=False):
     async def on_event(self, event: events.Event) -> None:
         """Keys are taken in the order they come, also those typed ahead of a dialog. One that
         nobody wanted comes back here when it may be another screen's turn: it is over."""
-        key = event if isinstance(event, events.Key) and not event.is_forwarded else None
-        screen = self.screen if self.screen_stack and key is not None else None
-        if isinstance(screen, DeckScreen) and screen.asking and key is not None:
-            await screen.type_key(key)
-        elif isinstance(screen, Dialog) and not screen.ready and key is not None:
-            screen.early.append(key)
-        else:
+        if not isinstance(event, events.Key) or event.is_forwarded:
             await super().on_event(event)
+        elif self._turns.admit(event):
+            await self._give(event)
+
+    async def _give(self, key: events.Key) -> None:
+        screen = self.screen if self.screen_stack else None
+        if isinstance(screen, DeckScreen) and screen.asking:
+            await screen.type_key(key)
+            self._turns.over()
+        elif isinstance(screen, Dialog) and not screen.ready:
+            screen.early.append(key)
+            self._turns.wait()
+        else:
+            target = (screen and screen.focused) or screen or self
+            await super().on_event(key)
+            self._turns.follow(target)
 
     def on_dialog_ready(self, message: Dialog.Ready) -> None:
-        for event in message.early:
-            self.post_message(event)
+        if not message.heeds_early:
+            self._turns.drop()
+            return
+        for key in message.early:
+            self._turns.again(key)
 
     def press(self, key: Key, row: object, subject: str) -> None:
         """Do what a key asks for, on a screen about `subject` with `row` selected: for each of

@@ -145,11 +145,15 @@ class Dialog(ModalScreen[Any]):
     """
 
     class Ready(Message):
-        """The dialog takes keys from now on; `early` came before."""
+        """The dialog takes keys from now on; `early` came before. Not `heeds_early`: none of those
+        typed until now is meant for it."""
 
-        def __init__(self, early: Sequence[events.Key]) -> None:
+        def __init__(self, early: Sequence[events.Key], *, heeds_early: bool) -> None:
             super().__init__()
             self.early = early
+            self.heeds_early = heeds_early
+
+    heeds_early = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -161,7 +165,7 @@ class Dialog(ModalScreen[Any]):
         if first is not None:
             self.set_focus(first)
         self.ready = True
-        self.post_message(self.Ready(self.early))
+        self.post_message(self.Ready(self.early, heeds_early=self.heeds_early))
 
 
 class FormScreen(Dialog):
@@ -288,6 +292,8 @@ class ConfirmScreen(Dialog):
     What the engine would refuse cannot be confirmed.
     """
 
+    heeds_early = False  # a yes must answer what was seen
+
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "answer(False)", "No", show=False),
         # Also while the word is typed: the list is to be read before it is agreed to.
@@ -338,7 +344,6 @@ class ConfirmScreen(Dialog):
         self._text.action_scroll_by(lines)
 
     def _begin(self, focused: Widget) -> None:
-        self.early.clear()  # a yes must answer what was seen
         self.begin(focused)
 
     def _show_keys(self, wrong: bool = False) -> None:
