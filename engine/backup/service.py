@@ -269,7 +269,7 @@ class Backups:
                 raise Corrupt(f"backup {name} is not put back: {detail}", hint="use another one")
             await self._replace(home, shelf, made, actor, progress)
         elapsed_s = time.perf_counter() - began_s
-        return _view(made, "verified", f"in use again after {elapsed_s:.1f} s", elapsed_s)
+        return _view(made, "verified", f"in use again after {elapsed_s * 1000:,.0f} ms", elapsed_s)
 
     async def _replace(
         self, home: Environment, shelf: Shelf, made: Manifest, actor: str, progress: Progress
