@@ -1,0 +1,79 @@
+"""What the engine shows: frozen read models without behaviour.
+
+Units are in the names: `_bytes`, `_s`, `_us` (microseconds; a name ending in `_at_us` is a time
+since the epoch). Console, command line and socket all carry these same structs.
+"""
+
+from __future__ import annotations
+
+from .access import (
+    AccessSummary,
+    CellView,
+    DecisionView,
+    GrantView,
+    MatrixRow,
+    MatrixView,
+    SubjectView,
+)
+from .audit import AuditView, ChainView
+from .base import Done, View
+from .bench import BenchView, BucketView, ComparisonView, DemoAgentView, DemoView
+from .engine import CheckView, ClientView, EngineView, Overview, SettingView
+from .explain import AlertView, EventView, ExplanationView, ReasonView
+from .host import AdmissionView, EnvironmentView, HolderView, HostView, LoanView
+from .memory import KeyPage, RecordView
+from .queue import LaneView, MessageView, QueueCounts
+from .store import BackupView, DatabaseView, PragmaView, StatementView
+from .swarms import AgentView, HealthView, SwarmView, TeamView, TokenView
+from .vault import DataKeyView, KeyringView, VaultGlance, VaultView
+
+__all__ = [
+    "AccessSummary",
+    "AdmissionView",
+    "AgentView",
+    "AlertView",
+    "AuditView",
+    "BackupView",
+    "BenchView",
+    "BucketView",
+    "CellView",
+    "ChainView",
+    "CheckView",
+    "ClientView",
+    "ComparisonView",
+    "DataKeyView",
+    "DatabaseView",
+    "DecisionView",
+    "DemoAgentView",
+    "DemoView",
+    "Done",
+    "EngineView",
+    "EnvironmentView",
+    "EventView",
+    "ExplanationView",
+    "GrantView",
+    "HealthView",
+    "HolderView",
+    "HostView",
+    "KeyPage",
+    "KeyringView",
+    "LaneView",
+    "LoanView",
+    "MatrixRow",
+    "MatrixView",
+    "MessageView",
+    "Overview",
+    "PragmaView",
+    "QueueCounts",
+    "ReasonView",
+    "RecordView",
+    "SettingView",
+    "StatementView",
+    "SubjectView",
+    "SwarmView",
+    "TeamView",
+    "TokenView",
+    "VaultGlance",
+    "VaultView",
+    "View",
+]

@@ -1,0 +1,76 @@
+"""Swarms, agents and teams."""
+
+from __future__ import annotations
+
+from .base import View
+from .host import LoanView
+
+
+class SwarmView(View, frozen=True, kw_only=True):
+    id: str
+    name: str
+    environment: str
+    state: str
+    agents_wanted: int
+    agents_live: int
+    agents_ready: int
+    memory_bytes: int
+    borrowed_bytes: int
+    used_bytes: int
+    restarts: int
+    created_at_us: int
+    command: tuple[str, ...] = ()
+    reason: str = ""
+    lenders: tuple[LoanView, ...] = ()
+
+
+class AgentView(View, frozen=True, kw_only=True):
+    """`heartbeat_age_s` is None before the first heartbeat."""
+
+    id: str
+    name: str
+    type: str
+    environment: str
+    swarm: str | None
+    teams: tuple[str, ...]
+    capabilities: tuple[str, ...]
+    state: str
+    pid: int | None
+    heartbeat_age_s: float | None
+    used_bytes: int
+    restarts: int
+    leased: int
+    done: int
+    created_at_us: int
+    reason: str = ""
+
+
+class TeamView(View, frozen=True, kw_only=True):
+    id: str
+    name: str
+    environment: str
+    leader: str | None
+    members: tuple[str, ...]
+    created_at_us: int
+
+
+class HealthView(View, frozen=True, kw_only=True):
+    """Health of a swarm: `status` is healthy, degraded or critical; `issues` say why."""
+
+    swarm: SwarmView
+    status: str
+    issues: tuple[str, ...]
+    agents: tuple[AgentView, ...]
+    ready_messages: int
+    leased_messages: int
+
+
+class TokenView(View, frozen=True, kw_only=True):
+    """A new token. It is shown once; only its hash is kept."""
+
+    agent: str
+    token: str
+    expires_at_us: int
+
+    def __repr__(self) -> str:
+        return f"TokenView(agent={self.agent!r}, token=…, expires_at_us={self.expires_at_us})"
