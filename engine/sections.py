@@ -19,6 +19,7 @@ T = TypeVar("T")
 
 _HOST_MAX: Final = 4096 * GIB
 _DAY_S: Final = 86_400
+_KEPT_S: Final = 3650 * _DAY_S
 _ID: Final = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 
 
@@ -276,6 +277,12 @@ class CacheSettings(Section, frozen=True):
     ]
 
 
+DepthOf = Annotated[
+    int,
+    setting("Most open messages: ready, delayed and leased. Senders wait.", ge=1, le=100_000_000),
+]
+
+
 class QueueSettings(Section, frozen=True):
     """What a message gets unless its sender or claimer says otherwise."""
 
@@ -292,6 +299,14 @@ class QueueSettings(Section, frozen=True):
     backoff_jitter: Annotated[
         float, setting("Share by which a wait varies at random: 0.1 is 10 % each way.", ge=0, le=1)
     ]
+    done_keep_s: Annotated[
+        float, setting("How long messages that are done are kept.", ge=0, le=_KEPT_S)
+    ]
+    ended_keep_s: Annotated[
+        float, setting("How long expired and cancelled messages are kept.", ge=0, le=_KEPT_S)
+    ]
+    dead_keep_s: Annotated[float, setting("How long dead letters are kept.", ge=60, le=_KEPT_S)]
+    depth: PerEnvironment[DepthOf]
 
 
 class AgentSettings(Section, frozen=True):
@@ -317,6 +332,77 @@ class AgentSettings(Section, frozen=True):
         float,
         setting("How long an agent outlives a lost connection to the engine.", ge=0, le=_DAY_S),
     ]
+    spawn_per_minute: Annotated[
+        int,
+        setting(
+            "Processes one swarm starts in a minute; so many at once, then evenly.", ge=1, le=10_000
+        ),
+    ]
+    warm_up_s: Annotated[
+        float,
+        setting("How long an agent may take to say that it is ready; 0: any time.", ge=0, le=3600),
+    ]
+    output_bytes: Annotated[
+        int,
+        setting("Size at which an agent's output is put aside.", size=True, ge=65_536, le=GIB),
+    ]
+    output_files: Annotated[
+        int, setting("Older files of an agent's output that are kept.", ge=1, le=100)
+    ]
+
+
+class EnforcementSettings(Section, frozen=True):
+    """What holds agents to the memory of their swarm."""
+
+    level: Annotated[
+        Literal["auto", "guarded", "advisory"],
+        setting("auto: the kernel's limits where delegated, else a guard; advisory: none."),
+    ]
+    guard_interval_s: Annotated[
+        float, setting("How often the guard reads what agents hold.", ge=0.02, le=10)
+    ]
+    pressure_available: Annotated[
+        float,
+        setting(
+            "Share of the host's memory below which the least important swarms give way.",
+            ge=0,
+            le=0.9,
+        ),
+    ]
+
+
+class HealthSettings(Section, frozen=True):
+    """Probes, and how often recovery is tried."""
+
+    interval_s: Annotated[float, setting("Time between two probes.", ge=0.1, le=3600)]
+    timeout_s: Annotated[float, setting("Longest a probe may take.", ge=0.1, le=600)]
+    attempts: Annotated[int, setting("Recoveries tried one after the other.", ge=1, le=100)]
+    cooldown_s: Annotated[
+        float,
+        setting("Wait between two recoveries; health for so long counts anew.", ge=0, le=_DAY_S),
+    ]
+
+
+class BreakerSettings(Section, frozen=True):
+    """When calls to something that fails are no longer made."""
+
+    failures: Annotated[int, setting("Failures one after the other that open it.", ge=1, le=1000)]
+    failure_rate: Annotated[float, setting("Share of failed calls that opens it.", ge=0.01, le=1)]
+    least_calls: Annotated[
+        int, setting("Calls in the window before the share counts.", ge=1, le=100_000)
+    ]
+    window_s: Annotated[float, setting("Window calls are counted in.", ge=1, le=_DAY_S)]
+    open_s: Annotated[float, setting("How long it stays open.", ge=0.1, le=_DAY_S)]
+    successes: Annotated[
+        int, setting("Successes one after the other that close it again.", ge=1, le=1000)
+    ]
+
+
+class MetricsSettings(Section, frozen=True):
+    """What is measured over time."""
+
+    interval_s: Annotated[float, setting("Time between two measurements.", ge=1, le=3600)]
+    retention_days: Annotated[float, setting("Age at which they are deleted.", ge=1, le=3650)]
 
 
 class LaneSettings(Section, frozen=True):
@@ -388,6 +474,10 @@ class LoggingSettings(Section, frozen=True):
         Literal["debug", "info", "warning", "error"],
         setting("Least severe message that is logged."),
     ]
+    file_bytes: Annotated[
+        int, setting("Size at which the log file is put aside.", size=True, ge=65_536, le=GIB)
+    ]
+    files: Annotated[int, setting("Older log files that are kept.", ge=1, le=100)]
 
 
 class Sections(Section, frozen=True):
@@ -405,6 +495,10 @@ class Sections(Section, frozen=True):
     cache: CacheSettings
     queue: QueueSettings
     agents: AgentSettings
+    enforcement: EnforcementSettings
+    health: HealthSettings
+    breaker: BreakerSettings
+    metrics: MetricsSettings
     lanes: Lanes
     redis: RedisSettings
     identity: IdentitySettings

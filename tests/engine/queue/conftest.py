@@ -22,7 +22,7 @@ from swarmdeck.engine.model import OPERATOR_PRINCIPAL, Principal, Role
 from swarmdeck.engine.queue import MessageQueue
 from swarmdeck.engine.queue.counters import read_snapshot
 from swarmdeck.engine.queue.statements import STATES
-from swarmdeck.engine.settings import QueueSettings, load_settings
+from swarmdeck.engine.settings import PerEnvironment, QueueSettings, load_settings
 from swarmdeck.engine.store.database import (
     Database,
     Reader,
@@ -116,8 +116,10 @@ class Scene:
         self.town = Town()
         self.writes = NotedWrites()
         self.settings = QueueSettings(
-            max_attempts=3, lease_s=30, backoff_base_s=1, backoff_cap_s=60, backoff_jitter=0.1
-        )
+            max_attempts=3, lease_s=30, backoff_base_s=1, backoff_cap_s=60, backoff_jitter=0.1,
+            done_keep_s=86_400, ended_keep_s=86_400, dead_keep_s=30 * 86_400,
+            depth=PerEnvironment[int](*[100_000] * 5),
+        )  # fmt: skip
         self.a, self.b, self.c = self.town.agents.values()
         self.queue: MessageQueue
         self.ring: Ring

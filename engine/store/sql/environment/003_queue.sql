@@ -1,0 +1,40 @@
+-- Whether a queue hands out messages, and messages that are sent again and again.
+
+-- mode: running; paused: nothing is handed out; draining: nothing new is taken in. No row: running.
+CREATE TABLE queue_state (
+    env        TEXT    PRIMARY KEY,
+    mode       TEXT    NOT NULL CHECK (mode IN ('running', 'paused', 'draining')),
+    reason     TEXT    NOT NULL DEFAULT '',
+    changed_at INTEGER NOT NULL,
+    changed_by TEXT    NOT NULL
+) WITHOUT ROWID;
+
+-- Either every_us or cron says when. next_at is when its next message is sent; last_message is the
+-- one sent last. overlap 0: not while that one is still open.
+CREATE TABLE schedule (
+    env          TEXT    NOT NULL,
+    id           TEXT    NOT NULL,
+    name         TEXT    NOT NULL,
+    kind         TEXT    NOT NULL,
+    target       TEXT    NOT NULL DEFAULT '',
+    priority     INTEGER NOT NULL CHECK (priority BETWEEN 1 AND 10),
+    body         BLOB    NOT NULL,
+    every_us     INTEGER CHECK (every_us > 0),
+    cron         TEXT,
+    zone         TEXT    NOT NULL DEFAULT 'UTC',
+    overlap      INTEGER NOT NULL DEFAULT 0,
+    expires_us   INTEGER,
+    max_attempts INTEGER NOT NULL,
+    enabled      INTEGER NOT NULL DEFAULT 1,
+    next_at      INTEGER,
+    last_at      INTEGER,
+    last_message INTEGER,
+    runs         INTEGER NOT NULL DEFAULT 0,
+    skipped      INTEGER NOT NULL DEFAULT 0,
+    created_by   TEXT    NOT NULL,
+    created_at   INTEGER NOT NULL,
+    updated_at   INTEGER NOT NULL,
+    PRIMARY KEY (env, id),
+    CHECK ((every_us IS NULL) <> (cron IS NULL))
+) WITHOUT ROWID;
+CREATE INDEX schedule_due ON schedule (env, next_at) WHERE enabled = 1;
