@@ -1,0 +1,87 @@
+"""What the tables show of each view: columns, their widths, words and tones, a module a noun.
+
+Ages are reckoned from the moment of the pull, not from this process's clock, so that a row changes
+only when its data does. Priority 0 columns always show; those with a higher one collapse first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from ...engine import views
+from ...widgets import Column
+from .access import RISKS, audit, decisions, grants
+from .alerts import SEVERITIES, alerts, journal
+from .base import ID_CELLS, STATUSES, Moment, place_style, text, where
+from .bench import VERDICTS, benchmarks
+from .host import borrowers, environments, lenders
+from .queue import messages
+from .records import KeyRow, data_keys, records
+from .store import backups, chains, checks, databases, statements
+from .swarms import agents, swarms
+
+__all__ = [
+    "BY_VIEW",
+    "ID_CELLS",
+    "RISKS",
+    "SEVERITIES",
+    "STATUSES",
+    "VERDICTS",
+    "KeyRow",
+    "Moment",
+    "agents",
+    "alerts",
+    "audit",
+    "backups",
+    "benchmarks",
+    "borrowers",
+    "chains",
+    "checks",
+    "columns_for",
+    "data_keys",
+    "databases",
+    "decisions",
+    "environments",
+    "grants",
+    "journal",
+    "lenders",
+    "messages",
+    "place_style",
+    "records",
+    "statements",
+    "swarms",
+    "where",
+]
+
+BY_VIEW: Final[dict[type[msgspec.Struct], Callable[[Moment], tuple[Column[Any], ...]]]] = {
+    views.SwarmView: swarms,
+    views.AgentView: agents,
+    views.MessageView: messages,
+    views.EnvironmentView: environments,
+    views.RecordView: records,
+    views.GrantView: grants,
+    views.AuditView: audit,
+    views.BenchView: benchmarks,
+    views.DecisionView: decisions,
+    views.AlertView: alerts,
+    views.EventView: journal,
+    views.BackupView: backups,
+    views.DatabaseView: databases,
+    views.StatementView: statements,
+    views.ChainView: chains,
+    views.CheckView: checks,
+}
+
+
+def columns_for(kind: type[msgspec.Struct], moment: Moment) -> tuple[Column[Any], ...]:
+    """The columns of a view; one without a table of its own shows every field."""
+    made = BY_VIEW.get(kind)
+    if made is not None:
+        return made(moment)
+    return tuple(
+        text(name.replace("_", " "), name, width=14, grow=1, priority=min(9, place // 2))
+        for place, name in enumerate(kind.__struct_fields__)
+    )

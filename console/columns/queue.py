@@ -1,0 +1,44 @@
+"""Messages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...engine import views
+from ...widgets import Column
+from .. import wording
+from ..wording import DASH
+from .base import ID_CELLS, Moment, age, number, state, text, where
+
+
+def messages(moment: Moment) -> tuple[Column[Any], ...]:
+    return (
+        number("prio", "priority", width=4, sort_name="urgency"),
+        text("kind", width=13, sort_name="kind"),
+        state(),
+        Column("tries", _attempts, width=5, align="right", sort_name="attempts"),
+        age("age", "created_at_us", moment, sort_name="age"),
+        Column("note", lambda m: _message_note(m, moment), width=26, grow=1, style=_note_style),
+        where(priority=2),
+        text("sender", width=ID_CELLS, priority=3),
+        text("id", width=ID_CELLS, priority=4),
+    )
+
+
+def _attempts(message: views.MessageView) -> str:
+    return f"{message.attempt}/{message.max_attempts}"
+
+
+def _message_note(message: views.MessageView, moment: Moment) -> str:
+    """What matters of a message in its state: who holds it, when it is due, why it died."""
+    if message.state == "leased":
+        return f"{wording.left(moment.us, message.lease_until_us)} left, {message.holder or DASH}"
+    if message.state == "delayed":
+        return f"due in {wording.left(moment.us, message.due_at_us)}"
+    if message.error:
+        return message.error
+    return f"for {message.to}" if message.to else ""
+
+
+def _note_style(message: views.MessageView) -> str:
+    return "bad" if message.error and message.state != "leased" else "muted"
