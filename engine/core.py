@@ -168,7 +168,7 @@ class Core:
         await stack.enter_async_context(self.swarms)
         for place in self.places.values():  # one that is quarantined has no swarms to start
             if not await self.opened.settle(place):
-                await self.swarms.restore(place, lasting=self._socket is not None)
+                await self.swarms.succession.restore(place, lasting=self._socket is not None)
         self.journal.note("engine", "engine", f"opened as process {os.getpid()}")
         if not self._brief:
             self.identity.opened(__version__)

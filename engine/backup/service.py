@@ -321,7 +321,7 @@ class Backups:
         """What follows from a file that was put back, before anybody uses it: swarms of then are
         over, records get new keys, the trail says what happened."""
         environment = place.environment.value
-        await self._engine.swarms.retire(place, f"restored from backup {reason.backup}")
+        await self._engine.swarms.succession.retire(place, f"restored from backup {reason.backup}")
         ring = self._engine.vault.ring(environment)
         if not ring.reason and reason.bare:
             self._engine.vault.begin_again(environment)  # it is of before the first key

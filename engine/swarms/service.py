@@ -8,15 +8,14 @@ drains first: its agents are served no new work, and what they hold they may fin
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
 
-from ..errors import Conflict, InvalidInput, NotFound, OverBudget
-from ..events import Reclaimed
-from ..ledger import Grant, Reclaim
+from ..errors import Conflict, NotFound, OverBudget
+from ..ledger import Grant
 from ..model import (
     OPERATOR,
     AgentState,
@@ -26,13 +25,15 @@ from ..model import (
     environment_of,
     parse_environment,
 )
-from ..views import AgentView, HealthView, SwarmView
-from .crew import Crew, Site, Surroundings, seems_alive
+from ..views import SwarmView
+from .crew import Crew, Site, Surroundings
+from .grants import Grants
+from .looks import Looks
 from .presence import STOP
 from .roster import Agent, Swarm
+from .succession import Succession
 from .supervisor import resolve_command
 from .tokens import new_token
-from .vitals import Vitals
 
 Progress = Callable[[float, str], object]
 
@@ -44,18 +45,17 @@ DRAIN_LOOK_S: Final = 0.05  # what agents hold stands in memory; looking costs m
 CLOSE_KILL_AFTER_S: Final = 1.0  # leaving a console must not take longer than a person waits
 
 
-class Swarms:
+class Swarms(Looks):
     """The swarms of all environments. Use it as an async context, inside that of the databases:
     leaving it ends every process it watches."""
 
     def __init__(self, around: Surroundings) -> None:
+        super().__init__(around)
         self._around = around
-        self._ledger = around.ledger
-        self._sites = around.sites
         self._crew = Crew(around)
-        self.vitals = Vitals(around.ledger)
+        self._grants = Grants(around)
+        self.succession = Succession(self._crew, self._grants, self._finish)
         self._leaving: set[str] = set()  # agents that are served no new work
-        self._coming: Counter[str] = Counter()
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def __aenter__(self) -> Self:
@@ -104,7 +104,7 @@ class Swarms:
         grant: Grant | None = None
         async with self._turns[ident]:
             try:
-                with self._room(site, agents):
+                with self._grants.room(site, agents):
                     grant = self._ledger.grant(ident, found, memory_bytes)
                     await site.registry.create_swarm(swarm, [a for a, _ in crew], actor=actor)
                 await self._start(swarm, crew, progress)
@@ -115,7 +115,7 @@ class Swarms:
                 if grant is not None:
                     await self._uncreate(site, swarm, grant)
                 raise
-        await self._tell_reclaims(grant.reclaims, found)
+        await self._grants.tell(grant.reclaims, found)
         return self.view(ident)
 
     async def scale(
@@ -188,59 +188,7 @@ class Swarms:
         swarm = site.registry.swarms.get(known.swarm or "")
         return swarm is None or swarm.state in {SwarmState.STARTING, SwarmState.RUNNING}
 
-    # --- looking ------------------------------------------------------------------------------
-
-    def view(self, ident: str) -> SwarmView:
-        """One swarm. Raises NotFound."""
-        site = self._site_of(ident)
-        return self.vitals.swarm(site, site.registry.swarm(ident))
-
-    def health(self, ident: str) -> HealthView:
-        """Whether a swarm is healthy, degraded or critical, and why. Raises NotFound."""
-        site = self._site_of(ident)
-        return self.vitals.health(site, site.registry.swarm(ident))
-
-    def list(self, environment: str | None = None, *, ended: bool = False) -> Sequence[SwarmView]:
-        """The swarms of one or all environments, oldest first; with `ended` also those."""
-        return [
-            self.vitals.swarm(site, swarm)
-            for name, site in self._sites.items()
-            if environment in {None, name}
-            for swarm in site.registry.swarms.values()
-            if ended or not swarm.is_over
-        ]
-
-    def agent(self, ident: str) -> AgentView:
-        """One agent. Raises NotFound."""
-        site = self._site_of(ident)
-        return self.vitals.agent(site, site.registry.agent(ident))
-
-    def agents(
-        self,
-        environment: str | None = None,
-        *,
-        swarm: str | None = None,
-        team: str | None = None,
-        type: str | None = None,  # noqa: A002 - the word of the action
-        capability: str | None = None,
-    ) -> Sequence[AgentView]:
-        """The agents that match all that is given. Raises NotFound for an unknown swarm or
-        team."""
-        places = {environment_of(ident) for ident in (swarm, team) if ident is not None}
-        for place in places:
-            self._site(place)
-        return [
-            self.vitals.agent(site, agent)
-            for name, site in self._sites.items()
-            if environment in {None, name} and places <= {name}
-            for agent in site.registry.select(
-                swarm=swarm, team=team, type=type, capability=capability
-            )
-        ]
-
-    def available_bytes(self, environment: str) -> int:
-        """The most memory that one more swarm could be granted now."""
-        return next(u.available_bytes for u in self._ledger.use() if u.name == environment)
+    # --- what processes write and hold ---------------------------------------------------------
 
     async def logs(self, agent: str, lines: int) -> Sequence[str]:
         """The last lines an agent has written. Raises NotFound."""
@@ -262,51 +210,7 @@ class Swarms:
         self.vitals.used_bytes = {agent: used.get(pid, 0) for agent, pid in pids.items()}
         await self._crew.supervisor.rotate()
 
-    # --- after an engine that has ended -------------------------------------------------------
-
-    async def restore(self, site: Site, *, lasting: bool) -> None:
-        """Take up what an environment's file says of its swarms. Call once, after its registry
-        is loaded. An engine that is `lasting` watches living processes again and starts dead
-        ones anew; another only records who is dead."""
-        for swarm in list(site.registry.swarms.values()):
-            if not swarm.is_over:
-                over = await self._take_budget(swarm)
-                if lasting:
-                    await self._resume(site, swarm, over or _why_over(swarm))
-                else:
-                    await self._record_dead(site, swarm)
-
-    async def _take_budget(self, swarm: Swarm) -> str:
-        """Why a swarm cannot have its memory again (the plan may have changed), or nothing."""
-        try:
-            grant = self._ledger.grant(swarm.id, swarm.environment, swarm.memory_bytes)
-        except (OverBudget, InvalidInput) as error:
-            return error.message
-        await self._tell_reclaims(grant.reclaims, swarm.environment)
-        return ""
-
-    async def _resume(self, site: Site, swarm: Swarm, over: str) -> None:
-        members = [a for a in site.registry.select(swarm=swarm.id) if not a.is_external]
-        dead = [agent for agent in members if not self._crew.adopt(agent)]
-        for agent in dead:
-            if agent.is_live:
-                await self._crew.lost(agent)
-        if over:
-            idents = [agent.id for agent in members]
-            await self._crew.end(idents, force=False, kill_after_s=CLOSE_KILL_AFTER_S)
-            await self._finish(site, swarm.id, over)
-            return
-        for agent in dead:
-            if agent.state is not AgentState.FAILED:
-                await self._crew.start_later(agent, "its engine ended")
-
-    async def _record_dead(self, site: Site, swarm: Swarm) -> None:
-        members = [a for a in site.registry.select(swarm=swarm.id) if a.is_live]
-        dead = [agent for agent in members if not seems_alive(agent)]
-        for agent in dead:
-            await self._crew.lost(agent)
-        if not swarm.lasting and len(dead) == len(members):
-            await self._finish(site, swarm.id, _why_over(swarm))
+    # --- an environment that is lost ----------------------------------------------------------
 
     async def abandon(self, environment: str, swarms: Sequence[str]) -> None:
         """An environment cannot be used any more: end the processes of its swarms, and free their
@@ -318,30 +222,7 @@ class Swarms:
                 self._ledger.release(ident)
             self._turns.pop(ident, None)
 
-    async def retire(self, site: Site, reason: str) -> None:
-        """Record as ended every swarm that a file holds, with the leases of its agents freed: what
-        ran when a backup was made does not run now. Call instead of `restore`."""
-        for swarm in list(site.registry.swarms.values()):
-            if not swarm.is_over:
-                for agent in site.registry.select(swarm=swarm.id):
-                    if agent.is_live and not agent.is_external:
-                        await site.queue.release(agent.id)
-                        await site.registry.ended(agent.id, AgentState.EXITED, reason)
-                await self._finish(site, swarm.id, reason)
-
     # --- parts of an operation ----------------------------------------------------------------
-
-    @contextmanager
-    def _room(self, site: Site, wanted: int) -> Iterator[None]:
-        """Room for so many agents more, kept until they are recorded. Raises OverBudget."""
-        environment = site.registry.environment
-        live = site.registry.live_count() + self._coming[environment]
-        self._ledger.check_agents(environment, live, wanted)
-        self._coming[environment] += max(0, wanted)
-        try:
-            yield
-        finally:
-            self._coming[environment] -= max(0, wanted)
 
     def _recruit(self, site: Site, swarm: Swarm, count: int) -> Recruits:
         """New agents with their tokens, not recorded yet."""
@@ -372,7 +253,7 @@ class Swarms:
             await self._crew.end([agent.id for agent in (*live, *dead)], force=True)
             await site.registry.remove_swarm(swarm.id)
         self._turns.pop(swarm.id, None)
-        await self._hand_back(grant.reclaims, swarm.environment)
+        await self._grants.hand_back(grant.reclaims, swarm.environment)
 
     async def _grow(
         self,
@@ -390,7 +271,7 @@ class Swarms:
         recruits = self._recruit(site, swarm, more)
         grant: Grant | None = None
         try:
-            with self._room(site, more):
+            with self._grants.room(site, more):
                 grant = self._ledger.resize(ident, wanted[1])
                 await registry.change_swarm(
                     ident, action="swarm.scale", actor=actor,
@@ -402,7 +283,7 @@ class Swarms:
             if grant is not None:
                 await self._ungrow(site, swarm, grant, [agent.id for agent, _ in recruits])
             raise
-        await self._tell_reclaims(grant.reclaims, swarm.environment)
+        await self._grants.tell(grant.reclaims, swarm.environment)
 
     async def _ungrow(
         self, site: Site, before: Swarm, grant: Grant, recruits: Sequence[str]
@@ -417,7 +298,7 @@ class Swarms:
         await site.registry.change_swarm(
             before.id, action="swarm.scale", agents=before.agents, memory_bytes=grant.bytes
         )
-        await self._hand_back(grant.reclaims, before.environment)
+        await self._grants.hand_back(grant.reclaims, before.environment)
 
     async def _shed(self, site: Site, agents: Sequence[Agent], progress: Progress) -> None:
         """End agents once they have finished what they hold, and forget them."""
@@ -468,27 +349,6 @@ class Swarms:
                 if ident is not None:
                     await self._finish(site, ident, reason)
 
-    async def _tell_reclaims(self, reclaims: Sequence[Reclaim], environment: str) -> None:
-        """Record which swarms shrank so that another could have its due."""
-        for reclaim in reclaims:
-            site = await self._around.open_site(reclaim.environment)
-            await site.registry.change_swarm(
-                reclaim.swarm, action="swarm.reclaim", memory_bytes=reclaim.bytes
-            )
-            self._around.publish(Reclaimed(reclaim.swarm, reclaim.taken_bytes, environment))
-
-    async def _hand_back(self, reclaims: Sequence[Reclaim], environment: str) -> None:
-        """Undo loans that were taken back for nothing, as far as nobody else has used them."""
-        kept = []
-        for reclaim in reclaims:
-            try:
-                self._ledger.resize(reclaim.swarm, reclaim.bytes + reclaim.taken_bytes)
-            except OverBudget:
-                kept.append(reclaim)
-            except NotFound:
-                continue
-        await self._tell_reclaims(kept, environment)
-
     def _members(self, site: Site, swarm: str) -> tuple[Agents, Agents]:
         """The agents this swarm started: those that run or will again, and the dead."""
         own = [agent for agent in site.registry.select(swarm=swarm) if not agent.is_external]
@@ -497,21 +357,3 @@ class Swarms:
     async def _find(self, ident: str) -> tuple[Site, Swarm]:
         site = await self._around.open_site(environment_of(ident))
         return site, site.registry.swarm(ident)
-
-    def _site_of(self, ident: str) -> Site:
-        return self._site(environment_of(ident), ident)
-
-    def _site(self, environment: str, ident: str = "") -> Site:
-        site = self._sites.get(environment)
-        if site is None:
-            raise NotFound(f"{environment} is empty: it has no {ident or 'such thing'}")
-        return site
-
-
-def _why_over(swarm: Swarm) -> str:
-    """Why a swarm does not outlive the engine that ran it, or nothing."""
-    if not swarm.lasting:
-        return "the engine that ran it has ended"
-    if swarm.state is SwarmState.STARTING:
-        return "the engine ended while it was being started"
-    return "terminated" if swarm.state is SwarmState.DRAINING else ""

@@ -107,7 +107,7 @@ async def opened(
         )
         host.swarms = Swarms(around)
         async with host.swarms:
-            await host.swarms.restore(host.place, lasting=lasting)
+            await host.swarms.succession.restore(host.place, lasting=lasting)
             yield host
 
 
@@ -198,7 +198,7 @@ def nothing_is_left(host: Host) -> bool:
         and not registry.agents
         and host.ledger.allocated_bytes == 0
         and not host.swarms._crew.supervisor.running
-        and not any(host.swarms._coming.values())
+        and not any(host.swarms._grants._coming.values())
     )
 
 
