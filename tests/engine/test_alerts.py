@@ -11,14 +11,9 @@ import pytest
 
 from swarmdeck.engine import actions as act
 from swarmdeck.engine import views
-from swarmdeck.engine.alerts import (
-    FIRES_AFTER,
-    OLDEST_READY_S,
-    RESOLVED_KEPT,
-    RESOLVES_AFTER,
-    Alerts,
-    Sight,
-)
+from swarmdeck.engine.alerts import Alerts, Sight
+from swarmdeck.engine.alerts.rules import OLDEST_READY_S
+from swarmdeck.engine.alerts.state import FIRES_AFTER, RESOLVED_KEPT, RESOLVES_AFTER
 from swarmdeck.engine.clock import FakeClock
 from swarmdeck.engine.core import Core, open_core
 from swarmdeck.engine.events import Changed, Reclaimed

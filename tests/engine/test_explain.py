@@ -405,7 +405,7 @@ async def test_engine_and_host_are_what_their_alerts_say(
 ) -> None:
     assert (await asked.why("host")).kind == "host"
     assert (await asked.why("engine")).verdict == "all is well"
-    monkeypatch.setattr("swarmdeck.engine.alerts.WAL_BYTES", 0)
+    monkeypatch.setattr("swarmdeck.engine.alerts.rules.WAL_BYTES", 0)
     await asked.core.watch.tick()
     await asked.core.watch.tick()
     view = await asked.why("engine")

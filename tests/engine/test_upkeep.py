@@ -12,7 +12,7 @@ from pysqlite3 import dbapi2
 
 from swarmdeck.engine import Engine, open_engine
 from swarmdeck.engine import actions as act
-from swarmdeck.engine.alerts import PINNED_BYTES, PINNED_S, Sight, findings
+from swarmdeck.engine.alerts.rules import PINNED_BYTES, PINNED_S, Sight, findings
 from swarmdeck.engine.clock import FakeClock
 from swarmdeck.engine.core import Core, open_core
 from swarmdeck.engine.store.pins import Pinned, Pins

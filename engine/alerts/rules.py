@@ -1,32 +1,19 @@
-"""What needs a person, found once a second in what the overview shows.
-
-A rule looks at one moment and says what is wrong with whom. An alert is such a finding that lasts:
-it fires when it held in FIRES_AFTER looks in a row (and as long as its rule asks), and is resolved
-when it was not found in RESOLVES_AFTER looks in a row, so that nothing flickers.
-"""
+"""What is wrong now: rules about one moment, looked at once a second in what the overview shows."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 import msgspec
 
-from .clock import Clock
-from .events import Reclaimed
-from .model import AgentState, SwarmState, format_size
-from .store.pins import Pinned
-from .views import AgentView, AlertView, EnvironmentView, Overview, SwarmView
-
-FIRES_AFTER: Final = 2  # looks
-RESOLVES_AFTER: Final = 5
-RESOLVED_KEPT: Final = 200
+from ..events import Reclaimed
+from ..model import AgentState, SwarmState, format_size
+from ..store.pins import Pinned
+from ..views import EnvironmentView, Overview, SwarmView
 
 OLDEST_READY_S: Final = 300.0
 SWARM_ILL_S: Final = 30.0
-RESTARTS_IN_A_ROW: Final = 2
-RESTARTS_WINDOW_S: Final = 600.0
 USED_OF_ALLOCATED: Final = 0.90
 ALLOCATED_OF_PLAN: Final = 0.90
 RECLAIM_SHOWN_S: Final = 60.0
@@ -37,8 +24,6 @@ PINNED_S: Final = 60.0
 LOOP_LAG_MS: Final = 250.0
 LOOP_LAG_S: Final = 5.0
 WRITER_QUEUE: Final = 10_000
-DENIED_CALLS: Final = 10
-DENIED_WINDOW_S: Final = 60.0
 BUS_LOST_S: Final = 5.0
 VERIFY: Final = "swarmdeck audit verify"
 UNSEAL: Final = "swarmdeck vault unseal"
@@ -73,119 +58,6 @@ class Finding(NamedTuple):
     environment: str = ""
     severity: str = "warning"
     after_s: float = 0.0
-
-
-class _Watched:
-    """A finding over time."""
-
-    __slots__ = ("alert", "looks", "quiet", "since_s", "since_us")
-
-    def __init__(self, now_s: float, now_us: int) -> None:
-        self.since_s = now_s
-        self.since_us = now_us
-        self.looks = 0
-        self.quiet = 0
-        self.alert: AlertView | None = None
-
-
-class Alerts:
-    """The alerts of an engine. `look` gives what there is to see at this moment."""
-
-    def __init__(self, look: Callable[[], Sight], clock: Clock) -> None:
-        self._look = look
-        self._clock = clock
-        self._watched: dict[str, _Watched] = {}
-        self._resolved: dict[str, AlertView] = {}
-        self._restarts = _Restarts()
-        self._denied = _Rise()
-        self._looked = False
-
-    def list(self, environment: str | None, *, firing: bool) -> list[AlertView]:
-        """Firing alerts, critical ones first, then unless `firing` the resolved, newest first."""
-        if not self._looked:
-            # Just opened, for one command perhaps: what is there need not last to be believed.
-            for _ in range(FIRES_AFTER):
-                self.evaluate()
-        now = [watched.alert for watched in self._watched.values() if watched.alert is not None]
-        now.sort(key=lambda alert: (alert.severity != "critical", -alert.since_at_us, alert.id))
-        if not firing:
-            now += reversed(self._resolved.values())
-        return [alert for alert in now if environment in {None, alert.environment}]
-
-    def evaluate(self) -> tuple[AlertView, ...]:
-        """Look once. Returns the alerts that fired or were resolved by it."""
-        self._looked = True
-        sight = self._look()
-        now_s, now_us = self._clock.monotonic_s(), self._clock.wall_us()
-        overview = sight.overview
-        seen = {
-            f"{finding.rule}.{finding.subject}": finding
-            for finding in (
-                *findings(sight),
-                *self._restarts.findings(overview.agents, now_s),
-                *self._denied.findings(overview.access.denied_calls, now_s),
-            )
-        }
-        changed = [
-            alert
-            for ident, finding in seen.items()
-            if (alert := self._found(ident, finding, now_s, now_us)) is not None
-        ]
-        changed += [
-            alert
-            for ident in self._watched.keys() - seen.keys()
-            if (alert := self._missed(ident, now_us)) is not None
-        ]
-        return tuple(changed)
-
-    def _found(self, ident: str, finding: Finding, now_s: float, now_us: int) -> AlertView | None:
-        """The alert if it fires by this look."""
-        watched = self._watched.get(ident)
-        if watched is None:
-            watched = self._watched[ident] = _Watched(now_s, now_us)
-        watched.looks += 1
-        watched.quiet = 0
-        lasts = watched.looks >= FIRES_AFTER and now_s - watched.since_s >= finding.after_s
-        if watched.alert is None and not lasts:
-            return None
-        fires = watched.alert is None
-        watched.alert = _firing(ident, finding, watched.since_us)
-        self._resolved.pop(ident, None)
-        return watched.alert if fires else None
-
-    def _missed(self, ident: str, now_us: int) -> AlertView | None:
-        """The alert if it is resolved by this look."""
-        watched = self._watched[ident]
-        watched.quiet += 1
-        if watched.alert is None:
-            del self._watched[ident]  # it has to hold in looks in a row
-            return None
-        if watched.quiet < RESOLVES_AFTER:
-            return None
-        del self._watched[ident]
-        over = msgspec.structs.replace(watched.alert, state="resolved", resolved_at_us=now_us)
-        self._resolved[ident] = over
-        if len(self._resolved) > RESOLVED_KEPT:
-            del self._resolved[next(iter(self._resolved))]
-        return over
-
-
-def _firing(ident: str, finding: Finding, since_us: int) -> AlertView:
-    return AlertView(
-        id=ident,
-        rule=finding.rule,
-        severity=finding.severity,
-        state="firing",
-        environment=finding.environment,
-        subject=finding.subject,
-        since_at_us=since_us,
-        resolved_at_us=None,
-        detail=finding.detail,
-        hint=finding.hint,
-    )
-
-
-# --- rules about one moment -------------------------------------------------------------------
 
 
 def findings(sight: Sight) -> Iterator[Finding]:
@@ -395,63 +267,4 @@ def _of_reclaims(sight: Sight) -> Iterator[Finding]:
                 f"{format_size(event.bytes)} it had borrowed went back for {event.for_environment}",
                 f"swarmdeck explain {event.swarm}",
                 places[event.swarm],
-            )
-
-
-# --- rules about several moments --------------------------------------------------------------
-
-
-class _Restarts:
-    """Agents that were started again more than once within the window."""
-
-    def __init__(self) -> None:
-        self._counts: dict[str, int] | None = None
-        self._times: dict[str, deque[float]] = {}
-
-    def findings(self, agents: Iterable[AgentView], now_s: float) -> Iterator[Finding]:
-        counts = {agent.id: agent.restarts for agent in agents if agent.restarts}
-        for agent in agents:
-            if agent.restarts:
-                yield from self._of_agent(agent, now_s)
-        self._counts = counts
-        for gone in self._times.keys() - counts.keys():
-            del self._times[gone]
-
-    def _of_agent(self, agent: AgentView, now_s: float) -> Iterator[Finding]:
-        times = self._times.setdefault(agent.id, deque(maxlen=100))
-        # What happened before the first look has no time, and is not counted.
-        before = agent.restarts if self._counts is None else self._counts.get(agent.id, 0)
-        more = agent.restarts - before
-        times.extend([now_s] * max(0, more))
-        while times and now_s - times[0] > RESTARTS_WINDOW_S:
-            times.popleft()
-        if len(times) >= RESTARTS_IN_A_ROW:
-            reason = f": {agent.reason}" if agent.reason else ""
-            yield Finding(
-                "agent-restarts",
-                agent.id,
-                f"started again {len(times)} times in {RESTARTS_WINDOW_S / 60:.0f} min{reason}",
-                f"swarmdeck logs {agent.id}",
-                agent.environment,
-                "critical" if agent.state == AgentState.FAILED else "warning",
-            )
-
-
-class _Rise:
-    """Denied calls, and how many of them are of the last minute."""
-
-    def __init__(self) -> None:
-        self._counts: deque[tuple[float, int]] = deque()
-
-    def findings(self, denied_calls: int, now_s: float) -> Iterator[Finding]:
-        self._counts.append((now_s, denied_calls))
-        while now_s - self._counts[0][0] > DENIED_WINDOW_S:
-            self._counts.popleft()
-        more = denied_calls - self._counts[0][1]
-        if more > DENIED_CALLS:
-            yield Finding(
-                "denied-calls",
-                "engine",
-                f"{more:,} calls were denied in the last minute",
-                "swarmdeck audit list --contains denied",
             )
