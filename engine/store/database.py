@@ -109,7 +109,7 @@ class Database:
         is cancelled is simply not answered."""
         future = operation.future = self._loop.create_future()
         if self._closed:
-            future.set_exception(self._over())
+            operation.fail(self._over())
             return future
         self._waiting.append(operation)
         self._start_draining()
@@ -150,7 +150,7 @@ class Database:
     def _fail_unanswered(self) -> None:
         """Whatever broke the writer, nobody may be left waiting for it."""
         for operation in (*self._batch, *self._waiting):
-            answer(operation.future, OutcomeUnknown(f"the {self.env} writer has stopped"))
+            operation.fail(OutcomeUnknown(f"the {self.env} writer has stopped"))
         self._batch = []
         self._waiting.clear()
 
@@ -198,7 +198,7 @@ class Database:
         except SwarmDeckError as error:
             self._heed(error)
             for operation in batch:
-                answer(operation.future, error.again())
+                operation.fail(error.again())
             self._flush_later()
             return
         now_us = self.clock.wall_us()
@@ -384,7 +384,7 @@ class Database:
         self._refusal = error
         self._closed = True
         for operation in self._waiting:
-            answer(operation.future, self._over())
+            operation.fail(self._over())
         self._waiting.clear()
 
     def _over(self) -> SwarmDeckError:

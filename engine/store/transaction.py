@@ -81,13 +81,17 @@ class Operation:
         what the caller gets."""
         return outcome
 
+    def fail(self, error: Exception) -> None:
+        """Run on the loop when nothing was committed, or nobody knows: answer the caller."""
+        answer(self.future, error)
+
     @classmethod
     def settle(cls, operations: Sequence[Self], outcomes: Sequence[Any]) -> None:
         """Take over the outcomes of a run of operations, and answer their callers. A hot
         operation does this for the whole run at once."""
         for operation, outcome in zip(operations, outcomes, strict=True):
             if isinstance(outcome, Exception):
-                answer(operation.future, outcome)
+                operation.fail(outcome)
             else:
                 answer(operation.future, operation.committed(outcome))
 
