@@ -7,7 +7,7 @@ rows alone. Everything in `committed` runs on the loop after the commit, in comm
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby, islice
+from itertools import groupby
 from typing import Any, Final, NamedTuple, Protocol, Self
 
 import msgspec
@@ -193,8 +193,7 @@ def _probes(claim: Claim) -> tuple[Probe, ...]:
 
 def _claim(tx: Transaction, probes: Sequence[Probe], claims: Sequence[Claim]) -> list[Taken]:
     found = _clear_heads(tx, probes, sum(claim.limit for claim in claims), claims[0])
-    idents = iter(found.idents)
-    shares = [list(islice(idents, claim.limit)) for claim in claims]
+    shares = _shares(found.heads, [claim.limit for claim in claims])
     elements = [
         (ident, claim.waiter.principal.id, tx.now_us + claim.waiter.lease_us)
         for claim, share in zip(claims, shares, strict=True)
@@ -236,8 +235,27 @@ def _opened(
             yield (*row[:2], text, *row[3:])
 
 
+def _shares(heads: Sequence[_Head], limits: Sequence[int]) -> list[list[int]]:
+    """Who gets which messages, in order. One that has failed before is handed out alone: if it
+    kills whoever works on it, nothing else may use up its attempts with it."""
+    shares: list[list[int]] = []
+    at = 0
+    for limit in limits:
+        share: list[int] = []
+        while at < len(heads) and len(share) < limit and not (share and heads[at][3]):
+            share.append(heads[at][1])
+            at += 1
+            if heads[at - 1][3]:
+                break
+        shares.append(share)
+    return shares
+
+
+_Head = tuple[int, int, Any, int]  # rank (0 is most urgent), id, expiry, whether it failed before
+
+
 class _Heads(NamedTuple):
-    idents: list[int]
+    heads: list[_Head]
     moves: list[Move]
     exhausted: bool
 
@@ -249,17 +267,17 @@ def _clear_heads(tx: Transaction, probes: Sequence[Probe], wanted: int, claim: C
     limit = wanted
     for _ in range(CLEARING_STEPS):
         heads = _heads(tx, probes, limit)
-        stale = [ident for _, ident, expires_us in heads if expires_us and expires_us <= tx.now_us]
+        stale = [head[1] for head in heads if head[2] and head[2] <= tx.now_us]
         if not stale:
-            return _Heads([head[1] for head in heads[:wanted]], moves, exhausted=True)
+            return _Heads(heads[:wanted], moves, exhausted=True)
         moves.extend(_expire_ready(tx, stale, claim))
         limit = max(wanted, CLEARED_ROWS)
     return _Heads([], moves, exhausted=False)
 
 
-def _heads(tx: Transaction, probes: Sequence[Probe], limit: int) -> list[tuple[int, int, Any]]:
-    """Rank (0 is most urgent), id and expiry, merged over the lanes."""
-    heads: list[tuple[int, int, Any]] = []
+def _heads(tx: Transaction, probes: Sequence[Probe], limit: int) -> list[_Head]:
+    """The most urgent, merged over the lanes."""
+    heads: list[_Head] = []
     for target, kind in probes:
         if kind is None:
             heads += tx.execute(sql.HEADS, (tx.env, target, limit)).fetchall()

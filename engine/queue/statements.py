@@ -21,11 +21,11 @@ SELECT_BY_KEY: Final = "SELECT id FROM message WHERE env = ? AND dedup_key = ?"
 # --- claim ------------------------------------------------------------------------------------
 
 HEADS: Final = """
-SELECT 10 - priority, id, expires_at FROM message INDEXED BY message_ready
+SELECT 10 - priority, id, expires_at, attempt > spent FROM message INDEXED BY message_ready
 WHERE env = ? AND target = ? AND state = 0
 ORDER BY priority DESC, id LIMIT ?"""
 HEADS_OF_KIND: Final = """
-SELECT 10 - priority, id, expires_at FROM message INDEXED BY message_ready_kind
+SELECT 10 - priority, id, expires_at, attempt > spent FROM message INDEXED BY message_ready_kind
 WHERE env = ? AND target = ? AND kind = ? AND state = 0
 ORDER BY priority DESC, id LIMIT ?"""
 # One statement however many claims there are: each element is [id, holder, lease_until]. The
