@@ -39,9 +39,9 @@ class BenchCompare(Action, frozen=True, kw_only=True, tag="bench.compare"):
     """Measure beside raw SQLite, a commit for each write, and Redis, in one run."""
 
     peers: Annotated[
-        tuple[Literal["raw", "tuned", "naive", "redis", "unsealed"], ...],
-        arg("whom to compare with; unsealed is ours without sealing and compressing"),
-    ] = ("raw", "tuned", "naive", "redis", "unsealed")
+        tuple[Literal["raw", "tuned", "naive", "redis", "streams", "unsealed"], ...],
+        arg("whom to compare with; streams: the queue with those of Redis; unsealed: ours"),
+    ] = ("raw", "tuned", "naive", "redis", "streams", "unsealed")
     rounds: Annotated[int, arg("interleaved rounds; medians count", ge=1, le=50)] = 5
     seconds: Annotated[float, arg("length of each measurement", ge=0.1, le=60)] = 0.5
     growth: Annotated[

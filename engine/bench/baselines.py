@@ -12,7 +12,7 @@ import random
 import shutil
 import sqlite3
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -191,6 +191,16 @@ class RedisPeer:
 @asynccontextmanager
 async def open_redis(scratch: Path, values: list[dict[str, Any]]) -> AsyncIterator[RedisPeer]:
     """A redis-server of our own, ended at the end. Raises Unavailable where there is none."""
+    async with redis_server(scratch) as connect, connect() as client:
+        yield RedisPeer(client, values)
+
+
+@asynccontextmanager
+async def redis_server(
+    scratch: Path, appendfsync: str = "everysec"
+) -> AsyncIterator[Callable[[], Redis]]:
+    """What makes clients of a redis-server of our own; close them before it ends. Raises
+    Unavailable where there is none."""
     from redis.asyncio import Redis  # noqa: PLC0415 - a slow import, only for this peer
 
     program = shutil.which("redis-server")
@@ -202,19 +212,14 @@ async def open_redis(scratch: Path, values: list[dict[str, Any]]) -> AsyncIterat
     socket = scratch / "redis.sock"
     server = await asyncio.create_subprocess_exec(
         program, "--port", "0", "--unixsocket", str(socket), "--dir", str(scratch),
-        "--appendonly", "yes", "--appendfsync", "everysec", "--save", "",
+        "--appendonly", "yes", "--appendfsync", appendfsync, "--save", "",
         stdout=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     try:
         async with asyncio.timeout(10):
             while not socket.exists():  # noqa: ASYNC110 - another process makes it
                 await asyncio.sleep(0.02)
-        client = Redis(unix_socket_path=str(socket), max_connections=300)
-        try:
-            await client.ping()
-            yield RedisPeer(client, values)
-        finally:
-            await client.aclose()
+        yield lambda: Redis(unix_socket_path=str(socket), max_connections=300)
     finally:
         server.terminate()
         await server.wait()

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from ..engine import Engine
 from ..views import ComparisonView
-from . import baselines
+from . import baselines, queues
 from .measure import KIB, RECORDS, Limit, Run, drive, key, median, percentile, values
 from .served import serve
 from .workloads import ENVIRONMENT, Bench, Shape, open_bench
@@ -32,7 +32,7 @@ _WORDS: Final = {
     "socket set": "1 KB JSON, 100 in flight from another process; redis everysec, unix socket",
     "socket get": "1 KB JSON decoded, 100 in flight from another process; redis, unix socket",
     "claim growth": "claim one and ack it, p50 in microseconds; the peer is 1,000 queued",
-}
+} | queues.WORDS
 
 
 async def compare(
@@ -46,11 +46,15 @@ async def compare(
 ) -> list[ComparisonView]:
     """Ratios of ours to each peer: median and range over the rounds."""
     pairs: Ratios = defaultdict(list)
-    async with AsyncExitStack() as stack:
-        arena = await stack.enter_async_context(_open_arena(scratch, peers))
+    async with _open_arena(scratch, peers) as arena:
         for number in range(rounds):
             progress(number / (rounds + 1), f"round {number + 1} of {rounds}")
             await arena.round(pairs, scratch / f"round{number}", seconds)
+    if "streams" in peers:
+        async with queues.open_queues(scratch) as both:
+            for number in range(rounds):
+                progress(rounds / (rounds + 1), f"queues, round {number + 1} of {rounds}")
+                await both.round(pairs, seconds)
     found = [_view(name, peer, ours) for (name, peer), ours in pairs.items()]
     if growth:
         progress(rounds / (rounds + 1), f"claiming with up to {growth:,} queued")

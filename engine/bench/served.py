@@ -12,13 +12,17 @@ from typing import Final
 
 from ..engine import Engine, connect
 from ..errors import Unavailable
+from ..model import Environment
 
 SERVE_S: Final = 20.0
+DEPTH: Final = 100_000_000
 
 
-def kept_beside(data: Path) -> dict[str, str]:
-    """Settings that keep the key and the signed checkpoints of an engine beside its directory."""
-    return {
+def measured_with(data: Path) -> dict[str, str]:
+    """Settings of an engine that is measured: its key and signed checkpoints beside its directory,
+    and no bound on its queues."""
+    depths = {f"queue.depth.{name}": str(DEPTH) for name in Environment}
+    return depths | {
         "vault.key_file": f"{data}.key",
         "audit.outside_dir": f"{data}.checkpoints",
     }
@@ -31,7 +35,7 @@ async def serve(data: Path) -> AsyncIterator[Engine]:
     data.mkdir(parents=True, exist_ok=True)
     within = {
         f"SWARMDECK_{name.upper().replace('.', '__')}": value
-        for name, value in kept_beside(data).items()
+        for name, value in measured_with(data).items()
     }
     server = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "swarmdeck.engine.cli", "--data", str(data), "serve",

@@ -26,7 +26,7 @@ from ..views import AgentView
 from .measure import DRY, KIB, RECORDS, Limit, Run, drive, key, values
 from .meter import Meter
 from .names import CLAIM_BATCH
-from .served import kept_beside, serve
+from .served import measured_with, serve
 
 ENVIRONMENT: Final = "development"
 ENVIRONMENTS: Final = (ENVIRONMENT, "testing", "research")  # alike: isolation apart, all NORMAL
@@ -167,7 +167,7 @@ async def open_bench(
     shape = shape or Shape()
     scratch.mkdir(parents=True, exist_ok=True)
     data = scratch / "engine"
-    given = kept_beside(data) | {"store.compression": "true" if shape.compressed else "false"}
+    given = measured_with(data) | {"store.compression": "true" if shape.compressed else "false"}
     async with AsyncExitStack() as stack:
         settings = load_settings(None, os.environ, given)
         opening = open_core(data, settings=settings, transient=True, headless=True, clock=None)

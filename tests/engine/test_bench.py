@@ -267,7 +267,7 @@ async def test_records_are_stored_as_their_shape_says(
     assert (tmp_path / "engine.key").exists(), "its key is kept in the scratch directory"
 
 
-async def test_sealed_runs_are_kept_beside_the_others(engine: Engine) -> None:
+async def test_sealed_runs_are_measured_with_the_others(engine: Engine) -> None:
     names = ("memory.get", "queue.end_to_end", "access.decide")
     plain = await engine.run(act.BenchRun(names=names, **SHORT))
     sealed: list[views.BenchView] = await engine.run(

@@ -1,0 +1,86 @@
+"""Redis streams doing the work of our queue: redis-py's asyncio client over a unix socket.
+
+A stream has no priorities, delays, attempts or dead letters; what is compared is what both do:
+store a message, hand it to one consumer of a group, take its acknowledgement.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from .baselines import redis_server
+from .measure import DRY
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+STREAM: Final = "work"
+GROUP: Final = "consumers"
+_NEW: Final[dict[Any, Any]] = {STREAM: ">"}
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+
+
+class Stream:
+    """One stream with one group of consumers; who waits for a message has a client of its own."""
+
+    def __init__(self, client: Redis, waiting: Redis) -> None:
+        self._client = client
+        self._waiting = waiting
+
+    async def open(self) -> None:
+        await self._client.xgroup_create(STREAM, GROUP, id="0", mkstream=True)
+
+    async def send(self, chance: random.Random) -> None:
+        await self.put({"n": chance.randrange(1000)})
+
+    async def put(self, body: dict[str, Any]) -> None:
+        await self._client.xadd(STREAM, {"kind": "bench", "body": _encode(body)})
+
+    async def stock(self, count: int) -> None:
+        """Send so many, as fast as it goes."""
+        for start in range(0, count, 1000):
+            pipeline = self._client.pipeline(transaction=False)
+            for number in range(min(1000, count - start)):
+                pipeline.xadd(STREAM, {"kind": "bench", "body": _encode({"n": number})})
+            await pipeline.execute()
+
+    async def claim(self, chance: random.Random) -> object:
+        """Take one message and acknowledge it."""
+        found: Any = await self._client.xreadgroup(GROUP, f"c{id(chance)}", _NEW, count=1)
+        for _, messages in found or ():
+            for ident, fields in messages:
+                _decode(fields[b"body"])
+                await self._client.xack(STREAM, GROUP, ident)
+        return None if found else DRY
+
+    async def take(self) -> list[dict[str, Any]]:
+        """The next messages, waited for and acknowledged."""
+        found: Any = await self._waiting.xreadgroup(GROUP, "waiting", _NEW, count=1, block=5000)
+        bodies = []
+        for _, messages in found or ():
+            for ident, fields in messages:
+                bodies.append(_decode(fields[b"body"]))
+                await self._waiting.xack(STREAM, GROUP, ident)
+        return bodies
+
+
+@asynccontextmanager
+async def open_stream(scratch: Path, appendfsync: str) -> AsyncIterator[Stream]:
+    """A stream on a redis-server of its own. Raises Unavailable where there is none."""
+    async with AsyncExitStack() as stack:
+        connect = await stack.enter_async_context(redis_server(scratch, appendfsync))
+        clients = [await stack.enter_async_context(connect()) for _ in range(2)]
+        async with asyncio.timeout(10):
+            await clients[1].ping()
+        stream = Stream(*clients)
+        await stream.open()
+        yield stream
