@@ -130,7 +130,12 @@ async def test_answering_a_cancelled_caller_would_stop_the_writer(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The planted bug that the test above is there to catch."""
-    monkeypatch.setattr(transaction, "answer", lambda future, value: future.set_result(value))
+    right = transaction.answer
+
+    def planted(future: asyncio.Future[object], outcome: object) -> None:
+        right(future, outcome) if isinstance(outcome, Exception) else future.set_result(outcome)
+
+    monkeypatch.setattr(transaction, "answer", planted)
     cancelled, other = database.submit(AddTeam("a", "t")), database.submit(AddTeam("b", "t"))
     cancelled.cancel()
     drain = database._draining
