@@ -12,6 +12,7 @@ CREATE TABLE recovery (
     attempted_at  INTEGER,
     healthy_since INTEGER,
     outcome       TEXT    NOT NULL DEFAULT '',
+    successor     TEXT    NOT NULL DEFAULT '',  -- the swarm that has taken over
     changed_at    INTEGER NOT NULL,
     changed_by    TEXT    NOT NULL
 ) WITHOUT ROWID;
