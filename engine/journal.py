@@ -6,6 +6,7 @@ what must be proved is in the audit trail.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from itertools import islice
 from typing import Final
@@ -16,6 +17,9 @@ from .errors import SwarmDeckError
 from .events import AgentChanged, EngineStopping, Event, GlassBroken, Reclaimed, SwarmChanged
 from .model import AgentState, Principal, SwarmState, environment_of, format_size
 from .views import EventView
+
+EVENTS: Final = "swarmdeck.events"
+"""The logger that is told each event. Silent, unless an engine that stays writes a log."""
 
 LIMIT: Final = 2000
 RECLAIMS: Final = 200
@@ -36,7 +40,12 @@ _TOLD: Final = {
 # Of a question only these: it changes nothing, and asking about what has moved on is no event.
 _TOLD_OF_QUERIES: Final = frozenset({"denied", "storage", "corrupt", "defect"})
 _CALM_ENDS: Final = frozenset({"", "terminated", "engine stopped", "the engine stopped"})
+_LEVELS: Final = {"warning": logging.WARNING, "critical": logging.CRITICAL}
 _PLACES: Final = ("id", "swarm", "team", "subject", "agent")
+
+log = logging.getLogger(EVENTS)
+log.propagate = False  # what a command is refused is no word on its stderr
+log.addHandler(logging.NullHandler())
 
 
 class Journal:
@@ -61,21 +70,21 @@ class Journal:
         """Add an event. One that repeats the newest takes its place: a caller that insists must
         not push out all others."""
         self._sequence += 1
-        if self._events:
-            last = self._events[-1]
-            if (last.kind, last.subject, last.text) == (kind, subject, text):
-                self._events.pop()
-        self._events.append(
-            EventView(
-                sequence=self._sequence,
-                at_us=self._clock.wall_us(),
-                environment=environment,
-                kind=kind,
-                subject=subject,
-                severity=severity,
-                text=text,
-            )
+        event = EventView(
+            sequence=self._sequence,
+            at_us=self._clock.wall_us(),
+            environment=environment,
+            kind=kind,
+            subject=subject,
+            severity=severity,
+            text=text,
         )
+        last = self._events[-1] if self._events else None
+        if last is not None and (last.kind, last.subject, last.text) == (kind, subject, text):
+            self._events.pop()
+        else:
+            log.log(_LEVELS.get(severity, logging.INFO), "%s", text, extra={"event": event})
+        self._events.append(event)
 
     def heed(self, event: Event) -> None:
         """Take what an event of the bus says, if it is of interest."""
