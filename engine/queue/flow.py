@@ -57,9 +57,9 @@ class Counted(Protocol):
 
 
 class _Waiting(NamedTuple):
-    """Somebody who waits for room for `count` messages; `begin` hands them to the store."""
+    """Somebody who waits for room for so many `messages`; `begin` hands them to the store."""
 
-    count: int
+    messages: int
     deadline_s: float
     future: asyncio.Future[Any]
     begin: Callable[[], asyncio.Future[Any]]
@@ -173,9 +173,9 @@ class Flow:
         while self._line and self.state.mode != "draining":
             ticket, first = next(iter(self._line.items()))
             if not first.future.done():
-                if self.depth + first.count > self.limit:
+                if self.depth + first.messages > self.limit:
                     return
-                self._coming += first.count
+                self._coming += first.messages
                 first.begin().add_done_callback(partial(_pass_on, first.future))
             self._line.pop(ticket, None)
 
@@ -194,7 +194,7 @@ class Flow:
         for ticket, each in tuple(self._line.items()):
             if each.deadline_s <= now_s:
                 del self._line[ticket]
-                answer(each.future, self.refusal(each.count))
+                answer(each.future, self.refusal(each.messages))
         left = (each.deadline_s for each in self._line.values())
         self._next_deadline_s = min(left, default=math.inf)
         self.serve_soon()

@@ -13,7 +13,7 @@ from .statements import DELAYED, DONE, LEASED, READY, STATES
 from .views import Row
 
 if TYPE_CHECKING:
-    from .service import MessageQueue
+    from .desk import Desk
 
 MOST_MERGED: Final = 20_000  # rows of one queue that are merged with those of others
 
@@ -55,7 +55,7 @@ class Wish(NamedTuple):
 
 
 async def list_over(
-    queues: Sequence[MessageQueue], wanted: Wish, *, offset: int, limit: int
+    queues: Sequence[Desk], wanted: Wish, *, offset: int, limit: int
 ) -> list[MessageView]:
     """A page of the messages of several queues, without their bodies, in one order. Raises
     InvalidInput for a page too deep to be merged, Unavailable when looking takes too long."""

@@ -4,47 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, TypeVar
 
-from ..authority import reaches
 from ..clock import Clock
-from ..errors import Denied, InvalidInput, NotFound, Unavailable
-from ..model import (
-    OPERATOR,
-    OPERATOR_PRINCIPAL,
-    MessageState,
-    Principal,
-    Role,
-    parse_environment,
-    printable,
-)
+from ..errors import Denied, NotFound, Unavailable
+from ..model import OPERATOR, OPERATOR_PRINCIPAL, Principal, Role, printable
 from ..settings import QueueSettings
-from ..store.aside import Aside
 from ..store.database import Database
 from ..vault import Ring
-from ..views import LaneView, MessageView, QueueCounts
-from . import arguments, pages, steering, views
+from . import arguments
 from .alarm import Alarm
-from .counters import Counters, Lease, Move, read_snapshot
+from .counters import Lease, Move, read_snapshot
 from .delivery import Ack, Claim, Extend, HolderOperation, Nack, Send, Taken, Untake, Writes
-from .edit import Edit, check, edit
+from .desk import Desk, heed
 from .line import Directory, Line
-from .listing import Wish, list_over
-from .statements import READY, STATES
+from .statements import READY
 from .upkeep import Release, Sweep, Swept
 from .waiters import Messages
 
 H = TypeVar("H", bound=HolderOperation)
-MessageViews = list[MessageView]
-LaneViews = list[LaneView]
 
 RETRY_SWEEP_S: Final = 1.0  # after a sweep the disk refused
 
 _log = logging.getLogger(__name__)
 
 
-class MessageQueue:
+class MessageQueue(Desk):
     """All methods belong to the engine's loop. Data-plane methods check their arguments at once
     (InvalidInput, NotFound, Denied, Unavailable) and answer with a future; they take and give
     what crosses the wire. `counters` is exact as of the last commit."""
@@ -58,20 +44,14 @@ class MessageQueue:
         writes: Writes,
         keyring: Ring,
     ) -> None:
-        self.environment = parse_environment(database.env)
-        self.prefix = self.environment.prefix
-        self.counters = Counters()
+        super().__init__(database, keyring)
         self.writes = writes
-        self.keyring = keyring
-        self._database = database
-        self._aside = Aside(database)
         self._settings = settings
         self._clock = clock
         self._directory = directory
         self._loop = asyncio.get_running_loop()
         self._alarm = Alarm(clock, self._ring)
         self._line = Line(self, database, clock, directory, self._alarm)
-        self._last_id = 0
         self._deadline_us: int | None = None
         self._sweep: asyncio.Future[None] | None = None
         self._open = False
@@ -197,76 +177,6 @@ class MessageQueue:
         nack.cap_s = self._settings.backoff_cap_s
         return self._database.submit(nack)
 
-    # --- control plane ----------------------------------------------------------------------
-
-    def counts(self) -> QueueCounts:
-        """Messages by state, as of the last commit."""
-        return self.counters.counts()
-
-    async def list(
-        self,
-        *,
-        state: MessageState | None = None,
-        kind: str | None = None,
-        holder: str | None = None,
-        limit: int = 200,
-    ) -> MessageViews:
-        """What `list_over` answers of this queue alone, from the top."""
-        return await list_over([self], Wish(state, kind, holder), offset=0, limit=limit)
-
-    def total(self, wanted: Wish) -> int | None:
-        """How many messages a wish is about, None where only the file could say."""
-        return pages.total(self.counters, wanted)
-
-    async def rows(self, wanted: Wish, skip: int, take: int) -> Sequence[views.Row]:
-        """A page of messages in the order of the wish, for `view`."""
-        facts = pages.Facts(self.counters, self.environment.value, self.prefix, self._last_id)
-        looks = pages.looks(facts, wanted, skip, take)
-        return await self._aside.read(pages.read(looks), rows=sum(look.passes for look in looks))
-
-    def view(self, row: views.Row) -> MessageView:
-        return views.view(self.environment, row)
-
-    async def lane_views(self) -> LaneViews:
-        """Each priority, the most urgent first: how many are ready, delayed, leased and dead as
-        of the last commit, and since when the oldest of the ready ones is there."""
-        search = self.counters.priorities.search()
-        targets = self.counters.lanes.filled()
-        oldest = await self._database.read(views.oldest(search.since, targets))
-        self.counters.priorities.found(search, oldest)
-        return views.lanes(self.environment, self.counters.priorities, oldest)
-
-    async def show(self, ident: str) -> MessageView:
-        """One message with its body and result. Raises NotFound, Sealed, Damaged."""
-        return await self._database.read(
-            views.show(self.environment, self._number(ident), ident, self.keyring)
-        )
-
-    async def tally(self, to: str) -> views.Tally:
-        """What has become of all messages addressed to `to`. Reads the whole table."""
-        return await self._database.read(views.tally(to))
-
-    async def retry(self, principal: Principal, ident: str) -> MessageView:
-        """Make a dead, expired or cancelled message ready, with fresh attempts. Raises NotFound,
-        Conflict in another state, Denied to an agent that did not send it."""
-        return await self._steer(ident, steering.retry(principal, self._number(ident), ident))
-
-    async def cancel(self, principal: Principal, ident: str) -> MessageView:
-        """End a ready, delayed or leased message. Raises as `retry` does."""
-        return await self._steer(ident, steering.cancel(principal, self._number(ident), ident))
-
-    async def edit(self, principal: Principal, ident: str, wanted: Edit) -> MessageView:
-        """Change a message that nobody works on. A delay makes a ready message delayed, none a
-        delayed one ready; one that has ended takes no delay and stays as it has ended. Raises as
-        `retry` does, Conflict also for one that is leased or done, InvalidInput when nothing
-        would change or a time does not fit."""
-        change = edit(principal, self._number(ident), ident, check(wanted), self.keyring)
-        return await self._steer(ident, change)
-
-    async def _steer(self, ident: str, change: steering.Change) -> MessageView:
-        await self._database.write(change, topic="queue", then=self._moved_one)
-        return await self.show(ident)
-
     async def release(self, holder: str) -> int:
         """End all leases of an agent that will not come back, and its waits; how many leases.
         Its messages are ready at once, or dead letters when that was their last attempt."""
@@ -276,74 +186,6 @@ class MessageQueue:
             step = await self._database.submit(Release(self, holder))
             released += step
         return int(released)
-
-    async def purge(
-        self,
-        principal: Principal,
-        *,
-        ids: Iterable[str] | None = None,
-        sender: str | None = None,
-        kind: str | None = None,
-        to: str | None = None,
-    ) -> int:
-        """Delete messages in any state, by id or by all filters given; how many. Raises
-        InvalidInput without any, Denied to an agent."""
-        self._require_purger(principal)
-        wanted = steering.Filter(sender, kind, to)
-        if ids is not None:
-            numbers = [self._number(ident) for ident in ids]
-            return await self._purge_these(principal, numbers, None, "by id", lambda *_: None)
-        if not any(wanted):
-            raise InvalidInput("nothing says which messages to delete", hint="give ids or a filter")
-        gone, after, until = 0, 0, self._last_id
-        last: int | None = after
-        while last is not None:
-            change = steering.purge(principal, wanted, last, until)
-            purged = await self._database.write(
-                change, topic="queue", then=lambda p: self.moved(p.moves)
-            )
-            gone, last = gone + len(purged.moves), purged.last
-        return gone
-
-    async def purge_state(
-        self,
-        principal: Principal,
-        state: MessageState,
-        kind: str | None,
-        progress: Callable[[float, str], None],
-    ) -> int:
-        """Delete all messages that are in a state now (of one kind); how many. A caller that
-        cancels leaves those that are not yet deleted. Raises InvalidInput for leased ones,
-        Denied to an agent."""
-        self._require_purger(principal)
-        if state is MessageState.LEASED:
-            raise InvalidInput("somebody works on leased messages", hint="cancel them first")
-        position = STATES.index(state)
-        wanted = None if kind is None else arguments.kind(kind)
-        idents = await self._aside.read(pages.idents(position, wanted))
-        why = f"state={state}" if wanted is None else f"state={state} kind={wanted}"
-        return await self._purge_these(principal, idents, position, why, progress)
-
-    def _require_purger(self, principal: Principal) -> None:
-        if not reaches(principal.role, Role.COORDINATOR):
-            self._note_denial(principal, "messages", "purge")
-            raise Denied(
-                f"{principal.id} may not delete messages",
-                hint="a coordinator or the operator may do this",
-            )
-
-    async def _purge_these(
-        self, principal: Principal, idents: Sequence[int], state: int | None, why: str,
-        progress: Callable[[float, str], None],
-    ) -> int:  # fmt: skip
-        gone = 0
-        for start in range(0, len(idents), steering.PURGE_ROWS):
-            progress(start / len(idents), f"{gone:,} messages deleted")
-            part = dict.fromkeys(idents[start : start + steering.PURGE_ROWS])
-            change = steering.purge_these(principal, list(part), state, why)
-            moves = await self._database.write(change, topic="queue", then=self.moved)
-            gone += len(moves)
-        return gone
 
     def refresh(self) -> None:
         """Look again at everyone in line: call it when somebody's teams or swarm have changed,
@@ -371,10 +213,6 @@ class MessageQueue:
                 hint="agents use the queue of their own environment",
             )
 
-    def _note_denial(self, principal: Principal, object_: str, verb: str) -> None:
-        denial = steering.Denial(principal.id, object_, verb)
-        self._database.submit(denial).add_done_callback(_heed)
-
     def _target(self, to: str | None) -> str:
         if to is None:
             return ""
@@ -384,9 +222,6 @@ class MessageQueue:
                 hint="a message goes to an agent, a team or a swarm",
             )
         return to
-
-    def _number(self, ident: str) -> int:
-        return arguments.number(ident, self.prefix)
 
     def _held(self, operation: H, principal: Principal, ident: str, attempt: int) -> H:
         self._admit(principal)
@@ -434,7 +269,7 @@ class MessageQueue:
             self._line.claimed_nothing(claim, exhausted=taken.exhausted)
         elif claim.waiter.gone:
             back = [(row[0], row[4]) for row in taken.rows]
-            self._database.submit(Untake(self, holder, back)).add_done_callback(_heed)
+            self._database.submit(Untake(self, holder, back)).add_done_callback(heed)
         else:
             self.due(taken.rows[0][5])
             claim.waiter.answer(messages)
@@ -451,9 +286,6 @@ class MessageQueue:
                 self.due(move.deadline_us)
             if move.after == READY:
                 self._line.mark(move.target, move.kind)
-
-    def _moved_one(self, move: Move) -> None:
-        self.moved((move,))
 
     # --- time -------------------------------------------------------------------------------
 
@@ -496,10 +328,3 @@ class MessageQueue:
             self._sweep = None
             self._deadline_us = self._clock.wall_us() + int(RETRY_SWEEP_S * 1_000_000)
             self._set_alarm()
-
-
-def _heed(done: asyncio.Future[Any]) -> None:
-    """Say that something nobody waits for has failed."""
-    error = None if done.cancelled() else done.exception()
-    if error is not None:
-        _log.warning("the queue could not do what nobody waits for: %s", error)
