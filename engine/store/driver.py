@@ -2,7 +2,8 @@
 
 aiosqlite runs the connection's thread; the library behind it is pysqlite3, whose bundled SQLite
 has the fix for the WAL-reset corruption (SQLite 3.7.0 to 3.51.2). Its exceptions are not those
-of the standard library, so the classes to catch are exported here.
+of the standard library, so the classes to catch are exported here. What runs on a thread of its own
+can run elsewhere: `CARRIER` says where, and a simulation of the engine sets it.
 """
 
 from __future__ import annotations
@@ -11,17 +12,15 @@ import asyncio
 import contextlib
 import math
 import stat
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
+from typing import Any, Final, Protocol, TypeAlias, TypeVar, cast
 
 from pysqlite3 import dbapi2
 
 from ..errors import Corrupt, Defect, OutcomeUnknown, StorageError, SwarmDeckError, Unavailable
-
-if TYPE_CHECKING:
-    import aiosqlite
 
 Error: Final[type[Exception]] = dbapi2.Error
 DatabaseError: Final[type[Exception]] = dbapi2.DatabaseError
@@ -126,6 +125,32 @@ class _CallableConnection(dbapi2.Connection):  # type: ignore[misc]  # pysqlite3
             self.timing.note(sql, elapsed_s, parameters)
 
 
+class Carried(Protocol):
+    """An open connection, and what runs its calls one after the other."""
+
+    async def execute_fetchall(self, sql: str, parameters: Any, /) -> Any:  # noqa: ANN401
+        """What the connection's `execute` gives, and of that all rows."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+Carrier: TypeAlias = Callable[[Callable[[], Any]], Awaitable[Carried]]
+
+
+async def _on_own_thread(connector: Callable[[], Any]) -> Carried:
+    """A connection on a thread of its own."""
+    import aiosqlite  # noqa: PLC0415 - what only looks at a moment needs no thread
+
+    inner = aiosqlite.Connection(connector, 64)
+    await inner
+    return cast("Carried", inner)
+
+
+# Who opens connections and runs their calls. Set it before the engine is opened, in its context.
+CARRIER: Final[ContextVar[Carrier]] = ContextVar("carrier", default=_on_own_thread)
+
+
 class Connection:
     """One database connection. `run` calls on a thread of its own, which begins with the first
     call; until then `here` calls on the caller's. At the end `close`."""
@@ -133,13 +158,13 @@ class Connection:
     def __init__(self, connector: Callable[[], Any], opened: Any = None) -> None:  # noqa: ANN401
         self._connector = connector
         self._opened = opened  # by the caller's thread, and not yet on its own
-        self._inner: aiosqlite.Connection | None = None
+        self._inner: Carried | None = None
         self._starting = asyncio.Lock()
 
     async def run(self, function: Callable[..., T], *arguments: object) -> T:
         """Call `function(raw, *arguments)` on the connection's thread: one hop there and back."""
         inner = self._inner or await self.start()
-        answer = await inner.execute_fetchall(_CALL, cast("Any", (function, arguments)))
+        answer = await inner.execute_fetchall(_CALL, (function, arguments))
         return cast("T", answer)
 
     def here(self, function: Callable[..., T], *arguments: object) -> T:
@@ -148,15 +173,11 @@ class Connection:
             raise Defect("a connection was used beside its own thread")
         return function(self._opened, *arguments)
 
-    async def start(self) -> aiosqlite.Connection:
+    async def start(self) -> Carried:
         """Begin the thread, unless somebody has."""
-        import aiosqlite  # noqa: PLC0415 - what only looks at a moment needs no thread
-
         async with self._starting:
             if self._inner is None:
-                inner = aiosqlite.Connection(self._connector, 64)
-                await inner
-                self._inner, self._opened = inner, None
+                self._inner, self._opened = await CARRIER.get()(self._connector), None
         return self._inner
 
     async def close(self) -> None:
