@@ -2,8 +2,9 @@
 
 Planned and allocated are figures of the ledger; `used` is measured here. A process counts with
 its descendants, by resident set: pages that several processes share count once for each, so a sum
-is an upper bound. The level of enforcement is read from the kernel for the processes that run, not
-from what this program meant to set: no limit that is not there is ever shown.
+is an upper bound; the proportional set of a process counts them by parts. The level of enforcement
+is read from the kernel for the processes that run, not from what this program meant to set: no
+limit that is not there is ever shown.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from typing import Final, Protocol
 import msgspec
 
 UNLIMITED: Final = -1
+TREE_LIMIT: Final = 1000  # descendants of one process that are counted
+
+_PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 class Enforcement(enum.StrEnum):
@@ -48,17 +52,36 @@ class Limits(msgspec.Struct, frozen=True):
     data_bytes: int = UNLIMITED
 
 
-class Probe(Protocol):
-    """Where readings come from."""
-
-    def host(self) -> HostReading: ...
+class Processes(Protocol):
+    """What can be read of processes, from any thread."""
 
     def rss(self, pid: int) -> int | None:
         """Resident bytes of one process, None when there is none."""
         ...
 
+    def pss(self, pid: int) -> int | None:
+        """Resident bytes of one process, of a page that several share only its part. None when
+        there is no process, or it may not be looked into."""
+        ...
+
     def children(self, pid: int) -> list[int]:
         """The processes one process started that still run."""
+        ...
+
+    def newest(self) -> int | None:
+        """A number that is another one whenever a process or thread has been made on this host;
+        None where nothing tells."""
+        ...
+
+
+class Probe(Processes, Protocol):
+    """Where readings come from."""
+
+    def host(self) -> HostReading: ...
+
+    def stalled(self) -> float | None:
+        """Percent of the last 10 s in which all that had work waited for memory (PSI); None where
+        the kernel does not tell."""
         ...
 
     def limits(self, pid: int) -> Limits | None:
@@ -74,8 +97,8 @@ class HostMemory:
     """
 
     def __init__(self, probe: Probe | None = None, *, guarded: bool = False) -> None:
-        self._probe = probe if probe is not None else LinuxProbe()
-        self._guarded = guarded
+        self.probe = self._probe = probe if probe is not None else LinuxProbe()
+        self.guarded = guarded
         self._enforcement = Enforcement.ADVISORY
         self.latest = self._probe.host()
 
@@ -87,7 +110,7 @@ class HostMemory:
     def measure(self, pids: Collection[int]) -> dict[int, int]:
         """Bytes each of these processes holds together with its descendants; one that is gone is
         left out. The pids must be known to be those of the processes meant: unreaped children,
-        or watched through a pidfd. Costs about 0.15 ms a process: run it on a thread."""
+        or watched through a pidfd. Costs about 0.03 ms a process: run it on a thread."""
         self._enforcement = self._in_force(pids)
         found = ((pid, self._tree_rss(pid)) for pid in pids)
         return {pid: held for pid, held in found if held is not None}
@@ -96,15 +119,7 @@ class HostMemory:
         total = self._probe.rss(root)
         if total is None:
             return None
-        # A pid seen twice would be a loop: pids can be reused while the tree is read.
-        seen, waiting = {root}, self._probe.children(root)
-        while waiting:
-            pid = waiting.pop()
-            if pid not in seen:
-                seen.add(pid)
-                total += self._probe.rss(pid) or 0
-                waiting += self._probe.children(pid)
-        return total
+        return total + sum(self._probe.rss(pid) or 0 for pid in descendants(self._probe, root))
 
     def _in_force(self, pids: Collection[int]) -> Enforcement:
         """The level of the process that is limited least; ADVISORY where none runs."""
@@ -114,9 +129,21 @@ class HostMemory:
             return Enforcement.ADVISORY
         if all(_tighter(limits.cgroup_bytes, own.cgroup_bytes) for limits in found):
             return Enforcement.KERNEL
-        if self._guarded and all(_tighter(each.data_bytes, own.data_bytes) for each in found):
+        if self.guarded and all(_tighter(each.data_bytes, own.data_bytes) for each in found):
             return Enforcement.GUARDED
         return Enforcement.ADVISORY
+
+
+def descendants(probe: Processes, root: int, limit: int = TREE_LIMIT) -> list[int]:
+    """The processes below one, at most `limit`: looking must end also below a fork bomb."""
+    # A pid seen twice would be a loop: pids can be reused while the tree is read.
+    seen, waiting = {root}, probe.children(root)
+    while waiting and len(seen) <= limit:
+        pid = waiting.pop()
+        if pid not in seen:
+            seen.add(pid)
+            waiting += probe.children(pid)
+    return list(seen - {root})
 
 
 def _tighter(limit: int, own: int) -> bool:
@@ -165,22 +192,46 @@ class LinuxProbe:
         return round(min(max(busy / passed, 0.0), 1.0) * 100, 1)
 
     def rss(self, pid: int) -> int | None:
-        psutil = _psutil()
         try:
-            held: int = psutil.Process(pid).memory_info().rss
-        except psutil.Error:
+            return int(_read(f"{self._proc}/{pid}/statm").split()[1]) * _PAGE_BYTES
+        except (OSError, IndexError):
             return None
-        return held
+
+    def pss(self, pid: int) -> int | None:
+        """Costs 1 ms for a process of 300 MB, where `rss` costs 3 us."""
+        try:
+            lines = _read(f"{self._proc}/{pid}/smaps_rollup").splitlines()
+        except OSError:
+            return None
+        found = (int(line.split()[1]) << 10 for line in lines if line.startswith(b"Pss:"))
+        return next(found, None)
+
+    def newest(self) -> int | None:
+        """The number given out last to a process or thread."""
+        try:
+            return int(_read(f"{self._proc}/loadavg").split()[4])
+        except (OSError, IndexError):
+            return None
+
+    def stalled(self) -> float | None:
+        try:
+            text = _read(f"{self._proc}/pressure/memory").decode()
+        except OSError:
+            return None
+        full = (line for line in text.splitlines() if line.startswith("full "))
+        words = dict(word.partition("=")[::2] for word in next(full, "").split())
+        return float(words["avg10"]) if "avg10" in words else None
 
     def children(self, pid: int) -> list[int]:
         """Read from the process itself: looking through all processes of a big host for each of
         74 agents, as psutil does, would cost hundreds of milliseconds a second. A kernel without
         these files (CONFIG_PROC_CHILDREN) leaves children uncounted."""
+        tasks = f"{self._proc}/{pid}/task"
         try:
-            threads = list((self._proc / str(pid) / "task").iterdir())
-        except (FileNotFoundError, ProcessLookupError):
+            threads = os.listdir(tasks)  # noqa: PTH208 - a third of the cost, ten times a second
+        except OSError:
             return []
-        return [child for thread in threads for child in _children_of(thread)]
+        return [child for thread in threads for child in _children_of(f"{tasks}/{thread}")]
 
     def limits(self, pid: int) -> Limits | None:
         try:
@@ -211,11 +262,23 @@ class LinuxProbe:
                 yield int(text)
 
 
-def _children_of(thread: Path) -> list[int]:
+def _children_of(thread: str) -> list[int]:
     try:
-        return [int(pid) for pid in (thread / "children").read_text().split()]
-    except (FileNotFoundError, ProcessLookupError):
+        return [int(pid) for pid in _read(f"{thread}/children").split()]
+    except OSError:
         return []  # the thread ended meanwhile
+
+
+def _read(path: str) -> bytes:
+    """A file of /proc in one piece, without the cost of a Python file."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        pieces = []
+        while piece := os.read(descriptor, 1 << 16):
+            pieces.append(piece)
+    finally:
+        os.close(descriptor)
+    return b"".join(pieces)
 
 
 def _meminfo(file: Path) -> tuple[int, int] | None:

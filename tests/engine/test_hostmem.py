@@ -60,6 +60,15 @@ class FakeProbe:
     def limits(self, pid: int) -> Limits | None:
         return self.limited.get(pid)
 
+    def pss(self, pid: int) -> int | None:
+        return self.held.get(pid)
+
+    def newest(self) -> int | None:
+        return None
+
+    def stalled(self) -> float | None:
+        return None
+
 
 @pytest.fixture
 def family() -> Iterator[subprocess.Popen[bytes]]:
