@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     from .bench.meter import Sample
     from .link.protocol import Greeting
     from .link.server import LinkServer
+    from .reload import Reloading
     from .watch import Watch
 
 CLOSE_DRAIN_S: Final = 2.0
@@ -419,6 +420,13 @@ class Core:
 
         return Watch(self, self._engine_changed)
 
+    @cached_property
+    def reloading(self) -> Reloading:
+        """Loaded in an engine that stays, where settings can be read again."""
+        from .reload import Reloading  # noqa: PLC0415 - a command reads them once
+
+        return Reloading(self.settings, self._take_settings)
+
     # To the type checker an attribute like the others; made when it is first asked for.
     alerts: Alerts = cached_property(lambda self: self.watch.alerts)  # type: ignore[assignment]
     backups: Backups = cached_property(lambda self: self._backups)  # type: ignore[assignment]
@@ -464,6 +472,24 @@ class Core:
         """Void an agent's token and end its connections. Raises NotFound."""
         self.opened.require(environment_of(agent))
         return await self.identity.revoke(agent, principal)
+
+    async def reload(self, actor: str) -> list[views.SettingChangeView]:
+        """Read the settings again. Raises ConfigError, and then all stays as it is."""
+        try:
+            changes = await self.reloading.reload()
+        except SwarmDeckError as error:
+            text = f"the settings stay as they were: {error.message}"
+            self.journal.note("engine", "engine", text, severity="critical")
+            raise
+        for change in changes:
+            text = f"{change.name}: {change.state}, from {change.source}, by {actor}"
+            self.journal.note("engine", "engine", text)
+        self.identity.reloaded(actor, changes)
+        self._engine_changed()
+        return changes
+
+    def _take_settings(self, settings: Settings) -> None:
+        self.settings = settings
 
     async def confirm_clock(self, principal: Principal) -> views.Done:
         """Go by the host's clock again, which has jumped."""

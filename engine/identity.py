@@ -12,7 +12,7 @@ import logging
 import os
 import pwd
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 from .clock import Clock
@@ -22,7 +22,7 @@ from .journal import Journal
 from .model import OPERATOR, Principal, environment_of, printable
 from .store.database import Database, Transaction
 from .swarms.presence import RENEW
-from .views import ClientView, Done, TokenView
+from .views import ClientView, Done, SettingChangeView, TokenView
 
 if TYPE_CHECKING:
     from .link.peers import Client, Refusal
@@ -32,6 +32,7 @@ ATTACH_EVERY_S: Final = 60.0
 RENEW_EVERY_S: Final = 60.0  # an agent that was asked is asked again after
 MAX_KNOWN: Final = 256
 MAX_SHOWN: Final = 32
+MAX_DETAIL: Final = 500  # characters of a row of the trail
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,12 @@ class Identity:
         """Record who opened the engine."""
         detail = f"{self.user}, uid {os.getuid()}, process {os.getpid()}, release {release}"
         self._record(self._engine.coordination, OPERATOR, "engine.open", "engine", detail)
+
+    def reloaded(self, actor: str, changes: Sequence[SettingChangeView]) -> None:
+        """Record that settings were read again, and which of them changed."""
+        names = ", ".join(change.name for change in changes)
+        detail = f"{names or 'nothing'} changed"[:MAX_DETAIL]
+        self._record(self._engine.coordination, actor, "engine.reload", "engine", detail)
 
     def attached(self, client: Client) -> None:
         """Record who attached, unless that was done within the last minute."""

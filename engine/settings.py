@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final
 
+import msgspec
+
 from .. import configs
 from . import views
 from .errors import ConfigError
@@ -91,11 +93,27 @@ _MAX_FILE_BYTES: Final = 64 << 10
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
+class Origin(msgspec.Struct, frozen=True):
+    """Where the settings of a run were read, to read them again: a file that was named or None,
+    and what was given besides."""
+
+    config_file: pathlib.Path | None
+    overrides: dict[str, Any]
+
+    def load(self, env: Mapping[str, str]) -> "Settings":
+        """The settings as they are there now. Raises ConfigError."""
+        return load_settings(self.config_file, env, self.overrides)
+
+    def __repr__(self) -> str:
+        return f"Origin(config_file={self.config_file!r}, overrides={sorted(self.overrides)})"
+
+
 class Settings(Sections, frozen=True):
     """All settings of a run. `sources` says where each value came from; a setting that is unset
-    is not in it."""
+    is not in it. `origin` is None for settings a program has made itself."""
 
     sources: dict[str, str]
+    origin: Origin | None = None
 
     @property
     def data_dir(self) -> pathlib.Path:
@@ -108,7 +126,7 @@ class Settings(Sections, frozen=True):
         return [
             views.SettingView(
                 name=field.name,
-                value=_shown_value(self, field.name),
+                value=shown_value(self, field.name),
                 source=self.sources.get(field.name, "unset"),
                 help=field.help,
             )
@@ -116,7 +134,8 @@ class Settings(Sections, frozen=True):
         ]
 
 
-def _shown_value(settings: Settings, name: str) -> Any:  # noqa: ANN401 - of any setting
+def shown_value(settings: Settings, name: str) -> Any:  # noqa: ANN401 - of any setting
+    """One setting by its dotted name, as people may see it: a secret is `(set)` or None."""
     value: Any = settings
     for part in name.split("."):
         value = getattr(value, part)
@@ -143,7 +162,7 @@ def load_settings(
     given |= _user_file(config_file, env)
     given |= from_environment(catalogue(), env)
     given |= from_overrides(catalogue(), overrides)
-    return _assembled(given)
+    return _assembled(given, Origin(config_file, dict(overrides)))
 
 
 def read_file(label: str, body: bytes, *, private: bool = True) -> Settings:
@@ -152,14 +171,14 @@ def read_file(label: str, body: bytes, *, private: bool = True) -> Settings:
     return _assembled(_derived({}) | _layer(label, body, private=private))
 
 
-def _assembled(layers: dict[str, Given]) -> Settings:
+def _assembled(layers: dict[str, Given], origin: Origin | None = None) -> Settings:
     given = _packaged() | layers
     sections = build(Sections, given)
     _check_plan(sections.host, given)
     _check_backoff(sections.queue, given)
     sources = {name: value.source for name, value in given.items()}
     parts = {name: getattr(sections, name) for name in Sections.__struct_fields__}
-    return Settings(**parts, sources=sources)
+    return Settings(**parts, sources=sources, origin=origin)
 
 
 @cache

@@ -12,6 +12,7 @@ from __future__ import annotations
 from .engine import (
     Status,
     Stop,
+    Reload,
     Doctor,
     ConfigShow,
     Demo,
@@ -186,6 +187,7 @@ __all__ = [
     "QueueRetry",
     "QueueSend",
     "QueueShow",
+    "Reload",
     "Status",
     "Stop",
     "SwarmCreate",

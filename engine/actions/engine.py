@@ -19,6 +19,12 @@ class Stop(Action, frozen=True, kw_only=True, tag="stop"):
     """Stop the engine that owns the data directory, with its swarms."""
 
     force: Annotated[bool, arg("do not wait for running work")] = False
+    keep: Annotated[bool, arg("leave agents running: the next engine takes them up")] = False
+
+
+@action(list[views.SettingChangeView], role=Role.SYSTEM, idempotent=True)
+class Reload(Action, frozen=True, kw_only=True, tag="reload"):
+    """Read the settings again; what cannot change while the engine runs is named."""
 
 
 @action(list[views.CheckView], query=True, offline=True)

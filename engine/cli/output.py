@@ -19,6 +19,7 @@ _GAP: Final = "  "
 _MIN_COLUMN: Final = 8
 _TIMES: Final = (("d", 86_400), ("h", 3600), ("min", 60))
 _UNITS: Final = ("_at_us", "_us", "_bytes", "_ms", "_s")
+_VALUES: Final = frozenset({"value", "before", "after"})  # of a setting, whose name has the unit
 _JSON_FIELDS: Final = frozenset({"value", "body", "result"})
 _SHOWN_CHARS: Final = 4096
 _NOTHING: Final = "-"
@@ -155,7 +156,7 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[Cell]], width: int | 
 def cell(view: msgspec.Struct, name: str, now_us: int) -> Cell:
     """One field as text, in the unit its name tells."""
     value = getattr(view, name)
-    if isinstance(view, views.SettingView) and name == "value":
+    if isinstance(view, (views.SettingView, views.SettingChangeView)) and name in _VALUES:
         return _plain(view.name.rpartition(".")[2], value, now_us)
     if name in _JSON_FIELDS and value is not None:
         return _cut(_json_text(value)), False

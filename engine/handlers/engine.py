@@ -38,6 +38,9 @@ class EngineHandlers(Part):
         self._services.request_stop("stopped by the operator")
         return views.Done(detail="stopping")
 
+    async def reload(self, context: Context, _: Action) -> list[views.SettingChangeView]:
+        return await self._services.reload(context.principal.id)
+
     async def demo(self, context: Context, action: actions.Demo) -> views.DemoView:
         from ..demo import run_demo  # noqa: PLC0415 - most commands never need it
 

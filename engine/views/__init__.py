@@ -18,7 +18,14 @@ from .access import (
 from .audit import AuditView, ChainView
 from .base import Done, View
 from .bench import BenchView, BucketView, ComparisonView, DemoAgentView, DemoView
-from .engine import CheckView, ClientView, EngineView, Overview, SettingView
+from .engine import (
+    CheckView,
+    ClientView,
+    EngineView,
+    Overview,
+    SettingChangeView,
+    SettingView,
+)
 from .explain import AlertView, EventView, ExplanationView, ReasonView
 from .host import AdmissionView, EnvironmentView, HolderView, HostView, LoanView
 from .memory import KeyPage, RecordView
@@ -67,6 +74,7 @@ __all__ = [
     "QueueCounts",
     "ReasonView",
     "RecordView",
+    "SettingChangeView",
     "SettingView",
     "StatementView",
     "SubjectView",

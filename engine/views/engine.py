@@ -67,6 +67,17 @@ class SettingView(View, frozen=True, kw_only=True):
     help: str
 
 
+class SettingChangeView(View, frozen=True, kw_only=True):
+    """A setting that reads otherwise than the engine has it. `state`: `in force`, or `at the next
+    start`, and the engine still goes by `before`."""
+
+    name: str
+    before: Any
+    after: Any
+    state: str
+    source: str
+
+
 class CheckView(View, frozen=True, kw_only=True):
     """One finding of `doctor` or `db check`: `status` is ok, warning or failed."""
 
