@@ -24,7 +24,8 @@ class Alarm:
         self._clock = clock
         self._ring = ring
         self._loop = asyncio.get_running_loop()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._armed_s = math.inf  # when it rings; a loop's handle need not tell
         self._closed = False
 
     def at_wall(self, deadline_us: int) -> None:
@@ -39,18 +40,20 @@ class Alarm:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._armed_s = math.inf
 
     def close(self) -> None:
         self._closed = True
         self.reset()
 
     def _within(self, wait_s: float) -> None:
-        when = self._loop.time() + min(MAX_SLEEP_S, max(0.0, wait_s))
-        armed = self._timer.when() if self._timer is not None else math.inf
-        if when < armed and not self._closed:
+        when_s = self._loop.time() + min(MAX_SLEEP_S, max(0.0, wait_s))
+        if when_s < self._armed_s and not self._closed:
             self.reset()
-            self._timer = self._loop.call_at(when, self._go_off)
+            self._timer = self._loop.call_at(when_s, self._go_off)
+            self._armed_s = when_s
 
     def _go_off(self) -> None:
         self._timer = None
+        self._armed_s = math.inf
         self._ring()
