@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import msgspec
 
 from .clock import Clock
-from .errors import InvalidInput
+from .errors import InvalidInput, Unavailable
 from .events import EventBus, Published
 from .model import check_name
 from .settings import RedisSettings
@@ -43,6 +43,10 @@ class Channels(Protocol):
         """Send to all who listen; how many were reached. Raises InvalidInput."""
         ...
 
+    async def ping(self) -> str:
+        """How publishing is, in words. Raises Unavailable when a server does not answer."""
+        ...
+
 
 class LocalChannels:
     """Within this engine and whoever is attached to it."""
@@ -57,6 +61,9 @@ class LocalChannels:
         _encode("", body)
         return self._bus.publish(Published(channel, body))
 
+    async def ping(self) -> str:
+        return "within this engine"
+
 
 class RedisChannels:
     """Between all engines of one Redis. Our own listeners are served directly, so that what they
@@ -67,6 +74,7 @@ class RedisChannels:
         self._client = client
         self._origin = origin
         self._linked = False
+        self._listening = False
 
     @property
     def state(self) -> str:
@@ -85,6 +93,19 @@ class RedisChannels:
             return reached
         return reached + max(0, int(engines) - 1)
 
+    async def ping(self) -> str:
+        from redis import exceptions  # noqa: PLC0415 - only where Redis is configured
+
+        try:
+            await self._client.ping()
+        except (exceptions.RedisError, OSError, TimeoutError) as error:
+            self._linked = False
+            raise Unavailable(f"Redis does not answer: {error}") from error
+        self._linked = self._listening
+        if not self._linked:
+            raise Unavailable("Redis answers, and channels are not connected to it yet")
+        return "Redis answers"
+
     async def listen(self) -> None:
         """Take over what other engines publish, for ever; reconnects by itself."""
         from redis import exceptions  # noqa: PLC0415 - only where Redis is configured
@@ -95,13 +116,13 @@ class RedisChannels:
             except (exceptions.RedisError, OSError, TimeoutError) as error:
                 if self._linked:
                     log.warning("Redis is lost, channels stay within this engine: %s", error)
-                self._linked = False
+                self._linked = self._listening = False
             await asyncio.sleep(RETRY_S)
 
     async def _receive(self) -> None:
         async with self._client.pubsub(ignore_subscribe_messages=True) as pubsub:
             await pubsub.psubscribe(f"{PREFIX}*")
-            self._linked = True
+            self._linked = self._listening = True
             async for message in pubsub.listen():
                 self._deliver(message)
 
