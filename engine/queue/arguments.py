@@ -13,6 +13,7 @@ from ..model import MAX_TTL_S, check_key, check_name, printable, shown
 
 MAX_BODY_BYTES: Final = 256 << 10  # a claim of MAX_CLAIM messages still fits one answer
 MAX_ERROR: Final = 2_000
+MAX_REASON: Final = 200
 MAX_CLAIM: Final = 100
 MAX_KINDS: Final = 32
 MAX_WAIT_S: Final = 60.0
@@ -116,3 +117,13 @@ def error(reason: str) -> str:
     """Why a message was given up, cut to what is worth keeping."""
     kept = text(reason, "error")[: MAX_ERROR + 1].encode(errors="replace").decode()
     return kept if len(kept) <= MAX_ERROR else kept[: MAX_ERROR - 1] + "…"
+
+
+def reason(said: str) -> str:
+    """Why somebody stops a queue, or nothing."""
+    kept = text(said, "reason").strip()
+    if len(kept) > MAX_REASON or not kept.isprintable():
+        raise InvalidInput(
+            f"{printable(kept)} is no reason", hint=f"at most {MAX_REASON} characters, in one line"
+        )
+    return kept

@@ -138,6 +138,12 @@ class Counters:
         self._states[DONE] = self.done_by.total()
         self.redelivered = snapshot.redelivered
 
+    @property
+    def open(self) -> int:
+        """Messages that are ready, delayed or leased."""
+        states = self._states
+        return states[READY] + states[DELAYED] + states[LEASED]
+
     def counts(self) -> QueueCounts:
         """Messages by state."""
         return QueueCounts(**dict(zip(STATES, self._states, strict=True)))

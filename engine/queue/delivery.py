@@ -61,6 +61,7 @@ class Keeper(Protocol):
     keyring: Ring
 
     def sent(self, send: Send, *, created: bool) -> None: ...
+    def unsent(self) -> None: ...
     def claimed(self, claim: Claim, taken: Taken) -> None: ...
     def finished(self, ident: int) -> None: ...
     def moved(self, moves: Iterable[Move]) -> None: ...
@@ -149,6 +150,10 @@ class Send(QueueOperation):
     def committed(self, outcome: int) -> str:
         self.keeper.sent(self, created=outcome == self.ident)
         return self.shown(outcome)
+
+    def fail(self, error: Exception) -> None:
+        self.keeper.unsent()
+        super().fail(error)
 
 
 class Taken(NamedTuple):

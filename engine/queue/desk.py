@@ -17,6 +17,7 @@ from ..views import LaneView, MessageView, QueueCounts
 from . import arguments, pages, steering, views
 from .counters import Counters, Move
 from .edit import Edit, check, edit
+from .flow import Flow, Intake
 from .listing import Wish, list_over
 from .statements import STATES
 
@@ -29,6 +30,8 @@ _log = logging.getLogger(__name__)
 class Desk:
     """What is asked of a queue now and then, each time as one look or one change. All methods
     belong to the engine's loop. `counters` is exact as of the last commit."""
+
+    flow: Flow
 
     def __init__(self, database: Database, keyring: Ring) -> None:
         self.environment = parse_environment(database.env)
@@ -92,8 +95,12 @@ class Desk:
 
     async def retry(self, principal: Principal, ident: str) -> MessageView:
         """Make a dead, expired or cancelled message ready, with fresh attempts. Raises NotFound,
-        Conflict in another state, Denied to an agent that did not send it."""
-        return await self._steer(ident, steering.retry(principal, self._number(ident), ident))
+        Conflict in another state, Denied to an agent that did not send it, Busy where a send
+        would be."""
+        change = steering.retry(principal, self._number(ident), ident)
+        self.flow.require()
+        await self._database.submit(Intake(self.flow, 1, change, self._moved_one))
+        return await self.show(ident)
 
     async def cancel(self, principal: Principal, ident: str) -> MessageView:
         """End a ready, delayed or leased message. Raises as `retry` does."""
@@ -122,7 +129,7 @@ class Desk:
     ) -> int:
         """Delete messages in any state, by id or by all filters given; how many. Raises
         InvalidInput without any, Denied to an agent."""
-        self._require_purger(principal)
+        self._require_coordinator(principal, "delete messages", "purge")
         wanted = steering.Filter(sender, kind, to)
         if ids is not None:
             numbers = [self._number(ident) for ident in ids]
@@ -149,7 +156,7 @@ class Desk:
         """Delete all messages that are in a state now (of one kind); how many. A caller that
         cancels leaves those that are not yet deleted. Raises InvalidInput for leased ones,
         Denied to an agent."""
-        self._require_purger(principal)
+        self._require_coordinator(principal, "delete messages", "purge")
         if state is MessageState.LEASED:
             raise InvalidInput("somebody works on leased messages", hint="cancel them first")
         position = STATES.index(state)
@@ -158,11 +165,11 @@ class Desk:
         why = f"state={state}" if wanted is None else f"state={state} kind={wanted}"
         return await self._purge_these(principal, idents, position, why, progress)
 
-    def _require_purger(self, principal: Principal) -> None:
+    def _require_coordinator(self, principal: Principal, what: str, verb: str) -> None:
         if not reaches(principal.role, Role.COORDINATOR):
-            self._note_denial(principal, "messages", "purge")
+            self._note_denial(principal, "messages", verb)
             raise Denied(
-                f"{principal.id} may not delete messages",
+                f"{principal.id} may not {what}",
                 hint="a coordinator or the operator may do this",
             )
 

@@ -23,6 +23,7 @@ from ..store.database import Database
 from .alarm import Alarm
 from .counters import Counters
 from .delivery import Claim, Keeper
+from .flow import Flow
 from .lanes import Probe
 from .waiters import Messages, Waiter, Waiters
 
@@ -52,6 +53,8 @@ class Directory(Protocol):
 class LineKeeper(Keeper, Protocol):
     @property
     def counters(self) -> Counters: ...
+    @property
+    def flow(self) -> Flow: ...
 
 
 class Line:
@@ -163,7 +166,8 @@ class Line:
             self._wait(waiter, targets)
 
     def _targets(self, waiter: Waiter) -> tuple[str, ...]:
-        if not self._directory.may_claim(waiter.principal):
+        paused = self._keeper.flow.state.mode == "paused"
+        if paused or not self._directory.may_claim(waiter.principal):
             return ()
         return ("", *self._directory.targets(waiter.principal))
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, TypeVar
 
 from ..clock import Clock
-from ..errors import Denied, NotFound, Unavailable
+from ..errors import Denied, NotFound, SwarmDeckError, Unavailable
 from ..model import OPERATOR, OPERATOR_PRINCIPAL, Principal, Role, printable
 from ..settings import QueueSettings
 from ..store.database import Database
@@ -18,6 +18,7 @@ from .alarm import Alarm
 from .counters import Lease, Move, read_snapshot
 from .delivery import Ack, Claim, Extend, HolderOperation, Nack, Send, Taken, Untake, Writes
 from .desk import Desk, heed
+from .flow import Flow, Mode, State, read_state, store
 from .line import Directory, Line
 from .statements import READY
 from .upkeep import Release, Sweep, Swept
@@ -51,6 +52,8 @@ class MessageQueue(Desk):
         self._directory = directory
         self._loop = asyncio.get_running_loop()
         self._alarm = Alarm(clock, self._ring)
+        limit = settings.depth[self.environment]
+        self.flow = Flow(self.environment, limit, self.counters, clock, self._alarm)
         self._line = Line(self, database, clock, directory, self._alarm)
         self._deadline_us: int | None = None
         self._sweep: asyncio.Future[None] | None = None
@@ -61,6 +64,7 @@ class MessageQueue(Desk):
         snapshot = await self._database.read(read_snapshot)
         self.counters.load(snapshot)
         self._last_id = snapshot.last_id
+        self.flow.state = await self._database.read(read_state)
         self._open = True
         if snapshot.deadline_us is not None:
             self.due(snapshot.deadline_us)
@@ -69,6 +73,7 @@ class MessageQueue(Desk):
         """Answer those who wait with nothing. Leases and messages stay as they are."""
         self._open = False
         self._alarm.close()
+        self.flow.close()
         self._line.close()
         if self._sweep is not None:
             await asyncio.wait([self._sweep])
@@ -86,12 +91,37 @@ class MessageQueue(Desk):
         key: str | None = None,
         to: str | None = None,
         max_attempts: int | None = None,
+        wait_s: float = 0,
     ) -> asyncio.Future[str]:
         """Store a message; answers with its id. `body` is a JSON text, `to` an agent, team or
         swarm. A `key` that was used before stores nothing and answers with the first id, as
-        long as that message is kept. Raises NotFound for an unknown `to`."""
+        long as that message is kept. In a full queue it waits up to `wait_s` for room, behind
+        those who wait already; a caller that cancels meanwhile has sent nothing. Raises Busy
+        when there is no room, NotFound for an unknown `to`."""
         self._admit(principal)
         self.keyring.require()
+        if wait_s:
+            arguments.micros(wait_s, 0, arguments.MAX_WAIT_S, "wait")
+        send = self._drafted(
+            principal, kind, body, priority, delay_s, expires_s, key, to, max_attempts
+        )
+        if self.flow.takes():
+            return self._hand_over(send)
+        return self.flow.wait(1, wait_s, lambda: self._hand_over(send))
+
+    def _drafted(  # noqa: PLR0913, PLR0917 - the fields of a message, as on the wire
+        self,
+        principal: Principal,
+        kind: str,
+        body: bytes,
+        priority: int,
+        delay_s: float,
+        expires_s: float | None,
+        key: str | None,
+        to: str | None,
+        max_attempts: int | None,
+    ) -> Send:
+        """A message that has no id yet, its fields checked."""
         send = Send()
         send.keeper = self
         send.sender = principal.id
@@ -104,11 +134,18 @@ class MessageQueue(Desk):
         most = self._settings.max_attempts if max_attempts is None else max_attempts
         send.max_attempts = arguments.whole(most, 1, arguments.MAX_ATTEMPTS, "max_attempts")
         send.text = arguments.body(body)
+        return send
+
+    def _number_it(self, send: Send) -> None:
+        """Give a message its id. It must go to the store before the next one gets an id."""
         self._last_id += 1
         send.ident = self._last_id
         if not send.delay_us:
             self.counters.lanes.sending(send.target, send.kind, send.ident)
             self._line.mark(send.target, send.kind, 1)
+
+    def _hand_over(self, send: Send) -> asyncio.Future[str]:
+        self._number_it(send)
         return self._database.submit(send)
 
     def claim(
@@ -187,6 +224,39 @@ class MessageQueue(Desk):
             released += step
         return int(released)
 
+    # --- stopping and going on --------------------------------------------------------------
+
+    async def pause(self, principal: Principal, reason: str = "") -> None:
+        """Hand out nothing until it is resumed, also after a restart. What is sent is taken in, up
+        to the limit; who holds a message extends and finishes it; leases run out, delays and
+        expiries go on. Raises Denied to an agent, InvalidInput for the reason."""
+        await self._turn("paused", principal, reason)
+
+    async def drain(self, principal: Principal, reason: str = "") -> None:
+        """Take in nothing until it is resumed, also after a restart: sends and retries are Busy,
+        also those that wait for room. What is there is handed out and finished; what fails comes
+        back. Raises as `pause` does."""
+        await self._turn("draining", principal, reason)
+
+    async def resume(self, principal: Principal, reason: str = "") -> None:
+        """Take in and hand out again. Raises as `pause` does."""
+        await self._turn("running", principal, reason)
+
+    async def _turn(self, mode: Mode, principal: Principal, reason: str) -> None:
+        self._require_coordinator(principal, "stop and resume a queue", mode)
+        said, before = arguments.reason(reason), self.flow.state
+        # At once, not with the commit: whoever claims after this call comes after this change.
+        self._apply(State(mode, said, self._clock.wall_us(), principal.id))
+        try:
+            await self._database.write(store(self.flow.state), topic="queue")
+        except SwarmDeckError:
+            self._apply(before)
+            raise
+
+    def _apply(self, state: State) -> None:
+        self.flow.turn(state)
+        self._line.refresh()
+
     def refresh(self) -> None:
         """Look again at everyone in line: call it when somebody's teams or swarm have changed,
         or when a swarm starts or stops draining."""
@@ -195,6 +265,7 @@ class MessageQueue(Desk):
     async def tick(self) -> None:
         """Do what is due by the clock: expiries, ended leases, delays, waits. The timer does
         this by itself; a test with a clock of its own calls it."""
+        self.flow.end_waits()
         self._line.end_waits()
         while (sweep := self._sweep_if_due()) is not None:
             await asyncio.wait([sweep])
@@ -248,12 +319,18 @@ class MessageQueue(Desk):
         if not send.delay_us:
             self.counters.lanes.sent(send.target, send.kind, send.ident)
         if not created:
+            self.flow.settled()
             return
         self.counters.added(send.state, send.target, send.kind, send.priority)
+        self.flow.settled()
         if send.deadline_us is not None:
             self.due(send.deadline_us)
         if send.state == READY:
             self._line.mark(send.target, send.kind)
+
+    def unsent(self) -> None:
+        """A send has failed."""
+        self.flow.settled()
 
     def claimed(self, claim: Claim, taken: Taken) -> None:
         """A claim was committed: answer its waiter, or let it wait on."""
@@ -277,6 +354,8 @@ class MessageQueue(Desk):
     def finished(self, ident: int) -> None:
         """An ack was committed."""
         self.counters.finished(ident)
+        if self.flow.waiting:
+            self.flow.serve_soon()
 
     def moved(self, moves: Iterable[Move]) -> None:
         """Messages have changed state."""
@@ -286,6 +365,7 @@ class MessageQueue(Desk):
                 self.due(move.deadline_us)
             if move.after == READY:
                 self._line.mark(move.target, move.kind)
+        self.flow.serve_soon()
 
     # --- time -------------------------------------------------------------------------------
 
@@ -304,6 +384,7 @@ class MessageQueue(Desk):
         self._set_alarm()
 
     def _ring(self) -> None:
+        self.flow.end_waits()
         self._line.end_waits()
         self._sweep_if_due()
         self._set_alarm()
@@ -311,6 +392,7 @@ class MessageQueue(Desk):
     def _set_alarm(self) -> None:
         if self._deadline_us is not None and self._sweep is None:
             self._alarm.at_wall(self._deadline_us)
+        self.flow.set_alarm()
         self._line.set_alarm()
 
     def _sweep_if_due(self) -> asyncio.Future[None] | None:
