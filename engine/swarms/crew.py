@@ -13,20 +13,22 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Final, Protocol, Self
 
 import msgspec
 
 from ..clock import Clock
-from ..errors import SwarmDeckError
+from ..errors import SwarmDeckError, Unavailable
 from ..events import Event
 from ..ledger import Ledger
 from ..model import AgentState, SwarmState, environment_of
 from ..queue import Counters
 from ..settings import AgentSettings
-from .presence import STOP
+from .output import Rotation
+from .presence import ORPHANED, STOP
 from .registry import Registry
 from .roster import Agent, Swarm
+from .spawning import SpawnRates
 from .supervisor import (
     BUNDLED_WORKER,
     Exit,
@@ -37,6 +39,8 @@ from .supervisor import (
     Supervisor,
     is_running,
 )
+
+LAST_LOOK_S: Final = 0.5  # so that a word that waits to be read is read first
 
 Measure = Callable[[Collection[int]], Mapping[int, int]]
 
@@ -107,7 +111,10 @@ class Crew:
                 "SWARMDECK_HEARTBEAT_S": f"{settings.heartbeat_s:g}",
                 "SWARMDECK_ORPHAN_GRACE_S": f"{settings.orphan_grace_s:g}",
             },
+            output=Rotation(settings.output_bytes, settings.output_files),
         )
+        self.rates = SpawnRates(settings.spawn_per_minute)
+        self._warm_up_s = settings.warm_up_s
         self._sites = around.sites
         self._clock = around.clock
         self._notify = around.notify
@@ -118,6 +125,9 @@ class Crew:
         self._histories: dict[str, RestartHistory] = {}
         self._waiting: dict[str, asyncio.Task[None]] = {}  # for their next start
         self._settling: dict[str, asyncio.Task[None]] = {}
+        self._warming: dict[str, asyncio.TimerHandle] = {}
+        self._blamed: dict[str, str] = {}
+        self._condemned: dict[str, asyncio.Task[None]] = {}
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def __aenter__(self) -> Self:
@@ -127,6 +137,8 @@ class Crew:
     async def __aexit__(self, *_: object) -> None:
         for task in self._waiting.values():
             task.cancel()
+        for timer in self._warming.values():
+            timer.cancel()
         try:
             await self.supervisor.close(kill_after_s=0)
             await self._settled(list(self._settling))
@@ -135,12 +147,38 @@ class Crew:
 
     # --- starting -----------------------------------------------------------------------------
 
-    async def start(self, swarm: Swarm, agent: str, token: str) -> None:
-        """Start the process of a recorded agent. Raises InvalidInput, Unavailable."""
+    async def start(self, swarm: Swarm, agent: str, token: str) -> bool:
+        """Start the process of a recorded agent, if its swarm may start one now; else it is
+        started when its turn comes. Raises InvalidInput, Unavailable."""
+        wait_s = self.rates.take(swarm.id, self._clock.monotonic_s())
+        if wait_s:
+            registry = self._sites[swarm.environment].registry
+            await registry.waits(agent, self._why_waiting)
+            self._later(agent, partial(self._start_in_turn, swarm, agent, token, wait_s))
+            return False
         async with self._turns[agent]:
             await self._start(swarm, agent, token)
+        return True
 
-    async def _start(self, swarm: Swarm, agent: str, token: str) -> None:
+    @property
+    def _why_waiting(self) -> str:
+        return f"waits for its turn: {self.rates.per_minute} starts a minute"
+
+    async def _start_in_turn(self, swarm: Swarm, agent: str, token: str, wait_s: float) -> None:
+        await self._wait_turn(swarm.id, wait_s)
+        await self._begin(agent, lambda now: self._start(now, agent, token, reason=""))
+
+    async def _wait_turn(self, swarm: str, wait_s: float) -> None:
+        """A start that was taken is given back when it does not happen after all."""
+        try:
+            await asyncio.sleep(wait_s)
+        except asyncio.CancelledError:
+            self.rates.give_back(swarm)
+            raise
+
+    async def _start(
+        self, swarm: Swarm, agent: str, token: str, *, reason: str | None = None
+    ) -> None:
         """In the agent's turn, so that its end waits until its start is recorded."""
         launch = Launch(
             agent=agent,
@@ -148,26 +186,80 @@ class Crew:
             swarm=swarm.id,
             token=token,
             command=swarm.command or BUNDLED_WORKER,
+            variables=swarm.setup.variables,
+            directory=swarm.setup.directory,
         )
+        self._blamed.pop(agent, None)
         running = await self.supervisor.start(launch)
         registry = self._sites[swarm.environment].registry
-        await registry.started(agent, running.pid, running.started_at)
+        await registry.started(agent, running.pid, running.started_at, reason=reason)
+        self._warm(swarm, agent)
 
     def adopt(self, agent: Agent) -> bool:
         """Watch again an agent whose process outlived its engine. False when it is gone."""
         if agent.pid is None or agent.started_at is None:
             return False
-        return self.supervisor.adopt(
-            Running(agent.id, agent.environment, agent.pid, agent.started_at)
-        )
+        running = Running(agent.id, agent.environment, agent.pid, agent.started_at)
+        if not self.supervisor.adopt(running):
+            return False
+        if agent.state is AgentState.STARTING:
+            self._warm(self._sites[agent.environment].registry.swarm(agent.swarm or ""), agent.id)
+        return True
 
-    async def lost(self, agent: Agent) -> None:
-        """An agent's process ended while no engine watched it."""
+    async def lost(self, agent: Agent) -> str:
+        """An agent's process ended while no engine watched it. Returns what is known of it."""
         site = self._sites[agent.environment]
         await site.queue.release(agent.id)
-        await site.registry.ended(agent.id, AgentState.EXITED, "ended while no engine ran")
+        reason = "never started"
+        if agent.pid is not None:
+            words = await self.supervisor.last_words(agent.environment, agent.id)
+            reason = told("ended while no engine ran", words)
+        await site.registry.ended(agent.id, AgentState.EXITED, reason)
+        return reason
+
+    # --- becoming ready -----------------------------------------------------------------------
+
+    def _warm(self, swarm: Swarm, agent: str) -> None:
+        """Give a process its time to say that it is ready."""
+        limit_s = swarm.setup.limit_s(self._warm_up_s)
+        process = self.supervisor.running.get(agent)
+        if limit_s and process is not None:
+            look = partial(self._look, process, f"not ready within {limit_s:g} s of its start")
+            self._look_in(limit_s, agent, look, LAST_LOOK_S)
+
+    def _look_in(
+        self, wait_s: float, agent: str, look: Callable[[float], None], left_s: float
+    ) -> None:
+        if (before := self._warming.pop(agent, None)) is not None:
+            before.cancel()
+        self._warming[agent] = asyncio.get_running_loop().call_later(wait_s, look, left_s)
+
+    def _look(self, process: Running, why: str, left_s: float) -> None:
+        """An engine that was stopped for a while must not end who has spoken meanwhile: what it
+        said is read before the second look."""
+        self._warming.pop(process.agent, None)
+        agent = self._sites[process.environment].registry.agents.get(process.agent)
+        if agent is None or agent.pid != process.pid or agent.state is not AgentState.STARTING:
+            return
+        if left_s:
+            self._look_in(left_s, agent.id, partial(self._look, process, why), 0.0)
+        else:
+            self.condemn(agent.id, why)
 
     # --- ending -------------------------------------------------------------------------------
+
+    def blame(self, agent: str, why: str) -> None:
+        """Say why the process of an agent is about to be ended; its exit is recorded with it."""
+        if agent in self.supervisor.running:
+            self._blamed[agent] = why
+
+    def condemn(self, agent: str, why: str) -> None:
+        """End the process of an agent that does not do what it should: SIGTERM, then SIGKILL. It
+        is started again as after any other exit. Returns at once."""
+        self.blame(agent, why)
+        stop = partial(self.supervisor.stop, [agent], self._kill_after_s)
+        task = self._tasks.create_task(self._guarded(agent, stop))
+        _keep(self._condemned, agent, task)
 
     @property
     def watched(self) -> list[str]:
@@ -235,14 +327,18 @@ class Crew:
             agent = site.registry.agents.get(exit_.agent)
             if agent is None:
                 return
-            reason = exit_.reason
-            if exit_.code:
-                words = await self.supervisor.last_words(exit_.environment, exit_.agent)
-                reason = f"{reason}: {words}" if words else reason
+            reason = await self._why_ended(exit_)
             if self._is_wanted(agent):
                 await self.start_later(agent, reason)
             else:
                 await site.registry.ended(agent.id, AgentState.EXITED, reason)
+
+    async def _why_ended(self, exit_: Exit) -> str:
+        blamed = self._blamed.pop(exit_.agent, "")
+        if blamed or exit_.code == 0:
+            return blamed or exit_.reason
+        words = await self.supervisor.last_words(exit_.environment, exit_.agent)
+        return told(exit_.reason, words)
 
     def _is_wanted(self, agent: Agent) -> bool:
         registry = self._sites[agent.environment].registry
@@ -262,22 +358,41 @@ class Crew:
             return
         # It keeps its place among the live ones: another must not take it while it waits.
         await registry.ended(agent.id, AgentState.STARTING, f"{reason}; again in {delay_s:g} s")
-        restart = partial(self._restart, agent, delay_s, reason)
-        _keep(self._waiting, agent.id, self._tasks.create_task(self._guarded(agent.id, restart)))
+        self._later(agent.id, partial(self._restart, agent, delay_s, reason))
+
+    def _later(self, agent: str, start: Callable[[], Awaitable[None]]) -> None:
+        _keep(self._waiting, agent, self._tasks.create_task(self._guarded(agent, start)))
 
     async def _restart(self, agent: Agent, delay_s: float, reason: str) -> None:
         await asyncio.sleep(delay_s)
-        async with self._turns[agent.id]:
-            self._waiting.pop(agent.id, None)  # from here on it is not given up half way
-            registry = self._sites[agent.environment].registry
-            now = registry.agents.get(agent.id)
+        swarm, registry = agent.swarm or "", self._sites[agent.environment].registry
+        wait_s = self.rates.take(swarm, self._clock.monotonic_s())
+        if wait_s:
+            await registry.waits(agent.id, f"{reason}; {self._why_waiting}")
+            await self._wait_turn(swarm, wait_s)
+
+        async def start(swarm: Swarm) -> None:
+            restarts = registry.agent(agent.id).restarts + 1
+            token = await registry.starting(agent.id, restarts=restarts, reason=reason)
+            await self._start(swarm, agent.id, token)
+
+        await self._begin(agent.id, start)
+
+    async def _begin(self, ident: str, start: Callable[[Swarm], Awaitable[None]]) -> None:
+        """Start an agent that has waited, unless it is not wanted any more."""
+        async with self._turns[ident]:
+            self._waiting.pop(ident, None)  # from here on it is not given up half way
+            registry = self._sites[environment_of(ident)].registry
+            now = registry.agents.get(ident)
             if now is None or not self._is_wanted(now):
                 return
-            token = await registry.starting(now.id, restarts=now.restarts + 1, reason=reason)
             try:
-                await self._start(registry.swarm(now.swarm or ""), now.id, token)
+                await start(registry.swarm(now.swarm or ""))
+            except Unavailable as error:  # the machine has no room, which may pass
+                await self.start_later(now, error.message)
             except SwarmDeckError as error:
-                await registry.ended(now.id, AgentState.FAILED, f"{reason}; {error.message}")
+                reason = f"{now.reason}; {error.message}" if now.restarts else error.message
+                await registry.ended(ident, AgentState.FAILED, reason)
 
     async def _guarded(self, agent: str, work: Callable[[], Awaitable[None]]) -> None:
         """One agent's trouble must not end the others': the group would cancel them all."""
@@ -296,6 +411,13 @@ def _keep(tasks: dict[str, asyncio.Task[None]], name: str, task: asyncio.Task[No
             del tasks[name]
 
     task.add_done_callback(drop)
+
+
+def told(reason: str, words: str) -> str:
+    """Why a process ended, with its last words; those of an orphan say it all."""
+    if words.startswith(ORPHANED):
+        return words
+    return f"{reason}: {words}" if words else reason
 
 
 def seems_alive(agent: Agent) -> bool:

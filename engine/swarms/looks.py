@@ -17,7 +17,7 @@ class Looks:
     def __init__(self, around: Surroundings) -> None:
         self._ledger = around.ledger
         self._sites = around.sites
-        self.vitals = Vitals(around.ledger)
+        self.vitals = Vitals(around.ledger, around.settings)
 
     def view(self, ident: str) -> SwarmView:
         """One swarm. Raises NotFound."""

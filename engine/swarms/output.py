@@ -8,12 +8,14 @@ between the two is lost, which is the price of never asking an agent to reopen i
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Final
 
-LIMIT_BYTES: Final = 8 << 20
-KEPT: Final = 2
+import msgspec
+
 TAIL_BYTES: Final = 4096
+MOST_SHOWN_BYTES: Final = 16 << 20  # of one file
 
 
 def open_output(path: Path) -> int:
@@ -22,7 +24,14 @@ def open_output(path: Path) -> int:
     return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
-def rotate(path: Path, limit_bytes: int = LIMIT_BYTES, kept: int = KEPT) -> bool:
+class Rotation(msgspec.Struct, frozen=True):
+    """When a file is put aside, and how many older ones are kept."""
+
+    limit_bytes: int = 8 << 20
+    kept: int = 2
+
+
+def rotate(path: Path, limit_bytes: int, kept: int) -> bool:
     """Copy a file over the limit to `NAME.1` (before it `NAME.2`) and truncate it. At most the
     last `limit_bytes` are copied, so that a flood costs no more. Returns whether it was done."""
     try:
@@ -30,6 +39,9 @@ def rotate(path: Path, limit_bytes: int = LIMIT_BYTES, kept: int = KEPT) -> bool
             return False
     except FileNotFoundError:
         return False
+    for number in _older(path):
+        if number > kept:  # more were kept before
+            _numbered(path, number).unlink()
     for number in range(kept, 1, -1):
         older = _numbered(path, number - 1)
         if older.exists():
@@ -43,10 +55,10 @@ def last_lines(path: Path, lines: int) -> list[str]:
     """The last lines written, over the files that are kept. Bytes that are no UTF-8 are shown
     as escapes. A file that is not there has no lines."""
     found: list[str] = []
-    for part in (path, *(_numbered(path, number) for number in range(1, KEPT + 1))):
-        if len(found) >= lines or not part.exists():
+    for part in (path, *(_numbered(path, number) for number in _older(path))):
+        if len(found) >= lines:
             break
-        text = part.read_bytes().decode(errors="backslashreplace")
+        text = _end_of(part, lines).decode(errors="backslashreplace")
         found = text.splitlines()[-(lines - len(found)) :] + found
     return found
 
@@ -64,6 +76,31 @@ def last_words(path: Path, limit: int = 200) -> str:
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 
+def _end_of(path: Path, lines: int) -> bytes:
+    """So much of the end of a file as holds so many lines, within bounds; nothing of one that was
+    never written, or is put aside at this moment."""
+    try:
+        with path.open("rb") as file:
+            size = path.stat().st_size
+            length = TAIL_BYTES
+            while True:
+                file.seek(-min(length, size), os.SEEK_END)
+                end = file.read(length)
+                if length >= min(size, MOST_SHOWN_BYTES) or end.count(b"\n") > lines:
+                    return end
+                length *= 4
+    except (FileNotFoundError, OSError):
+        return b""
+
+
+def _older(path: Path) -> list[int]:
+    """The numbers of the files put aside, the newest first."""
+    ends = (
+        other.name.removeprefix(f"{path.name}.") for other in path.parent.glob(f"{path.name}.*")
+    )
+    return sorted(int(end) for end in ends if end.isdecimal())
+
+
 def _numbered(path: Path, number: int) -> Path:
     return path.with_name(f"{path.name}.{number}")
 
@@ -73,4 +110,4 @@ def _copy_end(source: Path, target: Path, limit_bytes: int) -> None:
         reader.seek(max(0, source.stat().st_size - limit_bytes))
         descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with open(descriptor, "wb") as writer:  # noqa: PTH123 - opened with its rights above
-            writer.write(reader.read(limit_bytes))
+            shutil.copyfileobj(reader, writer)

@@ -11,6 +11,9 @@ from typing import Final
 from ..clock import Clock
 
 STOP: Final = "stop"  # the word that tells a connected agent to end
+ORPHANED: Final = (
+    "orphaned"  # what the last line of an agent begins with that ends for want of an engine
+)
 RENEW: Final = "renew"  # the word that asks a connected agent to fetch a new token
 
 

@@ -344,15 +344,25 @@ class Registry(Roll):
         """An agent's process is about to be started again. Returns its new token."""
         fresh = self.tokens.new()
         changes = {"state": AgentState.STARTING, "restarts": restarts, "reason": reason}
+        changes["ready_at"] = None
         await self._change_agent(
             ident, changes | fresh.columns, ("agent.restart", OPERATOR, reason)
         )
         return fresh.token
 
-    async def started(self, ident: str, pid: int, started_at: int) -> None:
-        """An agent's process runs: pid and start time together are its identity."""
+    async def waits(self, ident: str, reason: str) -> None:
+        """An agent's process is started later: why."""
+        await self._change_agent(ident, {"reason": reason})
+
+    async def started(
+        self, ident: str, pid: int, started_at: int, *, reason: str | None = None
+    ) -> None:
+        """An agent's process runs: pid and start time together are its identity. `reason`, where
+        given, is said of it from now on."""
         self.presence.forget(ident)
-        changes = {"pid": pid, "started_at": started_at}
+        changes: dict[str, Any] = {"pid": pid, "started_at": started_at}
+        if reason is not None:
+            changes["reason"] = reason
         await self._change_agent(ident, changes, ("agent.start", OPERATOR, f"pid {pid}"))
 
     async def ready(self, ident: str) -> None:
@@ -360,11 +370,12 @@ class Registry(Roll):
         agent = self.agent(ident)
         self.heartbeat(ident)
         if agent.state is AgentState.STARTING:
-            await self._change_agent(ident, {"state": AgentState.READY})
+            changes = {"state": AgentState.READY, "ready_at": self._clock.wall_us()}
+            await self._change_agent(ident, changes)
 
     async def ended(self, ident: str, state: AgentState, reason: str) -> None:
         """An agent's process is gone. Its token is void."""
-        changes = {"state": state, "pid": None, "started_at": None}
+        changes = {"state": state, "pid": None, "started_at": None, "ready_at": None}
         changes |= {"token_hash": None, "token_expires": None}
         what = ("agent.exit", OPERATOR, reason)
         await self._change_agent(ident, {**changes, "reason": reason}, what)

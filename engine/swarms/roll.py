@@ -131,6 +131,7 @@ class Roll:
             done=done,
             created_at_us=agent.created_at_us,
             reason=agent.reason,
+            ready_at_us=agent.ready_at,
         )
 
     def team_views(self) -> list[TeamView]:

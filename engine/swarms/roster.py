@@ -18,7 +18,8 @@ from ..views import TeamView
 
 class Agent(msgspec.Struct, frozen=True, kw_only=True):
     """An agent as recorded. `pid` and `started_at` name its process while one runs;
-    `token_expires` is when its token ends, in microseconds since the epoch."""
+    `token_expires` is when its token ends and `ready_at` when its process said that it is ready,
+    in microseconds since the epoch."""
 
     id: str
     name: str
@@ -35,6 +36,7 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
     started_at: int | None = None
     restarts: int = 0
     reason: str = ""
+    ready_at: int | None = None
 
     @property
     def is_external(self) -> bool:
@@ -66,6 +68,23 @@ class Team(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+class Setup(msgspec.Struct, frozen=True, kw_only=True):
+    """What the processes of a swarm are started with beside their command.
+
+    `variables` by name; None stands for the value that the engine has itself when it starts one.
+    `directory` empty: one of the swarm's own. `warm_up_s` is how long a process may take to say
+    that it is ready; 0: any time, None: the setting.
+    """
+
+    variables: tuple[tuple[str, str | None], ...] = ()
+    directory: str = ""
+    warm_up_s: float | None = None
+
+    def limit_s(self, setting_s: float) -> float:
+        """How long a process may take to say that it is ready; 0: any time."""
+        return setting_s if self.warm_up_s is None else self.warm_up_s
+
+
 class Swarm(msgspec.Struct, frozen=True, kw_only=True):
     """A swarm as recorded. `agents` is how many it should have; `command` empty means the
     bundled worker. One that is not `lasting` ends with the action that made it."""
@@ -80,6 +99,7 @@ class Swarm(msgspec.Struct, frozen=True, kw_only=True):
     created_at_us: int
     lasting: bool = True
     reason: str = ""
+    setup: Setup = Setup()
 
     @property
     def is_over(self) -> bool:
@@ -88,14 +108,15 @@ class Swarm(msgspec.Struct, frozen=True, kw_only=True):
 
 _SELECT_AGENTS: Final = """
     SELECT id, name, type, role, swarm, capabilities, state, token_hash, token_expires,
-           pid, started_at, restarts, reason, created_at
+           pid, started_at, restarts, reason, ready_at, created_at
     FROM agent WHERE env = ? ORDER BY created_at, id"""
 _SELECT_TEAMS: Final = (
     "SELECT id, name, leader, created_at FROM team WHERE env = ? ORDER BY created_at, id"
 )
 _SELECT_MEMBERS: Final = "SELECT team, agent FROM team_member WHERE env = ? ORDER BY team, agent"
 _SELECT_SWARMS: Final = """
-    SELECT id, name, state, agents, memory_bytes, command, lasting, reason, created_at
+    SELECT id, name, state, agents, memory_bytes, command, lasting, reason, created_at,
+           variables, directory, warm_up_s
     FROM swarm WHERE env = ? ORDER BY created_at, id"""
 
 _INSERT_AGENT: Final = """
@@ -107,8 +128,8 @@ _INSERT_TEAM: Final = """
 _INSERT_MEMBER: Final = "INSERT OR IGNORE INTO team_member (env, team, agent) VALUES (?, ?, ?)"
 _INSERT_SWARM: Final = """
     INSERT INTO swarm (env, id, name, state, agents, memory_bytes, command, lasting, created_at,
-                       updated_at)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+                       updated_at, variables, directory, warm_up_s)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
 _EXISTS: Final = {
     "agent": "SELECT 1 FROM agent WHERE env = ? AND id = ?",
@@ -149,7 +170,7 @@ def read_all(reader: Reader) -> tuple[list[Agent], list[Team], list[Swarm]]:
 
 def _agent(env: str, row: tuple[Any, ...]) -> Agent:
     ident, name, kind, role, swarm, capabilities, state, token_hash, *rest = row
-    token_expires, pid, started_at, restarts, reason, created_at = rest
+    token_expires, pid, started_at, restarts, reason, ready_at, created_at = rest
     return Agent(
         id=ident,
         name=name,
@@ -166,6 +187,7 @@ def _agent(env: str, row: tuple[Any, ...]) -> Agent:
         started_at=started_at,
         restarts=restarts,
         reason=reason,
+        ready_at=ready_at,
     )
 
 
@@ -182,7 +204,7 @@ def _team(env: str, row: tuple[Any, ...], members: Mapping[str, Sequence[str]]) 
 
 
 def _swarm(env: str, row: tuple[Any, ...]) -> Swarm:
-    ident, name, state, agents, memory_bytes, command, lasting, reason, created_at = row
+    ident, name, state, agents, memory_bytes, command, lasting, reason, created_at, *setup = row
     return Swarm(
         id=ident,
         name=name,
@@ -194,7 +216,13 @@ def _swarm(env: str, row: tuple[Any, ...]) -> Swarm:
         created_at_us=created_at,
         lasting=bool(lasting),
         reason=reason,
+        setup=_setup(*setup),
     )
+
+
+def _setup(variables: str, directory: str, warm_up_s: float | None) -> Setup:
+    named = msgspec.json.decode(variables, type=dict[str, str | None])
+    return Setup(variables=tuple(named.items()), directory=directory, warm_up_s=warm_up_s)
 
 
 # --- writing ----------------------------------------------------------------------------------
@@ -230,8 +258,13 @@ def insert_member(tx: Transaction, team: str, agent: str) -> bool:
 def insert_swarm(tx: Transaction, swarm: Swarm) -> None:
     s = swarm
     row = (tx.env, s.id, s.name, s.state, s.agents, s.memory_bytes, _column(s.command),
-           s.lasting, s.created_at_us, tx.now_us)  # fmt: skip
+           s.lasting, s.created_at_us, tx.now_us, *_setup_columns(s.setup))  # fmt: skip
     tx.execute(_INSERT_SWARM, row)
+
+
+def _setup_columns(setup: Setup) -> tuple[str, str, float | None]:
+    variables = msgspec.json.encode(dict(setup.variables)).decode()
+    return variables, setup.directory, setup.warm_up_s
 
 
 def update(tx: Transaction, table: str, ident: str, changes: Mapping[str, Any]) -> None:

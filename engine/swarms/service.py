@@ -30,7 +30,7 @@ from .crew import Crew, Site, Surroundings
 from .grants import Grants
 from .looks import Looks
 from .presence import STOP
-from .roster import Agent, Swarm
+from .roster import Agent, Setup, Swarm
 from .succession import Succession
 from .supervisor import resolve_command
 from .tokens import new_token
@@ -70,7 +70,7 @@ class Swarms(Looks):
 
     # --- steering -----------------------------------------------------------------------------
 
-    async def create(
+    async def create(  # noqa: PLR0913 - what a swarm is made of
         self,
         environment: str,
         *,
@@ -79,12 +79,14 @@ class Swarms(Looks):
         command: Sequence[str] = (),
         name: str = "",
         lasting: bool = True,
+        setup: Setup = Setup(),  # noqa: B008 - frozen
         actor: str = OPERATOR,
         progress: Progress = lambda _, __: None,
     ) -> SwarmView:
         """Start `agents` processes of `command` (empty: the bundled worker) that share
-        `memory_bytes`; 0 agents make a swarm that others join. One that is not `lasting` is
-        ended by the next engine if this one dies. Raises InvalidInput, OverBudget."""
+        `memory_bytes`; 0 agents make a swarm that others join. Those that the spawn rate lets
+        start now have started when this returns, the others come by themselves. One that is not
+        `lasting` is ended by the next engine if this one dies. Raises InvalidInput, OverBudget."""
         found = parse_environment(environment)
         argv = resolve_command(command, Path.cwd()) if command else ()
         site = await self._around.open_site(found)
@@ -99,6 +101,7 @@ class Swarms(Looks):
             command=argv,
             created_at_us=self._around.clock.wall_us(),
             lasting=lasting,
+            setup=setup,
         )
         crew = self._recruit(site, swarm, agents)
         grant: Grant | None = None
@@ -180,10 +183,13 @@ class Swarms(Looks):
         await site.registry.remove_swarm(ident)
 
     def may_claim(self, agent: str) -> bool:
-        """Whether an agent may be served new work: not while it, or its swarm, is ending."""
+        """Whether an agent may be served new work: not before it is ready, and not while it, or its
+        swarm, is ending."""
         site = self._sites.get(environment_of(agent))
         known = None if site is None else site.registry.agents.get(agent)
         if site is None or known is None or agent in self._leaving:
+            return False
+        if known.state is AgentState.STARTING:  # it has not said that it is ready
             return False
         swarm = site.registry.swarms.get(known.swarm or "")
         return swarm is None or swarm.state in {SwarmState.STARTING, SwarmState.RUNNING}
@@ -241,9 +247,13 @@ class Swarms(Looks):
         return recruits
 
     async def _start(self, swarm: Swarm, recruits: Recruits, progress: Progress) -> None:
+        waiting = 0
         for number, (agent, token) in enumerate(recruits, start=1):
-            await self._crew.start(swarm, agent.id, token)
-            progress(number / len(recruits), f"started {number} of {len(recruits)} agents")
+            waiting += not await self._crew.start(swarm, agent.id, token)
+            text = f"started {number - waiting} of {len(recruits)} agents"
+            if waiting:
+                text = f"{text}, {waiting} wait for their turn"
+            progress(number / len(recruits), text)
 
     async def _uncreate(self, site: Site, swarm: Swarm, grant: Grant) -> None:
         """Leave no trace of a swarm that could not be started."""

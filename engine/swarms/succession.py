@@ -39,9 +39,7 @@ class Succession:
     async def _resume(self, site: Site, swarm: Swarm, over: str) -> None:
         members = [a for a in site.registry.select(swarm=swarm.id) if not a.is_external]
         dead = [agent for agent in members if not self._crew.adopt(agent)]
-        for agent in dead:
-            if agent.is_live:
-                await self._crew.lost(agent)
+        why = {agent.id: await self._crew.lost(agent) for agent in dead if agent.is_live}
         if over:
             idents = [agent.id for agent in members]
             await self._crew.end(idents, force=False, kill_after_s=ADOPTED_KILL_AFTER_S)
@@ -49,7 +47,7 @@ class Succession:
             return
         for agent in dead:
             if agent.state is not AgentState.FAILED:
-                await self._crew.start_later(agent, "its engine ended")
+                await self._crew.start_later(agent, why.get(agent.id, "its engine ended"))
 
     async def _record_dead(self, site: Site, swarm: Swarm) -> None:
         members = [a for a in site.registry.select(swarm=swarm.id) if a.is_live]

@@ -26,16 +26,15 @@ import msgspec
 
 from ..errors import InvalidInput, Unavailable
 from ..model import printable
-from ..settings import catalogue
 from . import output
+from .output import Rotation
+from .setup import WITHHELD, check_directory, values
 
 T = TypeVar("T")
 
 BUNDLED_WORKER: Final = (sys.executable, "-m", "swarmdeck.engine.worker")
 KILL_WAIT_S: Final = 5.0
 SPAWN_THREADS: Final = 2
-# Secrets of the engine that an agent has no use for.
-WITHHELD: Final = frozenset(name for name, field in catalogue().variables.items() if field.secret)
 
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _TICK_BITS: Final = 36  # clock ticks of 21 years
@@ -50,6 +49,8 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     swarm: str
     token: str
     command: tuple[str, ...]
+    variables: tuple[tuple[str, str | None], ...] = ()  # None: the value the engine has
+    directory: str = ""  # one of the swarm's own
 
     def __repr__(self) -> str:
         return f"Launch(agent={self.agent!r}, swarm={self.swarm!r}, token=…)"
@@ -75,9 +76,9 @@ class Exit(msgspec.Struct, frozen=True):
 
     @property
     def reason(self) -> str:
-        """`exit code 1`, `killed by SIGKILL`, or `ended`."""
+        """`exit code 1`, `killed by SIGKILL`, or that its code is not known."""
         if self.code is None:
-            return "ended"
+            return "ended (adopted, so with what code is not known)"
         if self.code >= 0:
             return f"exit code {self.code}"
         try:
@@ -141,8 +142,10 @@ class Supervisor:
         *,
         on_exit: Callable[[Exit], object],
         variables: Mapping[str, str] | None = None,
+        output: Rotation = Rotation(),  # noqa: B008 - frozen
     ) -> None:
         self._directory = directory
+        self._output = output
         self._socket = socket.absolute()  # agents work in another directory
         self._on_exit = on_exit
         self._variables = dict(variables or {})
@@ -215,7 +218,8 @@ class Supervisor:
     async def rotate(self) -> None:
         """Cut the output files that have grown over their limit."""
         paths = [self.log_path(p.environment, p.agent) for p in self.running.values()]
-        await self.offload(lambda: [path for path in paths if output.rotate(path)])
+        limit_bytes, kept = self._output.limit_bytes, self._output.kept
+        await self.offload(lambda: [p for p in paths if output.rotate(p, limit_bytes, kept)])
 
     async def last_lines(self, environment: str, agent: str, lines: int) -> list[str]:
         """The last lines an agent wrote, running or not."""
@@ -242,12 +246,13 @@ class Supervisor:
     def _places(self, launch: Launch) -> tuple[Path, Path]:
         """The working directory and the output file of a process."""
         swarm = self._directory / "instances" / launch.environment / "swarms" / launch.swarm
-        return swarm / "work", self.log_path(launch.environment, launch.agent)
+        work = Path(launch.directory) if launch.directory else swarm / "work"
+        return work, self.log_path(launch.environment, launch.agent)
 
     def _environment_of(self, launch: Launch) -> dict[str, str]:
         inherited = {name: value for name, value in os.environ.items() if name not in WITHHELD}
-        return inherited | self._variables | {
-            "PYTHONUNBUFFERED": "1",
+        chosen = {"PYTHONUNBUFFERED": "1"} | values(launch.variables, os.environ)
+        return inherited | chosen | self._variables | {
             "SWARMDECK_SOCKET": str(self._socket),
             "SWARMDECK_AGENT": launch.agent,
             "SWARMDECK_TOKEN": launch.token,
@@ -365,7 +370,10 @@ def _boot() -> int:
 
 def _spawn(launch: Launch, environment: dict[str, str], work: Path, log: Path) -> _Process:
     """Run on a thread: starting a process can take tens of milliseconds."""
-    work.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if launch.directory:
+        check_directory(launch.directory)  # it was there when the swarm was made
+    else:
+        work.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor = output.open_output(log)
     try:
         child = subprocess.Popen(  # noqa: S603 - the operator's own command, no shell

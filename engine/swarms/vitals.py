@@ -8,6 +8,7 @@ from typing import Literal
 from ..errors import NotFound
 from ..ledger import Holding, Ledger
 from ..model import AgentState, SwarmState, format_size
+from ..settings import AgentSettings
 from ..views import AgentView, HealthView, LoanView, SwarmView
 from .crew import Site
 from .roster import Agent, Swarm
@@ -19,9 +20,10 @@ class Vitals:
     """Views of agents and swarms. `used_bytes` is what the process of each agent held when it
     was last measured."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, settings: AgentSettings) -> None:
         self.used_bytes: dict[str, int] = {}
         self._ledger = ledger
+        self._settings = settings
 
     def agent(self, site: Site, agent: Agent) -> AgentView:
         counters = site.queue.counters
@@ -72,6 +74,9 @@ class Vitals:
             command=swarm.command,
             reason=swarm.reason,
             lenders=_lenders(holding),
+            variables=tuple(name for name, _ in swarm.setup.variables),
+            directory=swarm.setup.directory,
+            warm_up_s=swarm.setup.limit_s(self._settings.warm_up_s),
         )
 
     def _held(self, swarm: Swarm) -> Holding | None:

@@ -7,6 +7,9 @@ from .host import LoanView
 
 
 class SwarmView(View, frozen=True, kw_only=True):
+    """`variables` are the names of those its processes are started with, never their values.
+    `directory` empty: one of the swarm's own. `warm_up_s` 0: no limit."""
+
     id: str
     name: str
     environment: str
@@ -22,10 +25,14 @@ class SwarmView(View, frozen=True, kw_only=True):
     command: tuple[str, ...] = ()
     reason: str = ""
     lenders: tuple[LoanView, ...] = ()
+    variables: tuple[str, ...] = ()
+    directory: str = ""
+    warm_up_s: float = 0.0
 
 
 class AgentView(View, frozen=True, kw_only=True):
-    """`heartbeat_age_s` is None before the first heartbeat."""
+    """`heartbeat_age_s` is None before the first heartbeat, `ready_at_us` until its process has
+    said that it is ready."""
 
     id: str
     name: str
@@ -43,6 +50,7 @@ class AgentView(View, frozen=True, kw_only=True):
     done: int
     created_at_us: int
     reason: str = ""
+    ready_at_us: int | None = None
 
 
 class TeamView(View, frozen=True, kw_only=True):

@@ -68,7 +68,12 @@ def exits() -> list[Exit]:
 
 @pytest.fixture
 async def running(tmp_path: Path, exits: list[Exit]) -> AsyncIterator[Supervisor]:
-    found = Supervisor(tmp_path, tmp_path / "run" / "engine.sock", on_exit=exits.append)
+    found = Supervisor(
+        tmp_path,
+        tmp_path / "run" / "engine.sock",
+        on_exit=exits.append,
+        output=output.Rotation(limit_bytes=1000, kept=2),
+    )
     yield found
     await found.close(kill_after_s=0)
 
@@ -257,7 +262,7 @@ async def test_a_process_of_another_engine_is_watched_again(
         child.kill()
         await until(lambda: exits)
         assert exits == [Exit("a", "development", child.pid, None)]
-        assert exits[0].reason == "ended"
+        assert exits[0].reason == "ended (adopted, so with what code is not known)"
     finally:
         child.kill()
         child.wait()
@@ -334,9 +339,8 @@ def test_a_long_row_of_restarts_waits_at_most_the_cap() -> None:
 
 
 async def test_output_is_rotated_while_the_agent_goes_on_writing(
-    running: Supervisor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    running: Supervisor, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(output, "LIMIT_BYTES", 1000)
     gate = tmp_path / "gate"
     text = (
         "import os, sys, time\n"
@@ -348,26 +352,41 @@ async def test_output_is_rotated_while_the_agent_goes_on_writing(
     await running.start(launch(*script(text)))
     log = running.log_path("development", "dev_agent_00000001")
     await until(lambda: log.stat().st_size > 2000)
-    assert output.rotate(log, limit_bytes=1000)
+    await running.rotate()
     gate.touch()
     await until(lambda: log.read_text() == "after\n")
     older = log.with_name(log.name + ".1")
     assert older.read_text() == "x" * 999 + "\n"
     assert stat.S_IMODE(older.stat().st_mode) == 0o600
     assert await running.last_lines("development", "dev_agent_00000001", 2) == ["x" * 999, "after"]
-    await running.rotate()
 
 
-def test_two_older_files_are_kept(tmp_path: Path) -> None:
+def test_as_many_older_files_are_kept_as_is_said(tmp_path: Path) -> None:
     log = tmp_path / "a.log"
     for number in range(4):
         log.write_text(f"{number}\n" * 10)
-        assert output.rotate(log, limit_bytes=16)
+        assert output.rotate(log, 16, 2)
     assert log.read_text() == ""
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.log", "a.log.1", "a.log.2"]
     assert output.last_lines(log, 12) == ["2"] * 4 + ["3"] * 8
-    assert not output.rotate(log, limit_bytes=16)
-    assert not output.rotate(tmp_path / "none.log", limit_bytes=16)
+    assert not output.rotate(log, 16, 2)
+    assert not output.rotate(tmp_path / "none.log", 16, 2)
+    for _ in range(2):
+        log.write_text("9\n" * 10)
+        assert output.rotate(log, 16, 3)
+    assert len(output.last_lines(log, 99)) == 3 * 8
+    log.write_text("9\n" * 10)
+    assert output.rotate(log, 16, 1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.log", "a.log.1"]
+
+
+def test_the_end_of_a_large_file_is_found_however_many_lines(tmp_path: Path) -> None:
+    log = tmp_path / "a.log"
+    log.write_text("".join(f"{number}\n" for number in range(50_000)))
+    for lines in (1, 7, 3000, 50_000):
+        assert output.last_lines(log, lines) == [str(n) for n in range(50_000 - lines, 50_000)]
+    log.write_text("z" * 100_000)
+    assert output.last_lines(log, 1) == ["z" * 100_000]
 
 
 def test_last_words_are_one_printable_line(tmp_path: Path) -> None:

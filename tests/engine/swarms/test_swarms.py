@@ -133,6 +133,7 @@ async def send(host: Host, to: str | None = None, count: int = 1) -> list[str]:
 
 
 async def claim(host: Host, agent: str, wait_s: float = 0) -> list[list[object]]:
+    await host.place.registry.ready(agent)
     principal = host.place.registry.principal(agent)
     return await host.place.queue.claim(principal, 8, 30, wait_s)
 
@@ -615,7 +616,7 @@ async def test_dead_agents_are_recorded_freed_and_started_again(tmp_path: Path) 
         async with opened(tmp_path) as host:
             assert host.place.queue.counters.lanes.ready(swarm) == 2
             found = host.swarms.agent(agent.id)
-            assert found.reason == "its engine ended; again in 1 s"
+            assert found.reason == "ended while no engine ran; again in 1 s"
             await until(lambda: host.swarms.agent(agent.id).pid)
             assert host.swarms.agent(agent.id).restarts == 1
 
