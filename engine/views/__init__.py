@@ -29,6 +29,7 @@ from .engine import (
 from .explain import AlertView, EventView, ExplanationView, ReasonView
 from .host import AdmissionView, EnvironmentView, HolderView, HostView, LoanView
 from .memory import KeyPage, RecordView
+from .metrics import MeasurementView, SeriesView
 from .queue import LaneView, MessageView, QueueCounts
 from .store import BackupView, DatabaseView, PragmaView, StatementView
 from .swarms import AgentView, HealthView, SwarmView, TeamView, TokenView
@@ -68,12 +69,14 @@ __all__ = [
     "LoanView",
     "MatrixRow",
     "MatrixView",
+    "MeasurementView",
     "MessageView",
     "Overview",
     "PragmaView",
     "QueueCounts",
     "ReasonView",
     "RecordView",
+    "SeriesView",
     "SettingChangeView",
     "SettingView",
     "StatementView",

@@ -1,0 +1,218 @@
+"""Readings as they are kept, and series over a window of time made of them.
+
+A step of time without a reading is a gap and stays one: nothing is filled in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, NamedTuple, TypeAlias
+
+import msgspec
+
+from ..views import SeriesView
+
+MINUTES_S: Final = 300
+HOUR_S: Final = 3_600
+DAY_S: Final = 86_400
+
+WINDOWS: Final[Mapping[str, int]] = {
+    "1h": HOUR_S, "6h": 6 * HOUR_S, "24h": DAY_S, "7d": 7 * DAY_S, "30d": 30 * DAY_S,
+}  # fmt: skip
+MOST_POINTS: Final = 720
+LEAST_POINTS: Final = 120
+"""What a window is shown in: of the steps that are kept, the longest that gives so many."""
+
+Number: TypeAlias = int | float
+Thinned: TypeAlias = tuple[float, Number, Number, int]  # mean, least, greatest, how many
+Reading: TypeAlias = Number | Thinned | None
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(list[Reading]).decode
+
+
+class Row(NamedTuple):
+    """One step of a subject: when it began, how long it is, names and encoded readings."""
+
+    at_s: int
+    step_s: int
+    names: tuple[str, ...]
+    readings: bytes
+
+
+class Stat:
+    """Several readings of one thing put together."""
+
+    __slots__ = ("count", "greatest", "least", "total")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.total = 0.0
+        self.least: Number = 0
+        self.greatest: Number = 0
+
+    def add(self, reading: Reading) -> None:
+        """Take in a reading, by the number of measurements it stands for."""
+        if reading is None:
+            return
+        if isinstance(reading, tuple):
+            mean, least, greatest, count = reading
+        else:
+            mean = least = greatest = reading
+            count = 1
+        if self.count:
+            self.least = min(self.least, least)
+            self.greatest = max(self.greatest, greatest)
+        else:
+            self.least, self.greatest = least, greatest
+        self.total += mean * count
+        self.count += count
+
+    @property
+    def mean(self) -> float:
+        """Of at least one reading."""
+        return self.total / self.count
+
+    def reading(self) -> Thinned | None:
+        """As it is kept; None for a gap."""
+        if not self.count:
+            return None
+        return _short(self.mean), self.least, self.greatest, self.count
+
+
+def encoded(readings: Sequence[Reading]) -> bytes:
+    return _encode(readings)
+
+
+def decoded(readings: bytes) -> list[Reading]:
+    return _decode(readings)
+
+
+def latest(row: Row) -> dict[str, Number]:
+    """The readings of a row by name, without those that are missing."""
+    found = zip(row.names, decoded(row.readings), strict=True)
+    return {
+        name: reading[0] if isinstance(reading, tuple) else reading
+        for name, reading in found
+        if reading is not None
+    }
+
+
+class Span(msgspec.Struct, frozen=True):
+    """What is shown of time: steps of `step_s`, the first from `first_s` on, `count` of them."""
+
+    first_s: int
+    step_s: int
+    count: int
+
+    @property
+    def end_s(self) -> int:
+        return self.first_s + self.step_s * self.count
+
+
+def kept_step(window_s: int, step_s: int) -> int:
+    """In which of the steps that are kept a window is read, where `step_s` is the shortest."""
+    longer = [each for each in (MINUTES_S, HOUR_S) if each > step_s]
+    fitting = [each for each in longer if window_s // each >= LEAST_POINTS]
+    return max(fitting, default=step_s)
+
+
+def span_of(window_s: int, step_s: int, now_s: int, newest_s: int | None) -> Span:
+    """The span of a window that is kept in steps of `step_s`. It ends with the newest step, or
+    with the one that should have been when that is too long ago: a gap at the end is seen."""
+    many = max(1, -(-window_s // step_s))
+    shown_s = step_s * -(-many // MOST_POINTS)
+    end_s = now_s // shown_s * shown_s
+    if newest_s is None or newest_s < end_s - shown_s:
+        end_s -= shown_s
+    elif newest_s < end_s:
+        end_s = newest_s // shown_s * shown_s
+    count = max(1, window_s // shown_s)
+    return Span(end_s - (count - 1) * shown_s, shown_s, count)
+
+
+class Weave:
+    """Makes series of rows, whatever order they come in. Rows outside the span are left out."""
+
+    def __init__(self, span: Span) -> None:
+        self._span = span
+        self._stats: dict[str, list[Stat | None]] = {}
+
+    def add(self, rows: Iterable[Row], wanted: frozenset[str] | None = None) -> None:
+        """Take in rows; only readings that are `wanted`, None is all."""
+        span, before = self._span, None
+        places: list[tuple[int, list[Stat | None]]] = []
+        for row in rows:
+            place = (row.at_s - span.first_s) // span.step_s
+            if not 0 <= place < span.count:
+                continue
+            if row.names is not before:
+                before, places = row.names, self._places(row.names, wanted)
+            readings = decoded(row.readings)
+            for at, stats in places:
+                stat = stats[place]
+                if stat is None:
+                    stat = stats[place] = Stat()
+                stat.add(readings[at])
+
+    def _places(
+        self, names: Sequence[str], wanted: frozenset[str] | None
+    ) -> list[tuple[int, list[Stat | None]]]:
+        return [
+            (at, self._stats.setdefault(name, [None] * self._span.count))
+            for at, name in enumerate(names)
+            if wanted is None or name in wanted
+        ]
+
+    def series(self, subject: str, window: str, names: Iterable[str]) -> list[SeriesView]:
+        """A series for each name, also for one of which nothing was found."""
+        nothing: list[Stat | None] = [None] * self._span.count
+        return [self._view(subject, window, name, self._stats.get(name, nothing)) for name in names]
+
+    def _view(
+        self, subject: str, window: str, name: str, stats: Sequence[Stat | None]
+    ) -> SeriesView:
+        held = [stat for stat in stats if stat is not None and stat.count]
+        whole = Stat()
+        for stat in held:
+            whole.add(stat.reading())
+        means = tuple(_short(s.mean) if s is not None and s.count else None for s in stats)
+        spread = any(stat.least != stat.greatest for stat in held)
+        return SeriesView(
+            subject=subject,
+            metric=name,
+            unit=unit_of(name),
+            window=window,
+            step_s=self._span.step_s,
+            first_at_us=self._span.first_s * 1_000_000,
+            latest=next((mean for mean in reversed(means) if mean is not None), None),
+            mean=_short(whole.mean) if whole.count else None,
+            least=whole.least if whole.count else None,
+            greatest=whole.greatest if whole.count else None,
+            measured=sum(mean is not None for mean in means),
+            values=means,
+            lows=_ends(stats, "least") if spread else (),
+            highs=_ends(stats, "greatest") if spread else (),
+        )
+
+
+def _ends(stats: Iterable[Stat | None], which: str) -> tuple[Number | None, ...]:
+    return tuple(getattr(s, which) if s is not None and s.count else None for s in stats)
+
+
+def _short(number: float) -> Number:
+    """A mean without digits that mean nothing; a whole one as a whole number."""
+    if number == int(number):
+        return int(number)
+    return float(f"{number:.6g}")
+
+
+_UNITS: Final = (
+    ("_per_s", "/s"), ("_percent", "%"), ("_bytes", "bytes"), ("_ms", "ms"), ("_ms_p99", "ms"),
+    ("_s", "s"),
+)  # fmt: skip
+
+
+def unit_of(name: str) -> str:
+    """The unit that a metric's name tells; empty for a count."""
+    return next((unit for ending, unit in _UNITS if name.endswith(ending)), "")
