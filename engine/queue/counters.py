@@ -32,6 +32,7 @@ class Move(NamedTuple):
     holder: str | None = None  # who finished it, if it was done
     redelivered: int = 0  # change of the count of deliveries after the first
     to_priority: int = 0  # its priority from now on, 0 as before
+    to_target: str = ""  # whom it is for from now on, empty as before
 
 
 class Lease(NamedTuple):
@@ -187,7 +188,7 @@ class Counters:
         elif move.before == DONE and move.holder is not None:
             _lower(self.done_by, move.holder)
         if move.after == READY:
-            self.lanes.add(move.target, move.kind)
+            self.lanes.add(move.to_target or move.target, move.kind)
         self.priorities.moved(move)
         self.redelivered += move.redelivered
 

@@ -15,10 +15,12 @@ from ..store.database import Database
 from ..vault import Ring
 from ..views import LaneView, MessageView, QueueCounts
 from . import arguments, pages, steering, views
+from . import readdress as readdressing
 from .counters import Counters, Move
 from .edit import Edit, check, edit
 from .flow import Flow, Intake
 from .listing import Wish, list_over
+from .readdress import readdress
 from .statements import STATES
 
 MessageViews = list[MessageView]
@@ -117,6 +119,21 @@ class Desk:
     async def _steer(self, ident: str, change: steering.Change) -> MessageView:
         await self._database.write(change, topic="queue", then=self._moved_one)
         return await self.show(ident)
+
+    async def readdress(self, targets: Sequence[str], to: str, why: str) -> int:
+        """Hand what waits for any of `targets`, ready or delayed, to `to`; how many messages.
+        Raises Sealed, StorageError; what was moved before stays moved."""
+        count = 0
+        for statement in (readdressing.SELECT_READY, readdressing.SELECT_DELAYED):
+            after: int | None = 0
+            while after is not None:
+                step = readdress(self.keyring, targets, to, statement, after, why)
+                done = await self._database.write(
+                    step, topic="queue", then=lambda found: self.moved(found.moves)
+                )
+                count += len(done.moves)
+                after = done.last
+        return count
 
     async def purge(
         self,

@@ -13,7 +13,7 @@ from ..model import OPERATOR, OPERATOR_PRINCIPAL, Principal, Role, printable
 from ..settings import QueueSettings
 from ..store.database import Database
 from ..vault import Ring
-from . import arguments
+from . import arguments, broadcast
 from .alarm import Alarm
 from .counters import Lease, Move, read_snapshot
 from .delivery import Ack, Claim, Extend, HolderOperation, Nack, Send, Taken, Untake, Writes
@@ -79,74 +79,6 @@ class MessageQueue(Desk):
             await asyncio.wait([self._sweep])
 
     # --- data plane -------------------------------------------------------------------------
-
-    def send(  # noqa: PLR0913, PLR0917 - the fields of a message, as on the wire
-        self,
-        principal: Principal,
-        kind: str,
-        body: bytes,
-        priority: int = 5,
-        delay_s: float = 0,
-        expires_s: float | None = None,
-        key: str | None = None,
-        to: str | None = None,
-        max_attempts: int | None = None,
-        wait_s: float = 0,
-    ) -> asyncio.Future[str]:
-        """Store a message; answers with its id. `body` is a JSON text, `to` an agent, team or
-        swarm. A `key` that was used before stores nothing and answers with the first id, as
-        long as that message is kept. In a full queue it waits up to `wait_s` for room, behind
-        those who wait already; a caller that cancels meanwhile has sent nothing. Raises Busy
-        when there is no room, NotFound for an unknown `to`."""
-        self._admit(principal)
-        self.keyring.require()
-        if wait_s:
-            arguments.micros(wait_s, 0, arguments.MAX_WAIT_S, "wait")
-        send = self._drafted(
-            principal, kind, body, priority, delay_s, expires_s, key, to, max_attempts
-        )
-        if self.flow.takes():
-            return self._hand_over(send)
-        return self.flow.wait(1, wait_s, lambda: self._hand_over(send))
-
-    def _drafted(  # noqa: PLR0913, PLR0917 - the fields of a message, as on the wire
-        self,
-        principal: Principal,
-        kind: str,
-        body: bytes,
-        priority: int,
-        delay_s: float,
-        expires_s: float | None,
-        key: str | None,
-        to: str | None,
-        max_attempts: int | None,
-    ) -> Send:
-        """A message that has no id yet, its fields checked."""
-        send = Send()
-        send.keeper = self
-        send.sender = principal.id
-        send.kind = arguments.kind(kind)
-        send.target = self._target(to)
-        send.priority = arguments.whole(priority, 1, 10, "priority")
-        send.delay_us = arguments.wait(delay_s)
-        send.expires_us = arguments.expiry(expires_s, send.delay_us)
-        send.key = arguments.dedup_key(key)
-        most = self._settings.max_attempts if max_attempts is None else max_attempts
-        send.max_attempts = arguments.whole(most, 1, arguments.MAX_ATTEMPTS, "max_attempts")
-        send.text = arguments.body(body)
-        return send
-
-    def _number_it(self, send: Send) -> None:
-        """Give a message its id. It must go to the store before the next one gets an id."""
-        self._last_id += 1
-        send.ident = self._last_id
-        if not send.delay_us:
-            self.counters.lanes.sending(send.target, send.kind, send.ident)
-            self._line.mark(send.target, send.kind, 1)
-
-    def _hand_over(self, send: Send) -> asyncio.Future[str]:
-        self._number_it(send)
-        return self._database.submit(send)
 
     def claim(
         self,
@@ -274,26 +206,6 @@ class MessageQueue(Desk):
 
     # --- checks -----------------------------------------------------------------------------
 
-    def _admit(self, principal: Principal) -> None:
-        if not self._open:
-            raise Unavailable(f"the queue of {self.environment} is closed")
-        if principal.environment != self.environment and not principal.is_operator:
-            self._note_denial(principal, "messages", "use")
-            raise Denied(
-                f"{principal.id} may not use the queue of {self.environment}",
-                hint="agents use the queue of their own environment",
-            )
-
-    def _target(self, to: str | None) -> str:
-        if to is None:
-            return ""
-        if not self._directory.knows(arguments.text(to, "target")):
-            raise NotFound(
-                f"nobody in {self.environment} is called {printable(to)}",
-                hint="a message goes to an agent, a team or a swarm",
-            )
-        return to
-
     def _held(self, operation: H, principal: Principal, ident: str, attempt: int) -> H:
         self._admit(principal)
         operation.keeper = self
@@ -328,9 +240,9 @@ class MessageQueue(Desk):
         if send.state == READY:
             self._line.mark(send.target, send.kind)
 
-    def unsent(self) -> None:
-        """A send has failed."""
-        self.flow.settled()
+    def unsent(self, count: int = 1) -> None:
+        """So many sends have failed."""
+        self.flow.settled(count)
 
     def claimed(self, claim: Claim, taken: Taken) -> None:
         """A claim was committed: answer its waiter, or let it wait on."""
@@ -364,7 +276,7 @@ class MessageQueue(Desk):
             if move.deadline_us is not None:
                 self.due(move.deadline_us)
             if move.after == READY:
-                self._line.mark(move.target, move.kind)
+                self._line.mark(move.to_target or move.target, move.kind)
         self.flow.serve_soon()
 
     # --- time -------------------------------------------------------------------------------
