@@ -262,9 +262,12 @@ async def test_a_file_of_the_release_before_is_migrated(tmp_path: Path) -> None:
         path, "coordination", options=store_options(settings, "coordination"),
         clock=SystemClock(), series="coordination",
     ) as database:  # fmt: skip
-        assert await database.schema_version() == 3
+        assert await database.schema_version() == 5
         later = ["ALTER TABLE audit DROP COLUMN hash", "PRAGMA user_version = 1"]
-        tables = ("budget", "audit_anchor", "audit_checkpoint", "session")
+        tables = (
+            "budget", "audit_anchor", "audit_checkpoint", "session",
+            "recovery", "breaker", "alert", "measured", "measurement",
+        )  # fmt: skip
         for statement in (*(f"DROP TABLE {name}" for name in tables), *later):
             await database._writer.run(lambda raw, said=statement: raw.execute(said))
     async with opened(tmp_path) as core:
