@@ -73,6 +73,7 @@ class Reads:
         self.lost = 0
         self._every = sample_every if mode == "sampled" else NEVER
         self.left = 0 if self.strict else self._every
+        self._counted = 0
         self._database = database
         self._clock = clock
         self._wait_s = wait_s
@@ -124,11 +125,17 @@ class Reads:
         if waiting is not None:
             await waiting
 
+    @property
+    def total(self) -> int:
+        """How many reads there were since the environment was opened."""
+        return self._counted + (0 if self.strict else self._every - self.left)
+
     def due(self) -> bool:
         """Count one read; whether it is one that leaves a row."""
         self.left -= 1
         if self.left > 0:
             return False
+        self._counted += 0 if self.strict else self._every
         self.left = 0 if self.strict else self._every
         return True
 
@@ -148,6 +155,7 @@ class Reads:
 
     async def keep(self, rows: Sequence[Looked]) -> None:
         """Put rows into the trail and wait until they are committed. Raises Unavailable."""
+        self._counted += len(rows) if self.strict else 0
         try:
             async with asyncio.timeout(self._wait_s):
                 await self._database.submit(Note(rows))

@@ -88,6 +88,11 @@ class Cache:
     def size_bytes(self) -> int:
         return self._size
 
+    @property
+    def loads(self) -> int:
+        """How often a record was not here and had to be read from the file."""
+        return self._tickets
+
     def put(self, place: Place, entry: Entry) -> None:
         # Evicting begins with the oldest, so in a cache that is closed nothing stays.
         old = self._entries.pop(place, None)

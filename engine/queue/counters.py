@@ -106,8 +106,8 @@ class Priorities:
 class Counters:
     """The queue's numbers. Belongs to the engine's loop; read it, never change it."""
 
-    __slots__ = ("_states", "done_by", "lanes", "leased_by", "leases", "priorities",
-                 "redelivered")  # fmt: skip
+    __slots__ = ("_states", "acked", "claimed", "done_by", "lanes", "leased_by", "leases",
+                 "priorities", "redelivered", "sent")  # fmt: skip
 
     def __init__(self) -> None:
         self.lanes = Lanes()
@@ -116,6 +116,7 @@ class Counters:
         self.leased_by: Counter[str] = Counter()
         self.done_by: Counter[str] = Counter()
         self.redelivered = 0
+        self.sent = self.claimed = self.acked = 0  # since the queue was opened
         self._states = [0] * len(STATES)
 
     def load(self, snapshot: Snapshot) -> None:
@@ -151,6 +152,7 @@ class Counters:
 
     def added(self, state: int, target: str, kind: str, priority: int) -> None:
         """A message was sent."""
+        self.sent += 1
         self._states[state] += 1
         self.priorities.by[state][priority] += 1
         if state == READY:
@@ -158,6 +160,7 @@ class Counters:
 
     def taken(self, ident: int, lane: tuple[str, str], lease: Lease, attempt: int) -> None:
         """A ready message was claimed."""
+        self.claimed += 1
         self.lanes.remove(*lane)
         self._states[READY] -= 1
         self._states[LEASED] += 1
@@ -170,6 +173,7 @@ class Counters:
 
     def finished(self, ident: int) -> None:
         """A leased message is done."""
+        self.acked += 1
         lease = self._end_lease(ident)
         self._states[LEASED] -= 1
         self._states[DONE] += 1

@@ -23,6 +23,7 @@ from ..model import Durability
 from . import driver
 from .batch import checkpoint, rebuild, run_batch, runs
 from .chain import Chain
+from .commits import Commits
 from .disk import Disk, blame
 from .migrate import Series, schema_version
 from .pins import Pinned, Pins
@@ -78,6 +79,7 @@ class Database:
         self.clock = clock
         self.sequence = 0
         self.pins = Pins(clock)
+        self.commits = Commits()
         self.slow = Slow(env, clock, options.slow_statement_ms)
         self.slow.quiet = brief  # one command says what it is asked, no more
         self._explaining: set[asyncio.Task[None]] = set()
@@ -202,7 +204,9 @@ class Database:
             self._flush_later()
             return
         now_us = self.clock.wall_us()
+        began_s = self._loop.time()
         outcomes = await self._writer.run(run_batch, self.env, self.chain, self.disk, now_us, batch)
+        self.commits.note(self._loop.time() - began_s)
         if type(outcomes[0]) is Corrupt:  # one that damage has failed fails whole
             self.damaged(outcomes[0])
         self.sequence += 1
