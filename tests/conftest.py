@@ -155,7 +155,7 @@ def snapshot(
 
 # --- real servers ---------------------------------------------------------------------------
 
-SERVERS: Final = {"redis": "redis-server", "tmux": "tmux", "cc": "cc"}
+SERVERS: Final = {"redis": "redis-server", "tmux": "tmux", "cc": "cc", "systemd": "systemd-analyze"}
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -22,6 +22,7 @@ from swarmdeck.console.keymap import packaged, parse_user_keymap
 from swarmdeck.console.listings import LISTINGS
 from swarmdeck.engine import alerts, commandline
 from swarmdeck.engine.cli.options import OPTIONS_HELP, read_options
+from swarmdeck.engine.cli.serve import read_words
 from swarmdeck.engine.errors import SwarmDeckError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -116,7 +117,9 @@ def test_every_command_can_be_parsed(line: Line) -> None:
         commands.beginning(options.view, options.filter)
         return
     options.refuse_for_command()
-    if command[0] in PROCESSES:
+    if command[0] == "serve":
+        read_words(command[1:])
+    elif command[0] in PROCESSES:
         assert len(command) == 1
     elif command in ([noun] for noun, verbs in commandline.nouns().items() if verbs):
         assert options.help or line.text.count(" ") == 1

@@ -22,7 +22,7 @@ from ..errors import Defect, ErrorReport, InvalidInput, SwarmDeckError, Unavaila
 from ..model import printable
 from ..parameters import parameters, suggestion
 from ..text import safe_json, safe_text
-from .options import INIT_USAGE, OPTIONS_HELP, Options, asks_for_json, read_options
+from .options import INIT_USAGE, OPTIONS_HELP, SERVE_USAGE, Options, asks_for_json, read_options
 from .output import Shown, as_json, as_text
 
 INTERRUPTED: Final = 128 + signal.SIGINT
@@ -37,7 +37,7 @@ _PROCESS_COMMANDS: Final = {
     "init": "Create the data directory, with the key of its vault, and say what is there.",
     "serve": "Own the data directory and stay, for consoles, commands and agents.",
 }
-_PROCESS_USAGE: Final = {"init": INIT_USAGE, "serve": "serve"}
+_PROCESS_USAGE: Final = {"init": INIT_USAGE, "serve": SERVE_USAGE}
 
 
 def main(
@@ -135,12 +135,9 @@ def _perform(action: Action, spec: ActionSpec, options: Options) -> Any:  # noqa
 
 def _process_command(words: Sequence[str], options: Options) -> int:
     if words[0] == "serve":
-        if len(words) > 1:
-            what = f"serve does not take {printable(words[1])}"
-            raise InvalidInput(what, hint="usage: swarmdeck serve")
         from .serve import serve  # noqa: PLC0415 - the whole engine
 
-        return serve(options)
+        return serve(words[1:], options)
     from .initial import initialise  # noqa: PLC0415 - the whole engine
 
     made = initialise(words[1:], options)

@@ -33,6 +33,7 @@ for the console, without a command:
 """
 
 INIT_USAGE: Final = "init [--key-source file|passphrase|keyring]"
+SERVE_USAGE: Final = "serve [--wait SECONDS] [--quiet] | serve --unit [--user]"
 _VALUED: Final = {
     "--data": "data",
     "--config": "config",

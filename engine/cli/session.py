@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from ..actions import Action, Demo, Stop, spec_of
+from ..actions import Action, Demo, Reload, Stop, spec_of
 from ..engine import connect, open_engine
 from ..errors import EngineBusy, Unavailable
 from ..lock import find_socket
@@ -60,7 +60,7 @@ def _once(action: Action, data: Path, options: Options) -> Any:  # noqa: ANN401 
     if find_socket(data) is not None:  # else there is nobody to attach to
         with contextlib.suppress(_NoOwner):
             return run_loop(_attached(action, data))
-    if isinstance(action, Stop) or spec_of(action).lasting:
+    if isinstance(action, (Stop, Reload)) or spec_of(action).lasting:
         raise _no_owner(action, data)
     return run_loop(_embedded(action, data, options), fast=_full(action))
 
@@ -103,6 +103,8 @@ def _no_owner(action: Action, data: Path) -> Exception:
     name = spec_of(action).name.replace(".", " ")
     if isinstance(action, Stop):
         return Unavailable(f"no engine owns {data}", hint="there is nothing to stop")
+    if isinstance(action, Reload):
+        return Unavailable(f"no engine owns {data}", hint="each command reads the settings anew")
     return Unavailable(
         f"{name} starts what outlives this command, and no engine owns {data}",
         hint="start one with `swarmdeck serve`, or open the console",

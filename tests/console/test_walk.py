@@ -108,6 +108,7 @@ def lines(ids: Ids, swarm: str, folder: Path) -> dict[str, str]:
         "status": "status",
         "doctor": "doctor",
         "config.show": "config show",
+        "reload": "reload",
         "explain": f"explain {ids.dead}",
         "alert.list": "alert list",
         "event.list": "event list",

@@ -329,8 +329,9 @@ def test_what_lasts_needs_an_owner(shell: Shell) -> None:
     code, error = shell.refusal("swarm", "create", "testing", "--agents", "1", "--memory", "64MB")
     assert (code, error["code"]) == (7, "unavailable")
     assert "swarmdeck serve" in error["hint"]
-    code, error = shell.refusal("stop")
-    assert (code, error["code"]) == (7, "unavailable")
+    for command in ("stop", "reload"):
+        code, error = shell.refusal(command)
+        assert (code, error["code"]) == (7, "unavailable")
     assert not shell.data.exists()
 
 
@@ -437,7 +438,7 @@ def test_commands_attach_to_the_owner_until_it_is_stopped(shell: Shell) -> None:
     assert shell.answer("memory", "get", "testing", "k")["value"] == [1]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_the_service_in_order(shell: Shell, number: signal.Signals) -> None:
     with shell.serving() as server:
         server.send_signal(number)
