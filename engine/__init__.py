@@ -13,9 +13,10 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from .engine import Engine, connect, open_engine
     from .errors import SwarmDeckError
-    from .handles import Memory, Message, Queue, Write
+    from .handles import Draft, Memory, Message, Queue, Write
 
 __all__ = [
+    "Draft",
     "Engine",
     "Memory",
     "Message",
@@ -27,6 +28,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Draft": ".handles",
     "Engine": ".engine",
     "Memory": ".handles",
     "Message": ".handles",

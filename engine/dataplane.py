@@ -20,6 +20,10 @@ from .model import Principal, parse_environment
 
 Level = str | int | None
 Verb: TypeAlias = Callable[..., Any]
+Outgoing: TypeAlias = tuple[
+    str, bytes, int, float, float | None, str | None, str | None, int | None
+]
+"""Kind, body, priority, delay, expiry, key, whom to, most attempts."""
 
 
 class DataPlane:
@@ -46,6 +50,8 @@ class DataPlane:
             "memory.keys": self.memory_keys,
             "memory.incr": self.memory_incr,
             "queue.send": self.queue_send,
+            "queue.send_many": self.queue_send_many,
+            "queue.broadcast": self.queue_broadcast,
             "queue.claim": self.queue_claim,
             "queue.extend": self.queue_extend,
             "queue.ack": self.queue_ack,
@@ -163,9 +169,33 @@ class DataPlane:
         key: str | None,
         to: str | None,
         max_attempts: int | None,
+        wait_s: float = 0,
     ) -> Any:  # noqa: ANN401
         return self._at(environment).queue.send(
-            principal, kind, body, priority, delay_s, expires_s, key, to, max_attempts
+            principal, kind, body, priority, delay_s, expires_s, key, to, max_attempts, wait_s
+        )
+
+    def queue_send_many(
+        self, principal: Principal, environment: str, messages: list[Outgoing], wait_s: float = 0
+    ) -> Any:  # noqa: ANN401
+        return self._at(environment).queue.send_many(principal, messages, wait_s)
+
+    def queue_broadcast(  # noqa: PLR0913, PLR0917 - what crosses the wire
+        self,
+        principal: Principal,
+        environment: str,
+        kind: str,
+        body: bytes,
+        to: str | None,
+        priority: int,
+        delay_s: float,
+        expires_s: float | None,
+        key: str | None,
+        max_attempts: int | None,
+        wait_s: float = 0,
+    ) -> Any:  # noqa: ANN401
+        return self._at(environment).queue.broadcast(
+            principal, kind, body, to, priority, delay_s, expires_s, key, max_attempts, wait_s
         )
 
     def queue_claim(

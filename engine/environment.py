@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from .acl import Access
 from .audit.reads import Reads
@@ -13,7 +13,7 @@ from .clock import Clock
 from .errors import Corrupt, NotFound, SwarmDeckError
 from .events import Event, GlassBroken
 from .memory import MemoryStore
-from .model import Environment, Principal, Role
+from .model import AgentState, Environment, Principal, Role
 from .queue import MessageQueue
 from .settings import Settings
 from .store.database import Database, StoreOptions, open_database
@@ -25,6 +25,8 @@ from .swarms.registry import Registry
 from .vault import Vault
 
 State = Literal["open", "quarantined", "restoring"]
+
+_ENDED: Final = (AgentState.EXITED, AgentState.FAILED)
 
 
 class Place:
@@ -111,6 +113,16 @@ class Directory:
     def knows(self, ident: str) -> bool:
         registry = self._registry
         return ident in registry.agents or ident in registry.teams or ident in registry.swarms
+
+    def members(self, ident: str | None) -> Iterable[str]:
+        registry = self._registry
+        if ident is None or ident in registry.swarms:
+            agents = registry.select(swarm=ident)
+        elif ident in registry.teams:
+            agents = registry.select(team=ident)
+        else:
+            agents = [registry.agent(ident)]
+        return [agent.id for agent in agents if agent.state not in _ENDED]
 
     def principal(self, ident: str) -> Principal | None:
         try:

@@ -30,6 +30,19 @@ class Write(msgspec.Struct, frozen=True, kw_only=True):
     if_version: int | None = None
 
 
+class Draft(msgspec.Struct, frozen=True, kw_only=True):
+    """A message to be sent with others. Fields as in `Queue.send`."""
+
+    kind: str
+    body: Any = None
+    priority: int | str = 5
+    delay_s: float = 0
+    expires_s: float | None = None
+    key: str | None = None
+    to: str | None = None
+    max_attempts: int | None = None
+
+
 class Message(msgspec.Struct, frozen=True, kw_only=True):
     """A message that was claimed. It is the claimer's until `lease_until_us` (microseconds since
     the epoch); `attempt` counts its deliveries from 1 and fences late acks."""
@@ -202,20 +215,57 @@ class Queue:
         key: str | None = None,
         to: str | None = None,
         max_attempts: int | None = None,
+        wait_s: float = 0,
     ) -> str:
         """Send a message; its id, durable as the environment promises.
 
         `priority` 1 to 10 (10 first) or low, medium, high, critical. `delay_s` holds it back,
         `expires_s` drops it if nobody has finished it by then. A second send with the same `key`
         answers the first id. `to` addresses an agent, team or swarm. After `max_attempts`
-        deliveries (3 by default) it is a dead letter. Raises InvalidInput, NotFound.
+        deliveries (3 by default) it is a dead letter. Raises InvalidInput, NotFound, and Busy
+        while the queue is full or drained: `wait_s` (60 at most) waits in line for room, and a
+        caller that is cancelled while it waits has sent nothing.
         """
         text = codec.encode_json(body)
         ident: str = await self._call(
             "queue.send", self._actor, self._environment,
             kind, text, parse_priority(priority), delay_s, expires_s, key, to, max_attempts,
+            wait_s,
         )  # fmt: skip
         return ident
+
+    async def send_many(self, messages: Iterable[Draft], *, wait_s: float = 0) -> list[str]:
+        """Send up to 1,000 messages in one transaction, all of them or none; their ids, in
+        order. They wait for room together. Raises as `send` does."""
+        drafts = [_outgoing(message) for message in messages]
+        idents: list[str] = await self._call(
+            "queue.send_many", self._actor, self._environment, drafts, wait_s
+        )
+        return idents
+
+    async def broadcast(
+        self,
+        kind: str,
+        body: Any = None,  # noqa: ANN401 - JSON types
+        *,
+        to: str | None = None,
+        priority: int | str = 5,
+        delay_s: float = 0,
+        expires_s: float | None = None,
+        key: str | None = None,
+        max_attempts: int | None = None,
+        wait_s: float = 0,
+    ) -> list[str]:
+        """Send a message of its own to each agent that is now in a swarm or team, or by default in
+        the environment, but not to the actor itself: to all or to none; their ids. A second
+        broadcast with the same `key` reaches only agents that have not got it. Raises as `send`
+        does."""
+        idents: list[str] = await self._call(
+            "queue.broadcast", self._actor, self._environment,
+            kind, codec.encode_json(body), to, parse_priority(priority), delay_s, expires_s, key,
+            max_attempts, wait_s,
+        )  # fmt: skip
+        return idents
 
     async def claim(
         self,
@@ -269,6 +319,15 @@ class Queue:
             message.id, message.attempt, error, delay_s,
         )  # fmt: skip
         return state
+
+
+def _outgoing(draft: Draft) -> tuple[Any, ...]:
+    if not isinstance(draft, Draft):
+        raise InvalidInput(f"{type(draft).__name__} is not a Draft", hint="Draft(kind=…, body=…)")
+    return (
+        draft.kind, codec.encode_json(draft.body), parse_priority(draft.priority), draft.delay_s,
+        draft.expires_s, draft.key, draft.to, draft.max_attempts,
+    )  # fmt: skip
 
 
 def _wire(write: Write) -> list[Any]:

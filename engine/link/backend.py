@@ -19,6 +19,7 @@ from . import protocol
 from .protocol import Greeting
 
 Verb: TypeAlias = Callable[..., Any]
+Decode: TypeAlias = Callable[[msgspec.Raw], tuple[Any, ...]]
 
 
 class Backend(Protocol):
@@ -61,9 +62,10 @@ class Backend(Protocol):
 
 
 class CheckedVerb:
-    """A data-plane call and the types of its arguments."""
+    """A data-plane call and the types of its arguments. Those that have a default may be left out
+    at the end, as a client does that was made before there were any."""
 
-    __slots__ = ("_decode", "_function", "_name")
+    __slots__ = ("_decode", "_function", "_name", "_shorter")
 
     def __init__(self, name: str, function: Verb) -> None:
         self._name = name
@@ -71,13 +73,24 @@ class CheckedVerb:
         hints = typing.get_type_hints(function)
         wanted = list(inspect.signature(function).parameters.values())[2:]
         types = tuple(hints.get(each.name, Any) for each in wanted)
-        self._decode: Callable[[msgspec.Raw], tuple[Any, ...]] = msgspec.msgpack.Decoder(
-            GenericAlias(tuple, types)
-        ).decode
+        least = sum(each.default is each.empty for each in wanted)
+        self._decode = _decoder(types)
+        self._shorter = {count: _decoder(types[:count]) for count in range(least, len(types))}
 
     def __call__(self, principal: Principal, environment: str, args: msgspec.Raw) -> Any:  # noqa: ANN401
         try:
-            checked = self._decode(args)
+            checked = self._decoder_for(args)(args)
         except protocol.UNDECODABLE as error:
             raise InvalidInput(f"{self._name}: {error}") from error
         return self._function(principal, environment, *checked)
+
+    def _decoder_for(self, args: msgspec.Raw) -> Decode:
+        if not self._shorter:
+            return self._decode
+        first = memoryview(args)[0]
+        count = first & 0x0F if first & 0xF0 == 0x90 else -1  # how msgpack begins a short array
+        return self._shorter.get(count, self._decode)
+
+
+def _decoder(types: tuple[Any, ...]) -> Decode:
+    return msgspec.msgpack.Decoder(GenericAlias(tuple, types)).decode

@@ -37,6 +37,11 @@ class Directory(Protocol):
         """Whether this is the id of an agent, a team or a swarm that can be sent to."""
         ...
 
+    def members(self, ident: str | None) -> Iterable[str]:
+        """The agents of a swarm or team, an agent itself, or all agents of the environment, but
+        for those that have ended."""
+        ...
+
     def principal(self, ident: str) -> Principal | None:
         """Who acts under this agent id now, or None."""
         ...

@@ -8,18 +8,19 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, TypeVar
 
 from ..clock import Clock
-from ..errors import Denied, NotFound, SwarmDeckError, Unavailable
-from ..model import OPERATOR, OPERATOR_PRINCIPAL, Principal, Role, printable
+from ..errors import SwarmDeckError
+from ..model import OPERATOR, OPERATOR_PRINCIPAL, Principal, Role
 from ..settings import QueueSettings
 from ..store.database import Database
 from ..vault import Ring
-from . import arguments, broadcast
+from . import arguments
 from .alarm import Alarm
 from .counters import Lease, Move, read_snapshot
-from .delivery import Ack, Claim, Extend, HolderOperation, Nack, Send, Taken, Untake, Writes
-from .desk import Desk, heed
+from .delivery import Ack, Claim, Extend, HolderOperation, Nack, Taken, Untake, Writes
+from .desk import heed
 from .flow import Flow, Mode, State, read_state, store
 from .line import Directory, Line
+from .sending import Sending
 from .statements import READY
 from .upkeep import Release, Sweep, Swept
 from .waiters import Messages
@@ -31,7 +32,7 @@ RETRY_SWEEP_S: Final = 1.0  # after a sweep the disk refused
 _log = logging.getLogger(__name__)
 
 
-class MessageQueue(Desk):
+class MessageQueue(Sending):
     """All methods belong to the engine's loop. Data-plane methods check their arguments at once
     (InvalidInput, NotFound, Denied, Unavailable) and answer with a future; they take and give
     what crosses the wire. `counters` is exact as of the last commit."""
@@ -45,19 +46,16 @@ class MessageQueue(Desk):
         writes: Writes,
         keyring: Ring,
     ) -> None:
-        super().__init__(database, keyring)
+        super().__init__(database, keyring, settings, directory)
         self.writes = writes
-        self._settings = settings
         self._clock = clock
-        self._directory = directory
-        self._loop = asyncio.get_running_loop()
         self._alarm = Alarm(clock, self._ring)
         limit = settings.depth[self.environment]
         self.flow = Flow(self.environment, limit, self.counters, clock, self._alarm)
         self._line = Line(self, database, clock, directory, self._alarm)
         self._deadline_us: int | None = None
         self._sweep: asyncio.Future[None] | None = None
-        self._open = False
+        self._keeper = self
 
     async def open(self) -> None:
         """Learn what the file holds. Call once, before anything else."""
@@ -225,24 +223,6 @@ class MessageQueue(Desk):
         return known or Principal(sender, Role.AGENT, self.environment.value)
 
     # --- after a commit ---------------------------------------------------------------------
-
-    def sent(self, send: Send, *, created: bool) -> None:
-        """A send was committed; `created` is false when its key was known."""
-        if not send.delay_us:
-            self.counters.lanes.sent(send.target, send.kind, send.ident)
-        if not created:
-            self.flow.settled()
-            return
-        self.counters.added(send.state, send.target, send.kind, send.priority)
-        self.flow.settled()
-        if send.deadline_us is not None:
-            self.due(send.deadline_us)
-        if send.state == READY:
-            self._line.mark(send.target, send.kind)
-
-    def unsent(self, count: int = 1) -> None:
-        """So many sends have failed."""
-        self.flow.settled(count)
 
     def claimed(self, claim: Claim, taken: Taken) -> None:
         """A claim was committed: answer its waiter, or let it wait on."""

@@ -53,6 +53,15 @@ class Town:
     def knows(self, ident: str) -> bool:
         return ident in self.agents or ident in {SWARM, TEAM}
 
+    def members(self, ident: str | None) -> Iterable[str]:
+        if ident in self.agents:
+            return [ident]
+        return [
+            name
+            for name, agent in self.agents.items()
+            if ident is None or agent.swarm == ident or ident in agent.teams
+        ]
+
     def principal(self, ident: str) -> Principal | None:
         return self.agents.get(ident)
 

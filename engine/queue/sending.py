@@ -1,0 +1,215 @@
+"""What comes into a queue: one message, several, one for each member of a group."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from ..errors import Denied, NotFound, Unavailable
+from ..model import Principal, printable
+from ..settings import QueueSettings
+from ..store.database import Database
+from ..vault import Ring
+from . import arguments
+from .broadcast import Said, SendMany, check_size, key_for
+from .delivery import Keeper, Send
+from .desk import Desk
+from .line import Directory, Line
+from .statements import READY
+
+
+class Sending(Desk):
+    """Sending. The methods check their arguments at once (InvalidInput, NotFound, Denied,
+    Unavailable, Busy) and answer with a future; they take what crosses the wire."""
+
+    _keeper: Keeper
+    _line: Line
+
+    def __init__(
+        self, database: Database, keyring: Ring, settings: QueueSettings, directory: Directory
+    ) -> None:
+        super().__init__(database, keyring)
+        self._settings = settings
+        self._directory = directory
+        self._loop = asyncio.get_running_loop()
+        self._open = False
+
+    def send(  # noqa: PLR0913, PLR0917 - the fields of a message, as on the wire
+        self,
+        principal: Principal,
+        kind: str,
+        body: bytes,
+        priority: int = 5,
+        delay_s: float = 0,
+        expires_s: float | None = None,
+        key: str | None = None,
+        to: str | None = None,
+        max_attempts: int | None = None,
+        wait_s: float = 0,
+    ) -> asyncio.Future[str]:
+        """Store a message; answers with its id. `body` is a JSON text, `to` an agent, team or
+        swarm. A `key` that was used before stores nothing and answers with the first id, as
+        long as that message is kept. In a full queue it waits up to `wait_s` for room, behind
+        those who wait already; a caller that cancels meanwhile has sent nothing. Raises Busy
+        when there is no room, NotFound for an unknown `to`."""
+        self._admit(principal)
+        self.keyring.require()
+        if wait_s:
+            arguments.micros(wait_s, 0, arguments.MAX_WAIT_S, "wait")
+        send = self._drafted(
+            principal, kind, body, priority, delay_s, expires_s, key, to, max_attempts
+        )
+        if self.flow.takes():
+            return self._hand_over(send)
+        return self.flow.wait(1, wait_s, lambda: self._hand_over(send))
+
+    def send_many(
+        self, principal: Principal, messages: Sequence[Sequence[Any]], wait_s: float = 0
+    ) -> asyncio.Future[list[str]]:
+        """Store up to 1,000 messages in one transaction, all or none; answers with their ids in
+        order. Each is [kind, body, priority, delay_s, expires_s, key, to, max_attempts], as
+        `send` takes them. They wait for room together. Raises as `send` does."""
+        self._admit(principal)
+        self.keyring.require()
+        check_size(len(messages), sum(len(message[1]) for message in messages))
+        sends = [self._drafted(principal, *message) for message in messages]
+        return self._send_together(sends, None, wait_s)
+
+    def broadcast(  # noqa: PLR0913, PLR0917 - the fields of a message, as on the wire
+        self,
+        principal: Principal,
+        kind: str,
+        body: bytes,
+        to: str | None = None,
+        priority: int = 5,
+        delay_s: float = 0,
+        expires_s: float | None = None,
+        key: str | None = None,
+        max_attempts: int | None = None,
+        wait_s: float = 0,
+    ) -> asyncio.Future[list[str]]:
+        """Send one message to each agent of a swarm or team, or of the whole environment, but not
+        to the sender itself: all or none; answers with their ids. Who joins later gets none. A
+        `key` counts for each agent: said again, only those who have none yet get one. Raises as
+        `send` does."""
+        self._admit(principal)
+        self.keyring.require()
+        members = self._directory.members(self._target(to) or None)
+        others = [member for member in members if member != principal.id]
+        check_size(len(others), len(body) * len(others))
+        sends = [
+            self._drafted(
+                principal, kind, body, priority, delay_s, expires_s,
+                key_for(key, member), member, max_attempts,
+            )
+            for member in others
+        ]  # fmt: skip
+        said = Said(principal.id, to or "", f"{kind} to {len(others)} agents")
+        return self._send_together(sends, said, wait_s)
+
+    def _send_together(
+        self, sends: Sequence[Send], said: Said | None, wait_s: float
+    ) -> asyncio.Future[list[str]]:
+        if wait_s:
+            arguments.micros(wait_s, 0, arguments.MAX_WAIT_S, "wait")
+        if not sends:
+            nobody: asyncio.Future[list[str]] = self._loop.create_future()
+            nobody.set_result([])
+            return nobody
+        together = SendMany()
+        together.keeper, together.sends, together.said = self._keeper, sends, said
+
+        def hand_over() -> asyncio.Future[list[str]]:
+            for send in sends:
+                self._number_it(send)
+            return self._database.submit(together)
+
+        if self.flow.takes(len(sends)):
+            return hand_over()
+        return self.flow.wait(len(sends), wait_s, hand_over)
+
+    def _drafted(  # noqa: PLR0913, PLR0917 - the fields of a message, as on the wire
+        self,
+        principal: Principal,
+        kind: str,
+        body: bytes,
+        priority: int,
+        delay_s: float,
+        expires_s: float | None,
+        key: str | None,
+        to: str | None,
+        max_attempts: int | None,
+    ) -> Send:
+        """A message that has no id yet, its fields checked."""
+        send = Send()
+        send.keeper = self._keeper
+        send.sender = principal.id
+        send.kind = arguments.kind(kind)
+        send.target = self._target(to)
+        send.priority = arguments.whole(priority, 1, 10, "priority")
+        send.delay_us = arguments.wait(delay_s)
+        send.expires_us = arguments.expiry(expires_s, send.delay_us)
+        send.key = arguments.dedup_key(key)
+        most = self._settings.max_attempts if max_attempts is None else max_attempts
+        send.max_attempts = arguments.whole(most, 1, arguments.MAX_ATTEMPTS, "max_attempts")
+        send.text = arguments.body(body)
+        return send
+
+    def due(self, deadline_us: int) -> None:
+        """Something has to be done at that time."""
+        raise NotImplementedError
+
+    def _number_it(self, send: Send) -> None:
+        """Give a message its id. It must go to the store before the next one gets an id."""
+        self._last_id += 1
+        send.ident = self._last_id
+        if not send.delay_us:
+            self.counters.lanes.sending(send.target, send.kind, send.ident)
+            self._line.mark(send.target, send.kind, 1)
+
+    def _hand_over(self, send: Send) -> asyncio.Future[str]:
+        self._number_it(send)
+        return self._database.submit(send)
+
+    # --- after a commit ---------------------------------------------------------------------
+
+    def sent(self, send: Send, *, created: bool) -> None:
+        """A send was committed; `created` is false when its key was known."""
+        if not send.delay_us:
+            self.counters.lanes.sent(send.target, send.kind, send.ident)
+        if not created:
+            self.flow.settled()
+            return
+        self.counters.added(send.state, send.target, send.kind, send.priority)
+        self.flow.settled()
+        if send.deadline_us is not None:
+            self.due(send.deadline_us)
+        if send.state == READY:
+            self._line.mark(send.target, send.kind)
+
+    def unsent(self, count: int = 1) -> None:
+        """So many sends have failed."""
+        self.flow.settled(count)
+
+    # --- checks -----------------------------------------------------------------------------
+
+    def _admit(self, principal: Principal) -> None:
+        if not self._open:
+            raise Unavailable(f"the queue of {self.environment} is closed")
+        if principal.environment != self.environment and not principal.is_operator:
+            self._note_denial(principal, "messages", "use")
+            raise Denied(
+                f"{principal.id} may not use the queue of {self.environment}",
+                hint="agents use the queue of their own environment",
+            )
+
+    def _target(self, to: str | None) -> str:
+        if to is None:
+            return ""
+        if not self._directory.knows(arguments.text(to, "target")):
+            raise NotFound(
+                f"nobody in {self.environment} is called {printable(to)}",
+                hint="a message goes to an agent, a team or a swarm",
+            )
+        return to
