@@ -23,6 +23,9 @@ from .errors import ErrorReport, SwarmDeckError
 from .views import GrantView
 
 LIMIT: Final = 1000  # events that wait for one subscriber
+HANDED_OVER: Final = "handed over to the next engine"
+"""Why an engine stops that leaves its agents running."""
+
 GONE: Final = "gone"  # the state of an agent that is not registered any more
 
 log = logging.getLogger(__name__)
@@ -99,6 +102,16 @@ class Reclaimed(EventStruct, frozen=True, tag="reclaimed"):
     for_environment: str
 
 
+class Enforced(EventStruct, frozen=True, tag="enforced"):
+    """Something was done for memory. `what` is killed (an agent of a swarm over its share), told
+    (to give back), renewed (an agent started anew), gave way or came back (a whole swarm)."""
+
+    swarm: str
+    agent: str
+    what: str
+    text: str
+
+
 class EngineStopping(EventStruct, frozen=True, tag="stopping"):
     """The engine begins to close, or the connection to it is lost. Every stream that is not closed
     by its reader has one."""
@@ -128,6 +141,7 @@ Event: TypeAlias = (
     | AgentChanged
     | GlassBroken
     | Reclaimed
+    | Enforced
     | EngineStopping
     | Published
     | Gap

@@ -10,6 +10,7 @@ from ..actions import Action
 from ..dispatch import Context
 from ..doctor import examine
 from ..environment import Place
+from ..events import HANDED_OVER
 from ..model import Environment
 from .services import Part
 
@@ -27,6 +28,8 @@ class EngineHandlers(Part):
 
     async def stop(self, context: Context, action: actions.Stop) -> views.Done:
         swarms = self._services.swarms
+        if action.keep:
+            return self._hand_over()
         ending = [
             swarms.terminate(
                 swarm.id, force=action.force, actor=context.principal.id, reason="engine stopped"
@@ -37,6 +40,13 @@ class EngineHandlers(Part):
         await asyncio.gather(*ending)
         self._services.request_stop("stopped by the operator")
         return views.Done(detail="stopping")
+
+    def _hand_over(self) -> views.Done:
+        kept = self._services.swarms.keep_running()
+        grace_s = self._services.settings.agents.orphan_grace_s
+        self._services.request_stop(HANDED_OVER)
+        detail = f"stopping; agents left running: {kept}, for {grace_s:g} s without an engine"
+        return views.Done(changed=kept, detail=detail)
 
     async def reload(self, context: Context, _: Action) -> list[views.SettingChangeView]:
         return await self._services.reload(context.principal.id)

@@ -217,6 +217,16 @@ class Crew:
         await site.registry.ended(agent.id, AgentState.EXITED, reason)
         return reason
 
+    def leave(self, agents: Collection[str]) -> None:
+        """Leave agents to the next engine: their processes run on, with what they hold, and those
+        that wait for a start are started there. For an engine that ends."""
+        for agent in agents:
+            if (task := self._waiting.pop(agent, None)) is not None:
+                task.cancel()
+            if (timer := self._warming.pop(agent, None)) is not None:
+                timer.cancel()
+        self.supervisor.let_go(agents)
+
     # --- becoming ready -----------------------------------------------------------------------
 
     def _warm(self, swarm: Swarm, agent: str) -> None:

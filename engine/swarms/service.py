@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
 
-from ..errors import Conflict, NotFound, OverBudget
+from ..errors import Conflict, NotFound, OverBudget, SwarmDeckError
 from ..ledger import Grant
 from ..model import (
     OPERATOR,
@@ -38,6 +38,7 @@ from .tokens import new_token
 Progress = Callable[[float, str], object]
 
 Agents = list[Agent]  # `list` is a method of the service
+Idents = list[str]
 Recruits = list[tuple[Agent, str]]  # with the token each is started with
 
 AGENT_TYPE: Final = "worker"
@@ -56,6 +57,7 @@ class Swarms(Looks):
         self._grants = Grants(around)
         self.succession = Succession(self._crew, self._grants, self._finish)
         self._leaving: set[str] = set()  # agents that are served no new work
+        self._keeps = False
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def __aenter__(self) -> Self:
@@ -64,9 +66,29 @@ class Swarms(Looks):
 
     async def __aexit__(self, *error: object) -> None:
         try:
+            if self._keeps:
+                self._crew.leave(self._kept())
             await self._end_all("the engine stopped")
         finally:
             await self._crew.__aexit__(*error)
+
+    # --- the next engine ------------------------------------------------------------------------
+
+    def keep_running(self) -> int:
+        """When this engine closes, leave the swarms that last to the next one instead of ending
+        them. Returns how many agents that would be now."""
+        self._keeps = True
+        return len(self._kept())
+
+    def _kept(self) -> Idents:
+        """Agents the next engine takes up; others it would end (see succession)."""
+        return [agent for agent in self._crew.watched if self._lasts(agent)]
+
+    def _lasts(self, agent: str) -> bool:
+        registry = self._sites[environment_of(agent)].registry
+        known = registry.agents.get(agent)
+        swarm = None if known is None else registry.swarms.get(known.swarm or "")
+        return swarm is not None and swarm.lasting and swarm.state is SwarmState.RUNNING
 
     # --- steering -----------------------------------------------------------------------------
 
@@ -144,6 +166,37 @@ class Swarms(Looks):
         await self._shed(site, live[agents:], progress)
         return self.view(ident)
 
+    async def restart_agents(self, ident: str, agents: Sequence[str], reason: str) -> None:
+        """Give these agents of a running swarm new processes: what runs is killed, their earlier
+        restarts are forgotten. Raises NotFound, Conflict, OverBudget, and what `Crew.start`
+        does; then those not started yet have no process."""
+        site, _ = await self._find(ident)
+        async with self._turns[ident]:
+            swarm = self._running(site, ident)
+            await self._crew.end(agents, force=True)
+            with self._grants.room(site, len(agents)):
+                for agent in agents:
+                    restarts = site.registry.agent(agent).restarts + 1
+                    token = await site.registry.starting(agent, restarts=restarts, reason=reason)
+                    await self._start_or_fail(site, swarm, agent, token)
+
+    async def replace_agents(self, ident: str, actor: str = OPERATOR) -> None:
+        """Kill and forget all agents a running swarm has started, and start as many new ones
+        within its budget. Raises NotFound, Conflict, OverBudget, and what `Crew.start` does."""
+        site, _ = await self._find(ident)
+        async with self._turns[ident]:
+            swarm = self._running(site, ident)
+            live, dead = self._members(site, ident)
+            old = [agent.id for agent in (*live, *dead)]
+            await self._crew.end(old, force=True)
+            for agent in old:
+                await site.registry.unregister(agent, actor=actor)
+            recruits = self._recruit(site, swarm, swarm.agents)
+            with self._grants.room(site, len(recruits)):
+                await site.registry.add_agents(ident, [agent for agent, _ in recruits], actor=actor)
+            for recruit, token in recruits:
+                await self._start_or_fail(site, swarm, recruit.id, token)
+
     async def terminate(
         self,
         ident: str,
@@ -216,6 +269,13 @@ class Swarms(Looks):
         self.vitals.used_bytes = {agent: used.get(pid, 0) for agent, pid in pids.items()}
         await self._crew.supervisor.rotate()
 
+    async def read(self, look: Callable[[Mapping[str, int]], T]) -> T:
+        """What `look` finds of the processes that run, on a thread. It is given their pids, by
+        agent."""
+        running = self._crew.supervisor.running.values()
+        pids = {process.agent: process.pid for process in running}
+        return await self._crew.supervisor.offload(lambda: look(pids))
+
     # --- an environment that is lost ----------------------------------------------------------
 
     async def abandon(self, environment: str, swarms: Sequence[str]) -> None:
@@ -254,6 +314,21 @@ class Swarms(Looks):
             if waiting:
                 text = f"{text}, {waiting} wait for their turn"
             progress(number / len(recruits), text)
+
+    async def _start_or_fail(self, site: Site, swarm: Swarm, agent: str, token: str) -> None:
+        """Start a recorded agent. One that cannot be started is recorded as failed."""
+        try:
+            await self._crew.start(swarm, agent, token)
+        except SwarmDeckError as error:
+            await site.registry.ended(agent, AgentState.FAILED, error.message)
+            raise
+
+    def _running(self, site: Site, ident: str) -> Swarm:
+        """Raises Conflict unless the swarm is running."""
+        swarm = site.registry.swarm(ident)
+        if swarm.state is not SwarmState.RUNNING:
+            raise Conflict(f"swarm {ident} is {swarm.state}", hint="only a running one")
+        return swarm
 
     async def _uncreate(self, site: Site, swarm: Swarm, grant: Grant) -> None:
         """Leave no trace of a swarm that could not be started."""

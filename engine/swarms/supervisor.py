@@ -231,6 +231,19 @@ class Supervisor:
         """The last line an agent wrote."""
         return await self.offload(lambda: output.last_words(self.log_path(environment, agent)))
 
+    def let_go(self, agents: Collection[str]) -> None:
+        """Watch these no longer; their processes run on, for the next engine to adopt. For an
+        engine that ends: nothing can be started any more."""
+        self.closing = True
+        for agent in agents:
+            process = self._processes.pop(agent, None)
+            if process is None:
+                continue
+            self._loop.remove_reader(process.pidfd)
+            os.close(process.pidfd)
+            if process.child is not None:
+                process.child.returncode = 0  # not ours to wait for any more
+
     async def close(self, kill_after_s: float = 1.0) -> None:
         """End every process that is watched. Nothing can be started any more."""
         self.closing = True
