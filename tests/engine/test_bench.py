@@ -178,6 +178,12 @@ async def test_ours_is_put_beside_every_peer(engine: Engine) -> None:
         ("set 4 KB", "unsealed"),
         ("socket set", "redis"),
         ("socket get", "redis"),
+        ("send", "streams"),
+        ("claim+ack", "streams"),
+        ("send full", "streams"),
+        ("claim+ack full", "streams"),
+        ("hand over", "streams"),
+        ("socket hand over", "streams"),
         ("claim growth", "1,000 queued"),
     ]
     assert all(view.ratio > 0 for view in found)
