@@ -51,7 +51,7 @@ from .identity import Identity
 from .journal import Journal
 from .ledger import Ledger, scale_plan
 from .localport import LocalPort
-from .lock import OwnerLock, own
+from .lock import OwnerLock, lasting_socket, own
 from .model import (
     OPERATOR,
     OPERATOR_PRINCIPAL,
@@ -81,7 +81,7 @@ if TYPE_CHECKING:
     from .reload import Reloading
     from .watch import Watch
 
-CLOSE_DRAIN_S: Final = 2.0
+CLOSE_DRAIN_S: Final = 1.0  # for operations under way; an engine is to end within three seconds
 
 
 class Core:
@@ -100,6 +100,7 @@ class Core:
         headless: bool,
         socket: Path | None,
         brief: bool = False,
+        renew_socket: Callable[[], Path] = Path,
     ) -> None:
         self.data = data
         self.settings = settings
@@ -137,6 +138,7 @@ class Core:
         self.engine = Engine(LocalPort(self), data=data, attached=False)
         self._scale = scaled.scale
         self._socket = socket
+        self._renew_socket = renew_socket
         self._headless = headless
         self._brief = brief
         self._opened_s = clock.monotonic_s()
@@ -232,7 +234,7 @@ class Core:
             sites=self.places,
             open_site=self._site,
             directory=self.data,
-            socket=self._socket or self.data,
+            socket=lasting_socket(self.data, self._socket) if self._socket else self.data,
             ledger=self.ledger,
             clock=self.clock,
             settings=self.settings.agents,
@@ -463,6 +465,16 @@ class Core:
         """The socket, where there is one."""
         return self._link
 
+    async def regain_socket(self) -> None:
+        """Listen again when the socket was removed: the runtime directory of a user goes when its
+        last session ends, and a headless engine outlives that. Raises Unavailable, Denied."""
+        if self._link is None or self._socket is None or self._socket.exists():
+            return
+        place = self._renew_socket()
+        await self._link.move(place)
+        self._socket = place
+        self.journal.note("engine", "engine", "its socket was gone: made anew", severity="warning")
+
     async def issue_token(self, agent: str, ttl_s: float, principal: Principal) -> views.TokenView:
         """A new token, told this once. Raises NotFound, Conflict."""
         self.opened.require(environment_of(agent))
@@ -518,8 +530,9 @@ async def open_core(
         lock = stack.enter_context(await taking)
         socket = None if transient else lock.prepare_socket()
         core = Core(
-            data, known, clock or SystemClock(), headless=headless, socket=socket, brief=brief
-        )
+            data, known, clock or SystemClock(), headless=headless, socket=socket, brief=brief,
+            renew_socket=lock.prepare_socket,
+        )  # fmt: skip
         await core.open(stack)
         yield core
 

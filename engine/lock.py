@@ -117,6 +117,13 @@ def find_socket(data: Path) -> Path | None:
     return None
 
 
+def lasting_socket(data: Path, socket: Path) -> Path:
+    """How agents find the engine of a data directory, also the next one, which may put its socket
+    elsewhere: by the link in the directory, where its path is short enough for a socket."""
+    link = _link(data.absolute())
+    return link if len(os.fsencode(link)) <= MAX_SOCKET_PATH_BYTES else socket
+
+
 def runtime_directory() -> Path:
     """A directory that only we can enter: `$XDG_RUNTIME_DIR/swarmdeck`, or one of our uid in
     /tmp. Made if missing. Raises Denied when it is somebody else's or open to others."""

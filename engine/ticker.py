@@ -38,6 +38,8 @@ class Engine(Protocol):
     auditor: Auditor
     reserve: Reserve | None
 
+    async def regain_socket(self) -> None: ...
+
     @property
     def watch(self) -> Watch: ...
 
@@ -69,6 +71,8 @@ class Ticker:
                 await engine.watch.tick()
                 await engine.vault.tick()
                 await engine.auditor.tick()
+                if ticks % SWEEP_EVERY_TICKS == 0:
+                    await engine.regain_socket()
                 if engine.reserve is not None and ticks % SWEEP_EVERY_TICKS == 0:
                     engine.reserve.regain()
                 await self.sweep(due=ticks % SWEEP_EVERY_TICKS == 0)

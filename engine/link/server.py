@@ -47,7 +47,7 @@ from .protocol import (
 )
 
 MAX_CONNECTIONS: Final = 1024
-CLOSE_S: Final = 2.0  # how long closing waits for clients to read their last words
+CLOSE_S: Final = 0.5  # how long closing waits for clients to read their last words
 
 _PLAIN: Final = frozenset({type(None), bool, int, float, str, bytes, list, tuple, dict})
 
@@ -91,17 +91,28 @@ class LinkServer:
         return frozenset(self._agents)
 
     async def __aenter__(self) -> LinkServer:
-        listener = socket.socket(socket.AF_UNIX)
-        try:
-            listener.bind(str(self._path))
-            self._path.chmod(0o600)
-            loop = asyncio.get_running_loop()
-            self._server = await loop.create_unix_server(partial(_Connection, self), sock=listener)
-        except OSError as error:
-            listener.close()
-            raise Unavailable(f"cannot serve on {self._path}: {error.strerror}") from error
+        self._server = await self._listen(self._path)
         await self._group.__aenter__()
         return self
+
+    async def move(self, path: Path) -> None:
+        """Listen at another place, because somebody has removed the socket. Who is connected
+        stays so. Raises Unavailable."""
+        before, self._server = self._server, await self._listen(path)
+        self._path = path
+        if before is not None:
+            before.close()
+
+    async def _listen(self, path: Path) -> asyncio.Server:
+        listener = socket.socket(socket.AF_UNIX)
+        try:
+            listener.bind(str(path))
+            path.chmod(0o600)
+            loop = asyncio.get_running_loop()
+            return await loop.create_unix_server(partial(_Connection, self), sock=listener)
+        except OSError as error:
+            listener.close()
+            raise Unavailable(f"cannot serve on {path}: {error.strerror}") from error
 
     async def __aexit__(self, *_: object) -> None:
         if self._server is not None:
