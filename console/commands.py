@@ -386,7 +386,7 @@ def _is_place(head: Sequence[str]) -> bool:
     return words[0] in SCREENS and (len(words) == 1 or _narrows(words))
 
 
-CONTENT: Final = frozenset({"json", "value", "secret"})
+CONTENT: Final = frozenset({"json", "value", "secret", "variable"})
 """Kinds of fields whose text is kept nowhere."""
 
 
@@ -406,7 +406,11 @@ def _carries(words: Sequence[str], kinds: Collection[str]) -> bool:
         spec, behind = commandline.find(words[1:] if words and words[0] == "form" else words)
     except InvalidInput:
         return False
-    return bool(behind) and any(parameter.kind in kinds for parameter in parameters(spec))
+    found = (each for each in parameters(spec) if each.kind in kinds)
+    return bool(behind) and any(
+        each.kind != "variable" or any(word.startswith(each.flag) for word in behind)
+        for each in found
+    )
 
 
 def line_of(action: Action) -> str:

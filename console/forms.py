@@ -63,7 +63,8 @@ def note(parameter: Parameter) -> str:
         return f"1 to 10, {parameter.choices[0]} to {parameter.choices[-1]}"
     words = {
         "size": "such as 512MB or 2GB", "json": "JSON", "value": "JSON or text",
-        "secret": "not shown, not kept", "path": "a file",
+        "secret": "not shown, not kept", "path": "a path",
+        "variable": "NAME=VALUE or NAME",
     }  # fmt: skip
     limits = bounds(parameter)
     parts = [limits, "" if limits and parameter.kind == "size" else words.get(parameter.kind, "")]

@@ -44,16 +44,28 @@ class Swarms:
         memory_bytes: int,
         command: Sequence[str] | None = None,
         name: str = "",
+        variables: Mapping[str, str | None] | None = None,
+        directory: str | Path = "",
+        warm_up_s: float | None = None,
     ) -> views.SwarmView:
         """Start `agents` processes of `command` (None: the bundled worker) under a budget for
-        all of them together; 0 agents makes a swarm that others join. Raises InvalidInput,
-        OverBudget."""
+        all of them together; 0 agents makes a swarm that others join. Those beyond the rate of
+        `agents.spawn_per_minute` follow by themselves.
+
+        `variables` are added to their environment, None for a value stands for the one that the
+        engine has at each start. They work in `directory` (absolute; empty: one of the swarm's
+        own). One that has not said it is ready `warm_up_s` after its start is started again (0:
+        no limit, None: the setting). Raises InvalidInput, OverBudget."""
+        named = (variables or {}).items()
         wanted = actions.SwarmCreate(
             environment=parse_environment(environment).value,
             agents=agents,
             memory_bytes=memory_bytes,
             command=tuple(command or ()),
             name=name,
+            variables=tuple(key if value is None else f"{key}={value}" for key, value in named),
+            directory=str(directory),
+            warm_up_s=warm_up_s,
         )
         return await self._engine.ask(wanted, views.SwarmView)
 

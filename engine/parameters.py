@@ -34,6 +34,7 @@ Kind = Literal[
     "priority",
     "secret",
     "path",
+    "variable",
 ]
 Place = Literal["positional", "flag", "rest"]
 
@@ -46,7 +47,8 @@ _METAVARS: Final = {
     "size": "SIZE",
     "json": "JSON",
     "value": "VALUE",
-    "path": "FILE",
+    "path": "PATH",
+    "variable": "NAME[=VALUE]",
 }
 _WRITTEN_UNITS: Final = ("_bytes", "_s")
 _WRAPPERS: Final = frozenset({typing.Annotated, typing.Union, types.UnionType, tuple})
@@ -304,6 +306,7 @@ _READERS: Final[dict[Kind, Any]] = {
     "level": _read_level,
     "priority": _read_priority,
     "secret": _read_text,
+    "variable": _read_text,
     "path": _read_path,
 }
 

@@ -93,7 +93,9 @@ def arg(
     *,
     positional: bool = False,
     flag: str = "",
-    unit: Literal["", "size", "json", "value", "rest", "level", "priority", "secret", "path"] = "",
+    unit: Literal[
+        "", "size", "json", "value", "rest", "level", "priority", "secret", "path", "variable"
+    ] = "",
     ge: float | None = None,
     le: float | None = None,
     min_length: int | None = None,
@@ -103,7 +105,8 @@ def arg(
     Units: `size` takes MB and GB, `json` a JSON text, `value` a JSON text or else a plain string,
     `rest` all that follows `--`, `level` and `priority` a word or a number. A `secret` is never
     written on a command line: it is asked for or read from standard input. A `path` is made
-    absolute where it is typed.
+    absolute where it is typed. A `variable` is `NAME=VALUE` or `NAME`; its value may be a secret,
+    so it is shown and kept nowhere.
     """
     extra = {"positional": positional, "flag": flag, "unit": unit}
     return msgspec.Meta(description=text, ge=ge, le=le, min_length=min_length, extra=extra)
@@ -155,7 +158,7 @@ def named(name: str) -> ActionSpec:
 @cache
 def _secrets(kind: type[Action]) -> frozenset[str]:
     units = ((field.name, (meta.extra or {}).get("unit")) for field, meta in fields(kind))
-    return frozenset(name for name, unit in units if unit == "secret")
+    return frozenset(name for name, unit in units if unit in {"secret", "variable"})
 
 
 def fields(kind: type[Action]) -> tuple[tuple[msgspec.structs.FieldInfo, msgspec.Meta], ...]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+import msgspec
+
 from .. import views
 from ..model import MIN_SWARM_BYTES, Role
 from .spec import Action, OptionalWhere, Where, action, arg
 
+WarmUp = Annotated[float, msgspec.Meta(ge=0, le=3600)]
 RoleName = Literal["agent", "monitor", "coordinator", "admin"]
 
 
@@ -24,6 +27,17 @@ class SwarmCreate(Action, frozen=True, kw_only=True, tag="swarm.create"):
         tuple[str, ...], arg("agent command after -- (default: the bundled worker)", unit="rest")
     ] = ()
     name: Annotated[str, arg("name to show (default: the id)")] = ""
+    variables: Annotated[
+        tuple[str, ...],
+        arg("variable for its agents; NAME alone: as the engine has it", flag="--env",
+            unit="variable"),
+    ] = ()  # fmt: skip
+    directory: Annotated[
+        str, arg("directory its agents work in (default: one of its own)", unit="path")
+    ] = ""
+    warm_up_s: Annotated[
+        WarmUp | None, arg("longest an agent takes to be ready, 0: any time", flag="--warm-up")
+    ] = None
 
 
 @action(list[views.SwarmView], query=True)

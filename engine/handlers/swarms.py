@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .. import actions, views
 from ..dispatch import Context
+from ..swarms.setup import read_setup
 from .services import Part
 
 
@@ -19,6 +20,7 @@ class SwarmHandlers(Part):
             memory_bytes=action.memory_bytes,
             command=action.command,
             name=action.name,
+            setup=read_setup(action.variables, action.directory, action.warm_up_s),
             actor=context.principal.id,
             progress=context.progress,
         )

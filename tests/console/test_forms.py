@@ -16,6 +16,7 @@ from swarmdeck.engine.parameters import parameters
 SAMPLES = {
     "text": "dev_agent_1", "integer": "3", "number": "1.5", "switch": "true", "size": "64MB",
     "secret": "correct horse", "path": "/tmp/trail.jsonl",
+    "variable": "LANGUAGE=en",
     "json": '{"a": 1}', "value": '{"a": 1}', "level": "team", "priority": "high",
 }  # fmt: skip
 

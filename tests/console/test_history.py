@@ -59,6 +59,9 @@ def test_the_file_is_bounded_and_says_nothing_twice(file: Path) -> None:
         ("form memory set development k secret", "form memory set"),
         ("queue send development digest {}", "queue send"),
         ("queue /secret", "queue /secret"),
+        ("swarm create testing --agents 1 --memory 1GB --env A=secret", "swarm create"),
+        ("swarm create testing --agents 1 --memory 1GB --env=A=secret", "swarm create"),
+        ("swarm create testing --agents 1", "swarm create testing --agents 1"),
         ("agents", "agents"),
     ],
 )

@@ -67,6 +67,7 @@ def values_of(parameter: Parameter) -> st.SearchStrategy[Any]:
         "priority": st.integers(1, 10),
         "secret": st.none() | ANY_TEXT,
         "path": ANY_PATH,
+        "variable": ANY_TEXT,
     }[parameter.kind]
     return (
         st.lists(one, min_size=parameter.min_length, max_size=4).map(tuple)
@@ -145,6 +146,23 @@ def test_a_swarm_with_sizes_flags_and_a_command() -> None:
         memory_bytes=3 << 29,
         command=("python", "worker.py", "--data", "x", "--", "y"),
     )
+
+
+def test_variables_are_repeated_and_a_directory_is_absolute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    line = "swarm create testing --agents 1 --memory 1GB --env A=1=2 --env HOME --directory work"
+    wanted = parse(shlex.split(f"{line} --warm-up 2.5"))
+    assert wanted == actions.SwarmCreate(
+        environment="testing",
+        agents=1,
+        memory_bytes=1 << 30,
+        variables=("A=1=2", "HOME"),
+        directory=str(tmp_path / "work"),
+        warm_up_s=2.5,
+    )
+    assert "A=1" not in repr(wanted)
 
 
 def test_words_and_numbers_for_levels_and_priorities() -> None:
@@ -416,9 +434,10 @@ def test_completion_never_fails_and_goes_on_from_the_text(text: str) -> None:
 
 
 def test_usage_tells_how_an_action_is_written() -> None:
-    assert usage_line(ACTIONS["swarm.create"]) == (
-        "swarmdeck swarm create ENVIRONMENT --agents N --memory SIZE [--name NAME] [-- COMMAND…]"
-    )
+    line = usage_line(ACTIONS["swarm.create"])
+    assert line.startswith("swarmdeck swarm create ENVIRONMENT --agents N --memory SIZE [--name ")
+    assert "[--env NAME[=VALUE]…] [--directory PATH] [--warm-up SECONDS]" in line
+    assert line.endswith("[-- COMMAND…]")
     assert usage_line(ACTIONS["acl.grant"]).startswith("swarmdeck acl grant SUBJECT [--resource ")
     text = usage(ACTIONS["swarm.terminate"])
     assert "[--force]" in text
