@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import Denied, NotFound, Unavailable
 from ..model import Principal, printable
 from ..settings import QueueSettings
-from ..store.database import Database
+from ..store.database import Database, Operation
 from ..vault import Ring
 from . import arguments
 from .broadcast import Said, SendMany, check_size, key_for
@@ -61,8 +61,8 @@ class Sending(Desk):
             principal, kind, body, priority, delay_s, expires_s, key, to, max_attempts
         )
         if self.flow.takes():
-            return self._hand_over(send)
-        return self.flow.wait(1, wait_s, lambda: self._hand_over(send))
+            return self.hand_over(send)
+        return self.flow.wait(1, wait_s, lambda: self.hand_over(send))
 
     def send_many(
         self, principal: Principal, messages: Sequence[Sequence[Any]], wait_s: float = 0
@@ -95,7 +95,7 @@ class Sending(Desk):
         `send` does."""
         self._admit(principal)
         self.keyring.require()
-        members = self._directory.members(self._target(to) or None)
+        members = self._directory.members(self.target(to) or None)
         others = [member for member in members if member != principal.id]
         check_size(len(others), len(body) * len(others))
         sends = [
@@ -146,7 +146,7 @@ class Sending(Desk):
         send.keeper = self._keeper
         send.sender = principal.id
         send.kind = arguments.kind(kind)
-        send.target = self._target(to)
+        send.target = self.target(to)
         send.priority = arguments.whole(priority, 1, 10, "priority")
         send.delay_us = arguments.wait(delay_s)
         send.expires_us = arguments.expiry(expires_s, send.delay_us)
@@ -168,9 +168,10 @@ class Sending(Desk):
             self.counters.lanes.sending(send.target, send.kind, send.ident)
             self._line.mark(send.target, send.kind, 1)
 
-    def _hand_over(self, send: Send) -> asyncio.Future[str]:
+    def hand_over(self, send: Send, within: Operation | None = None) -> asyncio.Future[Any]:
+        """Store a message, or what stores it `within`, for which room was taken."""
         self._number_it(send)
-        return self._database.submit(send)
+        return self._database.submit(within or send)
 
     # --- after a commit ---------------------------------------------------------------------
 
@@ -204,7 +205,8 @@ class Sending(Desk):
                 hint="agents use the queue of their own environment",
             )
 
-    def _target(self, to: str | None) -> str:
+    def target(self, to: str | None) -> str:
+        """Whom a message is for, '' for anyone. Raises NotFound."""
         if to is None:
             return ""
         if not self._directory.knows(arguments.text(to, "target")):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ..clock import Clock
 from ..errors import SwarmDeckError
@@ -24,6 +25,9 @@ from .sending import Sending
 from .statements import READY
 from .upkeep import Release, Sweep, Swept
 from .waiters import Messages
+
+if TYPE_CHECKING:
+    from .schedules import Schedules
 
 H = TypeVar("H", bound=HolderOperation)
 
@@ -56,6 +60,13 @@ class MessageQueue(Sending):
         self._deadline_us: int | None = None
         self._sweep: asyncio.Future[None] | None = None
         self._keeper = self
+
+    @cached_property
+    def schedules(self) -> Schedules:
+        """What is sent again and again."""
+        from .schedules import Schedules  # noqa: PLC0415 - most commands need none
+
+        return Schedules(self, self._database, self._settings, self._clock)
 
     async def open(self) -> None:
         """Learn what the file holds. Call once, before anything else."""

@@ -7,7 +7,8 @@
     checked tag of 16, then the body as it is      elsewhere
 
 The tag binds environment, message id, kind, sender, target, and whether it is the body or the
-result. A message can be retried, delayed and moved between priorities; none of that is bound.
+result; of a schedule its own id, and kind, sender and target of its messages. A message can be
+retried, delayed and moved between priorities; none of that is bound.
 """
 
 from __future__ import annotations
@@ -29,11 +30,13 @@ LZ4: Final = 0x02
 KIND: Final = "rest"  # the class of their keys
 BODY: Final = 0
 RESULT: Final = 1
+SCHEDULE: Final = 2  # the body of all messages of a schedule
 
 SELECT: Final = "SELECT id, kind, sender, target, body, result FROM message"
 
 Row = tuple[int, str, str, str, bytes, bytes | None]
 
+_NAMES: Final = ("the body of message", "the result of message", "the body of schedule")
 _HEADER: Final = struct.Struct(">BI")
 _BOUND: Final = struct.Struct(">BBBIq")  # version, field, form, key id, message id
 _NONCE_AT: Final = _HEADER.size
@@ -89,9 +92,8 @@ def unprotect(ring: Ring, letter: Letter, stored: bytes) -> bytes:
             checking.decrypt(nonce, stored[_TAG_AT:_PLAIN_AT], bound + text)
         return record.decompress(text) if form & LZ4 else text
     except ring.broken as error:
-        what = "result" if letter.field == RESULT else "body"
         raise Damaged(
-            f"{ring.environment}: the {what} of message {letter.ident} does not match its seal",
+            f"{ring.environment}: {_NAMES[letter.field]} {letter.ident} does not match its seal",
             hint="purge it, or restore a backup",
         ) from error
 

@@ -30,7 +30,7 @@ from .explain import AlertView, EventView, ExplanationView, ReasonView
 from .host import AdmissionView, EnvironmentView, HolderView, HostView, LoanView
 from .memory import KeyPage, RecordView
 from .metrics import MeasurementView, SeriesView
-from .queue import LaneView, MessageView, QueueCounts
+from .queue import LaneView, MessageView, QueueCounts, ScheduleView
 from .store import BackupView, DatabaseView, PragmaView, StatementView
 from .swarms import AgentView, HealthView, SwarmView, TeamView, TokenView
 from .vault import DataKeyView, KeyringView, VaultGlance, VaultView
@@ -76,6 +76,7 @@ __all__ = [
     "QueueCounts",
     "ReasonView",
     "RecordView",
+    "ScheduleView",
     "SeriesView",
     "SettingChangeView",
     "SettingView",

@@ -50,3 +50,32 @@ class LaneView(View, frozen=True, kw_only=True):
     leased: int
     dead: int
     oldest_at_us: int | None = None
+
+
+class ScheduleView(View, frozen=True, kw_only=True):
+    """Messages that are sent again and again, either `every_s` or as `cron` says in `zone`. `state`
+    is active, paused, or late: due and not sent yet, for a `reason`. `next_at_us` is None while it
+    is paused. `skipped` counts the times it was due while its last message was still open."""
+
+    id: str
+    environment: str
+    name: str
+    state: str
+    kind: str
+    to: str | None
+    priority: int
+    every_s: float | None
+    cron: str | None
+    zone: str
+    overlap: bool
+    expires_s: float | None
+    max_attempts: int
+    next_at_us: int | None
+    last_at_us: int | None
+    last_message: str | None
+    runs: int
+    skipped: int
+    created_by: str
+    created_at_us: int
+    reason: str = ""
+    body: Any = None

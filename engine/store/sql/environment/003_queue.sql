@@ -9,11 +9,12 @@ CREATE TABLE queue_state (
     changed_by TEXT    NOT NULL
 ) WITHOUT ROWID;
 
--- Either every_us or cron says when. next_at is when its next message is sent; last_message is the
--- one sent last. overlap 0: not while that one is still open.
+-- Either every_us or cron says when. next_at is when its next message is sent, also while it is
+-- paused; last_message is the one sent last. overlap 0: not while that one is still open. An id is
+-- never used twice: it stands in the keys of messages.
 CREATE TABLE schedule (
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,
     env          TEXT    NOT NULL,
-    id           TEXT    NOT NULL,
     name         TEXT    NOT NULL,
     kind         TEXT    NOT NULL,
     target       TEXT    NOT NULL DEFAULT '',
@@ -23,10 +24,10 @@ CREATE TABLE schedule (
     cron         TEXT,
     zone         TEXT    NOT NULL DEFAULT 'UTC',
     overlap      INTEGER NOT NULL DEFAULT 0,
-    expires_us   INTEGER,
+    expires_us   INTEGER NOT NULL DEFAULT 0,   -- of its messages, 0: never
     max_attempts INTEGER NOT NULL,
     enabled      INTEGER NOT NULL DEFAULT 1,
-    next_at      INTEGER,
+    next_at      INTEGER NOT NULL,
     last_at      INTEGER,
     last_message INTEGER,
     runs         INTEGER NOT NULL DEFAULT 0,
@@ -34,7 +35,8 @@ CREATE TABLE schedule (
     created_by   TEXT    NOT NULL,
     created_at   INTEGER NOT NULL,
     updated_at   INTEGER NOT NULL,
-    PRIMARY KEY (env, id),
+    UNIQUE (env, name),
     CHECK ((every_us IS NULL) <> (cron IS NULL))
-) WITHOUT ROWID;
-CREATE INDEX schedule_due ON schedule (env, next_at) WHERE enabled = 1;
+);
+CREATE TRIGGER schedule_touch AFTER UPDATE ON schedule WHEN new.updated_at IS old.updated_at
+BEGIN UPDATE schedule SET updated_at = CAST(unixepoch('subsec') * 1000000 AS INTEGER) WHERE id = new.id; END;
