@@ -27,6 +27,7 @@ from .engine import (
     SettingView,
 )
 from .explain import AlertView, EventView, ExplanationView, ReasonView
+from .health import FindingView, RecoveryView
 from .host import AdmissionView, EnvironmentView, HolderView, HostView, LoanView
 from .memory import KeyPage, RecordView
 from .metrics import MeasurementView, SeriesView
@@ -59,6 +60,7 @@ __all__ = [
     "EnvironmentView",
     "EventView",
     "ExplanationView",
+    "FindingView",
     "GrantView",
     "HealthView",
     "HolderView",
@@ -76,6 +78,7 @@ __all__ = [
     "QueueCounts",
     "ReasonView",
     "RecordView",
+    "RecoveryView",
     "ScheduleView",
     "SeriesView",
     "SettingChangeView",

@@ -1,0 +1,213 @@
+"""Health as people ask for it: what was found, how each thing is recovered, and changing that."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from ..environment import Place
+from ..errors import Conflict, InvalidInput, NotFound
+from ..model import Environment, environment_of, printable
+from ..views import FindingView, RecoveryView
+from . import recovery as recoveries
+from .address import parse_address
+from .findings import Finding
+from .probes import breaker_of
+from .recovery import Policy, Recovery
+from .service import DEVICES, Health, policies_of
+
+BUS: Final = "bus"
+
+replace = msgspec.structs.replace
+
+
+class Policies:
+    """What actions ask of the health of an engine."""
+
+    def __init__(self, health: Health) -> None:
+        self._health = health
+
+    # --- looking ----------------------------------------------------------------------------
+
+    async def findings(self, environment: str | None) -> list[FindingView]:
+        """The latest findings, those of the host first; where nobody has looked yet, they are
+        made. Raises StorageError."""
+        health = self._health
+        if not health.findings:
+            await health.look()
+        return [
+            self._finding(each)
+            for each in health.findings.values()
+            if environment in {None, each.environment}
+        ]
+
+    async def check(self, subject: str | None) -> list[FindingView]:
+        """Look at everything or at one subject now, and say what was found. Raises NotFound,
+        StorageError."""
+        health = self._health
+        await health.look(subject)
+        return [
+            self._finding(each)
+            for each in health.findings.values()
+            if subject in {None, each.subject}
+        ]
+
+    async def list(self, environment: str | None) -> list[RecoveryView]:
+        """How everything that is looked at is recovered, and what was given up."""
+        health = self._health
+        await health.load()
+        if not health.findings:
+            await health.look()
+        found = [finding.subject for finding in health.findings.values()]
+        subjects = dict.fromkeys([*found, *health.recoveries])
+        return [
+            self._recovery(subject)
+            for subject in subjects
+            if environment in {None, health.environment(subject)}
+        ]
+
+    # --- changing ---------------------------------------------------------------------------
+
+    async def set(
+        self, subject: str, policy: Policy, *, standby: str = "", address: str = "", actor: str
+    ) -> RecoveryView:
+        """Choose what is done about a subject when it is ill. Attempts and cooldown stay as they
+        are. Raises NotFound, InvalidInput, Conflict."""
+        health = self._health
+        await health.load()
+        self._require(subject)
+        self._check(subject, policy, standby, address)
+        if health.is_under_way(subject):
+            raise Conflict(f"{subject} is being recovered now", hint="try again in a moment")
+        before = health.recovery(subject)
+        now_us = health.now_us()
+        after = replace(
+            before, policy=policy, standby=standby, address=address, changed_at_us=now_us,
+            changed_by=actor,
+        )  # fmt: skip
+        words = " ".join(filter(None, (policy.value, standby, address)))
+        await health.records.keep_recovery(after, action="recovery.set", actor=actor, detail=words)
+        health.recoveries[subject] = after
+        return self._recovery(subject)
+
+    async def reset(self, subject: str, actor: str) -> RecoveryView:
+        """Give a subject all its attempts back, without a cooldown. Raises NotFound, Conflict."""
+        health = self._health
+        await health.load()
+        self._require(subject)
+        if health.is_under_way(subject):
+            raise Conflict(f"{subject} is being recovered now", hint="try again in a moment")
+        after = recoveries.forgiven(health.recovery(subject))
+        await health.records.keep_recovery(after, action="recovery.reset", actor=actor)
+        health.recoveries[subject] = after
+        return self._recovery(subject)
+
+    def _check(self, subject: str, policy: Policy, standby: str, address: str) -> None:
+        if policy not in policies_of(subject):
+            able = " or ".join(policies_of(subject))
+            raise InvalidInput(f"nothing can {_VERBS[policy]} {subject}", hint=f"give it {able}")
+        if address:
+            parse_address(address)
+            if subject in DEVICES or subject in Environment.__members__.values():
+                raise InvalidInput(f"only a swarm has an address, and {subject} is none")
+        if bool(standby) != (policy is Policy.FAILOVER):
+            raise InvalidInput(
+                "FAILOVER goes to a standby, and nothing else has one",
+                hint=f"swarmdeck recovery set {subject} FAILOVER --standby SWARM",
+            )
+        if standby:
+            self._check_standby(subject, standby)
+
+    def _check_standby(self, subject: str, standby: str) -> None:
+        place = self._place(subject)
+        swarm = place.registry.swarms.get(standby)
+        if swarm is None or swarm.is_over:
+            raise NotFound(
+                f"no swarm {printable(standby)} runs in {place.environment}",
+                hint="a standby is another swarm of the same environment",
+            )
+        if standby == subject:
+            raise InvalidInput("a swarm is no standby of itself")
+
+    def _require(self, subject: str) -> None:
+        """Raises NotFound unless it is something that is looked at."""
+        known = subject in DEVICES or subject in Environment.__members__.values()
+        if not known and subject not in self._place(subject).registry.swarms:
+            raise NotFound(f"no swarm {printable(subject)}", hint="see swarmdeck health list")
+
+    def _place(self, swarm: str) -> Place:
+        return self._health.places[environment_of(swarm)]
+
+    # --- views ------------------------------------------------------------------------------
+
+    def _finding(self, finding: Finding) -> FindingView:
+        health = self._health
+        recovery = health.recovery(finding.subject)
+        return FindingView(
+            subject=finding.subject,
+            probe=finding.probe,
+            environment=finding.environment,
+            status=finding.status.value,
+            detail=finding.detail,
+            latency_ms=finding.latency_s * 1000,
+            since_at_us=finding.since_us,
+            checked_at_us=finding.checked_us,
+            policy=recovery.policy.value,
+            attempts=recovery.attempts,
+            attempts_max=health.limits.attempts,
+            next_at_us=recoveries.next_attempt_us(recovery, health.limits),
+            breaker=_breaker(health, finding),
+        )
+
+    def _recovery(self, subject: str) -> RecoveryView:
+        health = self._health
+        recovery = health.recovery(subject)
+        return RecoveryView(
+            subject=subject,
+            environment=health.environment(subject),
+            policy=recovery.policy.value,
+            state=self._state(recovery),
+            standby=recovery.standby,
+            address=recovery.address,
+            attempts=recovery.attempts,
+            attempts_max=health.limits.attempts,
+            attempted_at_us=recovery.attempted_at_us,
+            healthy_since_at_us=recovery.healthy_since_us,
+            next_at_us=recoveries.next_attempt_us(recovery, health.limits),
+            outcome=recovery.outcome,
+            successor=recovery.successor,
+            set=bool(recovery.changed_by),
+            changed_at_us=recovery.changed_at_us,
+            changed_by=recovery.changed_by,
+        )
+
+    def _state(self, recovery: Recovery) -> str:
+        health = self._health
+        if recovery.successor:
+            return "given up"
+        if health.is_under_way(recovery.subject):
+            return "under way"
+        if recovery.policy is Policy.ALERT_ONLY:
+            return "off"
+        if recovery.attempts >= health.limits.attempts:
+            return "spent"
+        next_us = recoveries.next_attempt_us(recovery, health.limits)
+        waits = next_us is not None and health.now_us() < next_us
+        return "waiting" if waits and health.is_ill(recovery.subject) else "idle"
+
+
+_VERBS: Final = {
+    Policy.RESTART: "restart",
+    Policy.RECREATE: "recreate",
+    Policy.SCALE_UP: "scale up",
+    Policy.FAILOVER: "take over from",
+    Policy.ALERT_ONLY: "watch",
+}
+
+
+def _breaker(health: Health, finding: Finding) -> str:
+    """The state of the breaker around a probe, empty where there is none."""
+    names = {"http": breaker_of(finding.subject), BUS: BUS}
+    name = names.get(finding.probe)
+    return "" if name is None else health.breaker(name).state.value
