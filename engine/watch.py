@@ -7,7 +7,7 @@ in a moment never loads it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final, Protocol
+from typing import Protocol
 
 from .alerts import Alerts, Sight
 from .audit import Auditor
@@ -21,8 +21,6 @@ from .store.database import Database
 from .store.reserve import Reserve
 from .swarms.service import Swarms
 from .views import AlertView, Overview
-
-OLDEST_EVERY_TICKS: Final = 5  # looking for the oldest message asks the files
 
 
 class Watched(Protocol):
@@ -50,15 +48,15 @@ class Watch:
         self.forecast = Forecast(engine.clock)
         self._engine = engine
         self._changed = changed
-        self._oldest: dict[str, int] = {}
-        self._ticks = 0
+
+    @property
+    def oldest_ready(self) -> Mapping[str, int]:
+        """When the oldest ready message was sent, by environment, of those that have any."""
+        return self._oldest
 
     async def tick(self) -> None:
         """Look, once a second."""
         self._note_use()
-        if self._ticks % OLDEST_EVERY_TICKS == 0:
-            await self._find_oldest()
-        self._ticks += 1
         if found := self.alerts.evaluate():
             for alert in found:
                 self._tell(alert)
@@ -68,7 +66,6 @@ class Watch:
         engine = self._engine
         return Sight(
             overview=engine.overview(),
-            oldest_ready=self._oldest,
             reclaims=engine.journal.reclaims,
             ignored=engine.budgets.ignored,
             pinned={name: place.database.pinned() for name, place in engine.places.items()},
@@ -94,16 +91,6 @@ class Watch:
             held[environment_of(agent)][agent] = size_bytes
         for name, agents in held.items():
             self.forecast.note(name, sum(agents.values()), frozenset(agents))
-
-    async def _find_oldest(self) -> None:
-        """When the oldest ready message was sent, of each environment that has any."""
-        found: dict[str, int] = {}
-        for name, place in self._engine.places.items():
-            if place.queue.counts().ready:
-                lanes = await place.queue.lane_views()
-                times = [lane.oldest_at_us for lane in lanes if lane.oldest_at_us is not None]
-                found |= {name: min(times)} if times else {}
-        self._oldest = found
 
     def _tell(self, alert: AlertView) -> None:
         fires = alert.state == "firing"

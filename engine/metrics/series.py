@@ -110,6 +110,13 @@ class Span(msgspec.Struct, frozen=True):
         return self.first_s + self.step_s * self.count
 
 
+def alike(step_s: int) -> range:
+    """The lengths of step that are kept as long as this one."""
+    if step_s < MINUTES_S:
+        return range(1, MINUTES_S)
+    return range(MINUTES_S, HOUR_S) if step_s < HOUR_S else range(HOUR_S, 2 * HOUR_S)
+
+
 def kept_step(window_s: int, step_s: int) -> int:
     """In which of the steps that are kept a window is read, where `step_s` is the shortest."""
     longer = [each for each in (MINUTES_S, HOUR_S) if each > step_s]
@@ -140,20 +147,28 @@ class Weave:
 
     def add(self, rows: Iterable[Row], wanted: frozenset[str] | None = None) -> None:
         """Take in rows; only readings that are `wanted`, None is all."""
-        span, before = self._span, None
+        before: tuple[str, ...] | None = None
         places: list[tuple[int, list[Stat | None]]] = []
         for row in rows:
-            place = (row.at_s - span.first_s) // span.step_s
-            if not 0 <= place < span.count:
+            first, last = self._covered(row)
+            if first > last:
                 continue
             if row.names is not before:
                 before, places = row.names, self._places(row.names, wanted)
             readings = decoded(row.readings)
             for at, stats in places:
-                stat = stats[place]
-                if stat is None:
-                    stat = stats[place] = Stat()
-                stat.add(readings[at])
+                for place in range(first, last + 1):
+                    stat = stats[place]
+                    if stat is None:
+                        stat = stats[place] = Stat()
+                    stat.add(readings[at])
+
+    def _covered(self, row: Row) -> tuple[int, int]:
+        """The first and last step that a row says something of: several where its own is longer."""
+        span = self._span
+        first = (row.at_s - span.first_s) // span.step_s
+        last = first + max(1, row.step_s // span.step_s) - 1
+        return max(0, first), min(last, span.count - 1)
 
     def _places(
         self, names: Sequence[str], wanted: frozenset[str] | None

@@ -106,10 +106,9 @@ def see(tx: Transaction, at_s: int, ids: Iterable[int]) -> None:
 
 
 def of_subject(
-    subject: str, steps_s: Callable[[list[int]], Collection[int]], since_s: int, until_s: int
+    subject: str, wanted: Collection[int], since_s: int, until_s: int
 ) -> Callable[[Reader], Found]:
-    """Rows of a subject within a time, of those lengths of step that `steps_s` chooses of the
-    ones there are."""
+    """Rows of a subject within a time, of those lengths of step that are `wanted`."""
 
     def query(reader: Reader) -> Found:
         named = [
@@ -118,7 +117,8 @@ def of_subject(
         ]
         rows = [
             Row(int(at_s), step_s, names, readings)
-            for step_s in (steps_s(steps(reader)) if named else ())
+            for step_s in (steps(reader) if named and since_s < until_s else ())
+            if step_s in wanted
             for ident, names in named
             for at_s, readings in _looked_up(reader, step_s, ident, since_s, until_s)
         ]
@@ -138,22 +138,25 @@ def _looked_up(
     return reader.execute(_OF_SUBJECT, bounds).fetchall()
 
 
-def of_all(since_s: int, until_s: int, shorter_s: int) -> Callable[[Reader], list[tuple[str, Row]]]:
-    """Subject and row of everything within a time, in steps shorter than `shorter_s`, oldest
-    first."""
+def lately(
+    wanted: Collection[int], last_s: int, now_s: int
+) -> Callable[[Reader], list[tuple[str, Row]]]:
+    """Subject and row of everything within `last_s` seconds before the newest step, of those
+    lengths that are `wanted`, oldest first."""
 
     def query(reader: Reader) -> list[tuple[str, Row]]:
+        kept = [step_s for step_s in steps(reader) if step_s in wanted]
+        ends = [end_s for step_s in kept if (end_s := newest(reader, step_s, now_s)) is not None]
+        since_s = max(ends, default=now_s) - last_s
         named = {
             int(ident): (str(subject), tuple(json.loads(names)))
             for ident, subject, names in reader.execute(_ALL_NAMED, (since_s - HOUR_S,)).fetchall()
         }
-        found: list[tuple[str, Row]] = []
-        for step_s in steps(reader):
-            if step_s < shorter_s:
-                rows = reader.execute(_OF_ALL, (step_s, since_s, until_s)).fetchall()
-                for at_s, ident, readings in rows:
-                    subject, names = named[ident]
-                    found.append((subject, Row(int(at_s), step_s, names, readings)))
+        found = [
+            (named[ident][0], Row(int(at_s), step_s, named[ident][1], readings))
+            for step_s in kept
+            for at_s, ident, readings in reader.execute(_OF_ALL, (step_s, since_s, now_s))
+        ]
         found.sort(key=lambda each: each[1].at_s)
         return found
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 from ..errors import Conflict, NotFound, OverBudget, SwarmDeckError
 from ..ledger import Grant
@@ -35,6 +35,7 @@ from .succession import Succession
 from .supervisor import resolve_command
 from .tokens import new_token
 
+T = TypeVar("T")
 Progress = Callable[[float, str], object]
 
 Agents = list[Agent]  # `list` is a method of the service
