@@ -49,11 +49,6 @@ class Watch:
         self._engine = engine
         self._changed = changed
 
-    @property
-    def oldest_ready(self) -> Mapping[str, int]:
-        """When the oldest ready message was sent, by environment, of those that have any."""
-        return self._oldest
-
     async def tick(self) -> None:
         """Look, once a second."""
         self._note_use()

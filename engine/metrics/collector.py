@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 from ..clock import Clock
 from ..environment import Place
@@ -25,9 +25,6 @@ from .readings import Readings, Sight, Totals, readings
 from .recent import Recent
 from .sensors import Senses, Sensors
 from .series import Row, encoded
-
-if TYPE_CHECKING:
-    from ..watch import Watch
 
 PIECES: Final = 4  # of thinning after each measurement: more than one brings about
 
@@ -46,8 +43,6 @@ class Measured(Protocol):
 
     @property
     def places(self) -> Mapping[str, Place]: ...
-    @property
-    def watch(self) -> Watch: ...
     def overview(self) -> Overview: ...
 
 
@@ -144,9 +139,8 @@ class Collector:
     def _totals(self) -> dict[str, Totals]:
         """Of the files that are in use."""
         engine = self._engine
-        oldest = engine.watch.oldest_ready
         found = {
-            name: _totals_of(place, oldest.get(name))
+            name: _totals_of(place)
             for name, place in engine.places.items()
             if place.refusal is None
         }
@@ -206,7 +200,7 @@ class Collector:
                 return
 
 
-def _totals_of(place: Place, oldest_us: int | None) -> Totals:
+def _totals_of(place: Place) -> Totals:
     stats, counters, memory = place.database.stats, place.queue.counters, place.memory
     return Totals(
         sent=counters.sent,
@@ -219,5 +213,4 @@ def _totals_of(place: Place, oldest_us: int | None) -> Totals:
         operations=stats.operations,
         commit_ms_p99=place.database.commits.take(),
         wal_bytes=place.database.wal_bytes,
-        oldest_us=oldest_us,
     )

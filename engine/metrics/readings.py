@@ -30,8 +30,7 @@ Readings = dict[str, Number | None]
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
     """What one file and what lives in it have counted since they were opened, and the 99th of a
-    hundred commits since the readings before. `oldest_us` is when the oldest ready message was
-    sent, None when none is ready."""
+    hundred commits since the readings before."""
 
     sent: int = 0
     claimed: int = 0
@@ -43,7 +42,6 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     operations: int = 0
     commit_ms_p99: float | None = None
     wal_bytes: int = 0
-    oldest_us: int | None = None
 
 
 class Sight(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,13 +145,14 @@ def _environment(view: EnvironmentView, sight: Sight, rates: Rates) -> Readings:
         "done": queue.done,
         "dead": queue.dead,
     }
-    return found if total is None else found | _flow(name, total, sight, rates)
+    return found if total is None else found | _flow(view, total, sight, rates)
 
 
-def _flow(name: str, total: Totals, sight: Sight, rates: Rates) -> Readings:
+def _flow(view: EnvironmentView, total: Totals, sight: Sight, rates: Rates) -> Readings:
     """What moves in an environment."""
+    name = view.name
     return {
-        "oldest_s": _age_s(total.oldest_us, sight.overview.at_us),
+        "oldest_s": _age_s(view.oldest_ready_at_us, sight.overview.at_us),
         "sends_per_s": _rate(rates, (name, "sent"), total.sent),
         "claims_per_s": _rate(rates, (name, "claimed"), total.claimed),
         "acks_per_s": _rate(rates, (name, "acked"), total.acked),
