@@ -204,7 +204,7 @@ class Queue:
         self._actor = actor
         self._environment = environment
 
-    async def send(
+    async def send(  # noqa: PLR0913 - the fields of a message
         self,
         kind: str,
         body: Any = None,  # noqa: ANN401 - JSON types
@@ -243,7 +243,7 @@ class Queue:
         )
         return idents
 
-    async def broadcast(
+    async def broadcast(  # noqa: PLR0913 - the fields of a message
         self,
         kind: str,
         body: Any = None,  # noqa: ANN401 - JSON types

@@ -38,6 +38,7 @@ def environment_view(
     durability = settings.durability[name]
     loss = LOSS_WINDOWS[durability].format(interval=settings.store.checkpoint_interval_s)
     alive = [swarm for swarm in place.registry.swarms.values() if not swarm.is_over]
+    flow = place.queue.flow
     return EnvironmentView(
         name=name,
         role=settings.operator[name],
@@ -56,6 +57,10 @@ def environment_view(
         swarms=len(alive),
         records=place.memory.records,
         queue=place.queue.counts(),
+        queue_mode=flow.state.mode,
+        queue_reason=flow.state.reason,
+        queue_limit=flow.limit,
+        oldest_ready_at_us=place.queue.counters.priorities.oldest_us,
         lenders=_lenders(use),
         available_bytes=use.available_bytes,
         full_in_s=full_in_s,

@@ -33,13 +33,12 @@ _ILL: Final = frozenset({AgentState.STALE, AgentState.EXITED, AgentState.FAILED}
 
 
 class Sight(msgspec.Struct, frozen=True, kw_only=True):
-    """What is looked at. `oldest_ready` is when the oldest ready message of an environment was
-    sent, `reclaims` what was taken back and when, `ignored` the stored budgets that do not fit,
-    `disks` what is wrong with the disk below a file, `rolled_back` how a file contradicts its
-    signed audit trail, `unsigned` why a trail is not signed, `pinned` who reads for long."""
+    """What is looked at. `reclaims` is what was taken back and when, `ignored` the stored budgets
+    that do not fit, `disks` what is wrong with the disk below a file, `rolled_back` how a file
+    contradicts its signed audit trail, `unsigned` why a trail is not signed, `pinned` who reads
+    for long."""
 
     overview: Overview
-    oldest_ready: Mapping[str, int] = {}
     reclaims: Iterable[tuple[int, Reclaimed]] = ()
     ignored: Mapping[str, str] = {}
     disks: Mapping[str, str] = {}
@@ -65,7 +64,7 @@ def findings(sight: Sight) -> Iterator[Finding]:
     overview = sight.overview
     for environment in overview.environments:
         yield from _of_environment(environment)
-        yield from _of_oldest(environment, sight)
+        yield from _of_queue(environment, overview.at_us)
     yield from _of_swarms(overview)
     yield from _of_host(overview)
     yield from _of_engine(overview)
@@ -138,12 +137,37 @@ def _of_environment(environment: EnvironmentView) -> Iterator[Finding]:
         )
 
 
-def _of_oldest(environment: EnvironmentView, sight: Sight) -> Iterator[Finding]:
-    name = environment.name
-    sent_us = sight.oldest_ready.get(name)
-    if sent_us is None or not environment.queue.ready:
+def _of_queue(environment: EnvironmentView, now_us: int) -> Iterator[Finding]:
+    name, queue = environment.name, environment.queue
+    held = queue.ready + queue.delayed + queue.leased
+    if environment.queue_mode != "running":
+        does = "is paused" if environment.queue_mode == "paused" else "is being drained"
+        why = f": {environment.queue_reason}" if environment.queue_reason else ""
+        yield Finding(
+            "queue-paused",
+            name,
+            f"its queue {does} with {held:,} messages open{why}",
+            f"swarmdeck queue resume {name}",
+            name,
+        )
+    if environment.queue_limit and held >= environment.queue_limit:
+        yield Finding(
+            "queue-full",
+            name,
+            f"{held:,} messages are open, its limit is {environment.queue_limit:,}: nothing more "
+            "is taken in",
+            f"swarmdeck queue lanes {name}",
+            name,
+        )
+    if environment.queue_mode != "paused":
+        yield from _of_oldest(environment, now_us)
+
+
+def _of_oldest(environment: EnvironmentView, now_us: int) -> Iterator[Finding]:
+    name, sent_us = environment.name, environment.oldest_ready_at_us
+    if sent_us is None:
         return
-    age_s = (sight.overview.at_us - sent_us) / 1_000_000
+    age_s = (now_us - sent_us) / 1_000_000
     if age_s > OLDEST_READY_S:
         who = f"{environment.agents} agents run" if environment.agents else "no agent runs"
         yield Finding(

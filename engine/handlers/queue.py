@@ -41,7 +41,7 @@ class QueueHandlers(Part):
         return await list_over(queues, wanted, offset=action.offset, limit=action.limit)
 
     async def queue_lanes(self, _: Context, action: actions.QueueLanes) -> list[views.LaneView]:
-        found = [await place.queue.lane_views() for place in self._places(action.environment)]
+        found = [place.queue.lane_views() for place in self._places(action.environment)]
         return [row for rows in found for row in rows]
 
     async def queue_count(self, _: Context, action: actions.QueueCount) -> views.QueueCounts:

@@ -7,12 +7,12 @@ counted in the file again while the queue is open.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from ..store.database import Reader
 from ..views import QueueCounts
 from . import statements as sql
+from .ages import Ages
 from .lanes import Lanes
 from .statements import DEAD, DELAYED, DONE, GONE, LEASED, READY, STATES
 
@@ -28,6 +28,7 @@ class Move(NamedTuple):
     target: str
     kind: str
     priority: int
+    sent_us: int
     deadline_us: int | None = None  # something will have to be done about it then
     holder: str | None = None  # who finished it, if it was done
     redelivered: int = 0  # change of the count of deliveries after the first
@@ -41,17 +42,11 @@ class Lease(NamedTuple):
     priority: int
 
 
-class Search(NamedTuple):
-    """`since`: by priority, an id before which none is ready."""
-
-    revivals: int
-    since: dict[int, int]
-
-
 class Snapshot(NamedTuple):
     """What a file holds when the queue is opened."""
 
     ready: list[tuple[str, str, int, int]]
+    ages: list[tuple[int, int, int]]
     delayed: list[tuple[int, int]]
     finished: list[tuple[int, int]]
     dead: list[tuple[int, int]]
@@ -64,43 +59,37 @@ class Snapshot(NamedTuple):
 
 class Priorities:
     """Messages by priority: `by[state][priority]` of those that are ready, delayed, leased or
-    dead. Of other states nothing is kept: what they would count goes where nobody looks."""
+    dead. Of other states nothing is kept: what they would count goes where nobody looks.
+    `ages[priority]` says since when its messages are ready."""
 
-    __slots__ = ("_revivals", "_since", "by")
+    __slots__ = ("ages", "by")
 
     def __init__(self) -> None:
         unseen = [0] * _PRIORITIES
         kept = {READY, DELAYED, LEASED, DEAD}
         states = (*range(len(STATES)), GONE)  # GONE is -1 and finds the last
         self.by = [[0] * _PRIORITIES if state in kept else unseen for state in states]
-        self._since = [0] * _PRIORITIES
-        self._revivals = 0
+        self.ages = [Ages() for _ in range(_PRIORITIES)]
 
     def moved(self, move: Move) -> None:
         to = move.to_priority or move.priority
         self.by[move.before][move.priority] -= 1
         self.by[move.after][to] += 1
+        if move.before == READY:
+            self.ages[move.priority].remove(move.sent_us)
         if move.after == READY:
-            self._since[to] = min(self._since[to], move.ident)
-            self._revivals += 1
+            self.ages[to].add(move.sent_us)
+
+    @property
+    def oldest_us(self) -> int | None:
+        """When the oldest ready message of all was sent."""
+        found = [age for ages in self.ages if (age := ages.oldest_us) is not None]
+        return min(found, default=None)
 
     def counts(self, priority: int) -> dict[str, int]:
         """Messages of a priority by state."""
         states = (READY, DELAYED, LEASED, DEAD)
         return {STATES[state].value: self.by[state][priority] for state in states}
-
-    def search(self) -> Search:
-        """Where to look for the oldest ready message of each priority that has any. Sends need
-        no note: their ids are beyond all that are there."""
-        wanted = {priority: self._since[priority] for priority in range(1, _PRIORITIES)
-                  if self.by[READY][priority]}  # fmt: skip
-        return Search(self._revivals, wanted)
-
-    def found(self, search: Search, oldest: Mapping[int, tuple[int, int]]) -> None:
-        """Look no further back the next time, unless an older message has come back since."""
-        if search.revivals == self._revivals:
-            for priority, (ident, _) in oldest.items():
-                self._since[priority] = ident
 
 
 class Counters:
@@ -125,6 +114,8 @@ class Counters:
             self.lanes.add(target, kind, count)
             self._states[READY] += count
             by[READY][priority] += count
+        for priority, sent_us, count in snapshot.ages:
+            self.priorities.ages[priority].add(sent_us, count)
         for priority, count in snapshot.delayed:
             self._states[DELAYED] += count
             by[DELAYED][priority] = count
@@ -150,15 +141,18 @@ class Counters:
         """Messages by state."""
         return QueueCounts(**dict(zip(STATES, self._states, strict=True)))
 
-    def added(self, state: int, target: str, kind: str, priority: int) -> None:
+    def added(self, state: int, target: str, kind: str, priority: int, sent_us: int) -> None:
         """A message was sent."""
         self.sent += 1
         self._states[state] += 1
         self.priorities.by[state][priority] += 1
         if state == READY:
             self.lanes.add(target, kind)
+            self.priorities.ages[priority].add(sent_us)
 
-    def taken(self, ident: int, lane: tuple[str, str], lease: Lease, attempt: int) -> None:
+    def taken(
+        self, ident: int, lane: tuple[str, str], lease: Lease, attempt: int, sent_us: int
+    ) -> None:
         """A ready message was claimed."""
         self.claimed += 1
         self.lanes.remove(*lane)
@@ -167,6 +161,7 @@ class Counters:
         by = self.priorities.by
         by[READY][lease.priority] -= 1
         by[LEASED][lease.priority] += 1
+        self.priorities.ages[lease.priority].remove(sent_us)
         self._begin_lease(ident, lease)
         if attempt > 1:
             self.redelivered += 1
@@ -213,7 +208,7 @@ def _lower(counter: Counter[str], name: str) -> None:
 
 
 def read_snapshot(reader: Reader) -> Snapshot:
-    """Read from the partial indexes alone, but for the rows of leases."""
+    """Read from the partial indexes alone, but for the rows of what is ready or leased."""
     env = (reader.env,)
 
     def number(statement: str) -> int:
@@ -223,6 +218,7 @@ def read_snapshot(reader: Reader) -> Snapshot:
     deadlines = (sql.NEXT_DELAY, sql.NEXT_LEASE, sql.NEXT_EXPIRY)
     return Snapshot(
         ready=reader.execute(sql.COUNT_READY, env).fetchall(),
+        ages=reader.execute(sql.COUNT_AGES, env).fetchall(),
         delayed=reader.execute(sql.COUNT_DELAYED, env).fetchall(),
         finished=reader.execute(sql.COUNT_FINISHED, env).fetchall(),
         dead=reader.execute(sql.COUNT_DEAD, env).fetchall(),

@@ -92,7 +92,7 @@ class Send(QueueOperation):
     """Store a message. A key that is known stores nothing and answers with the first id."""
 
     __slots__ = ("body", "deadline_us", "delay_us", "expires_us", "ident", "key", "kind",
-                 "max_attempts", "priority", "sender", "target", "text")  # fmt: skip
+                 "max_attempts", "priority", "sender", "sent_us", "target", "text")  # fmt: skip
     grows = True
 
     ident: int
@@ -106,6 +106,7 @@ class Send(QueueOperation):
     max_attempts: int
     text: bytes
     body: bytes  # the text as it is stored
+    sent_us: int
     deadline_us: int | None
 
     @property
@@ -132,7 +133,7 @@ class Send(QueueOperation):
         return outcomes
 
     def row(self, tx: Transaction) -> tuple[object, ...]:
-        now_us = tx.now_us
+        self.sent_us = now_us = tx.now_us
         due_us = now_us + self.delay_us if self.delay_us else None
         expires_us = now_us + self.expires_us if self.expires_us else None
         self.deadline_us = due_us or expires_us  # a message never expires before it is due
@@ -228,13 +229,13 @@ def _opened(
     letter: nobody could work on it, and it must not stand in the way."""
     ring = claim.keeper.keyring
     for row in rows:
-        ident, kind, body, priority, attempt, _, sender, target = row
+        ident, kind, body, priority, attempt, _, sender, target, sent_us = row
         try:
             text = letters.unprotect(ring, Letter(ident, kind, sender, target), body)
         except Damaged as error:
             tx.execute(sql.BURY, (error.message, tx.now_us, ident))
             tx.audit("engine", "queue.damaged", claim.shown(ident))
-            move = Move(ident, READY, DEAD, target, kind, priority)
+            move = Move(ident, READY, DEAD, target, kind, priority, sent_us)
             moves.append(move._replace(redelivered=1 if attempt > 1 else 0))
         else:
             yield (*row[:2], text, *row[3:])
@@ -298,7 +299,7 @@ def _expire_ready(tx: Transaction, idents: Sequence[int], claim: Claim) -> list[
     for ident in idents:
         row = tx.execute(sql.SELECT_LEASE, (ident, tx.env)).fetchone()
         assert row is not None, "a head has a row"
-        moves.append(Move(ident, READY, EXPIRED, *row[:3]))
+        moves.append(Move(ident, READY, EXPIRED, *row[:4]))
         tx.execute(sql.EXPIRE, (tx.now_us, ident))
         tx.audit("engine", "queue.expire", claim.shown(ident))
     return moves
@@ -344,7 +345,7 @@ class HolderOperation(QueueOperation):
         row = tx.execute(sql.SELECT_LEASE, (self.ident, tx.env)).fetchone()
         if row is None:
             return NotFound(f"no message {shown}")
-        state, holder, attempt = STATES[row[7]], row[8], row[3]
+        state, holder, attempt = STATES[row[8]], row[9], row[4]
         whose = f" by {holder}" if state == STATES[LEASED] else ""
         return Conflict(
             f"{shown} is not leased to {self.holder.id} at attempt {self.attempt}: "
@@ -453,20 +454,21 @@ class Nack(HolderOperation):
 
     def change(self, tx: Transaction) -> Move | SwarmDeckError:
         row = tx.execute(sql.SELECT_LEASE, (self.ident, tx.env)).fetchone()
-        if row is None or (row[7], row[8], row[3]) != (LEASED, self.holder.id, self.attempt):
+        if row is None or (row[8], row[9], row[4]) != (LEASED, self.holder.id, self.attempt):
             return self.refusal(tx)
-        target, kind, priority, attempt, spent, max_attempts, expires_us = row[:7]
+        target, kind, priority, sent_us, attempt, spent, max_attempts, expires_us = row[:8]
         failures = attempt - spent
         if failures >= max_attempts:
             tx.execute(sql.BURY, (self.error, tx.now_us, self.ident))
-            move = Move(self.ident, LEASED, DEAD, target, kind, priority)
+            move = Move(self.ident, LEASED, DEAD, target, kind, priority, sent_us)
         else:
             wait_us = self._wait_us(failures)
             due_us = tx.now_us + wait_us if wait_us else None
             state = DELAYED if wait_us else READY
             tx.execute(sql.SETTLE, (state, due_us, self.error, tx.now_us, self.ident))
             deadline_us = min(filter(None, (due_us, expires_us)), default=None)
-            move = Move(self.ident, LEASED, state, target, kind, priority, deadline_us)
+            lane = target, kind, priority, sent_us
+            move = Move(self.ident, LEASED, state, *lane, deadline_us)
         tx.audit(self.holder.id, "queue.nack", self.shown(self.ident), detail=self.error)
         return move
 

@@ -76,14 +76,10 @@ class Desk:
     def view(self, row: views.Row) -> MessageView:
         return views.view(self.environment, row)
 
-    async def lane_views(self) -> LaneViews:
+    def lane_views(self) -> LaneViews:
         """Each priority, the most urgent first: how many are ready, delayed, leased and dead as
         of the last commit, and since when the oldest of the ready ones is there."""
-        search = self.counters.priorities.search()
-        targets = self.counters.lanes.filled()
-        oldest = await self._database.read(views.oldest(search.since, targets))
-        self.counters.priorities.found(search, oldest)
-        return views.lanes(self.environment, self.counters.priorities, oldest)
+        return views.lanes(self.environment, self.counters.priorities)
 
     async def show(self, ident: str) -> MessageView:
         """One message with its body and result. Raises NotFound, Sealed, Damaged."""

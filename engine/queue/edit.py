@@ -88,7 +88,7 @@ def edit(principal: Principal, ident: int, shown: str, wanted: Edit, ring: Ring)
         detail = ", ".join(_words(old, wanted))
         tx.audit(principal.id, "queue.edit", shown, detail=detail)
         return Move(ident, old.state, new.state, found.target, found.kind, old.priority,
-                    new.deadline_us, to_priority=new.priority)  # fmt: skip
+                    found.sent_us, new.deadline_us, to_priority=new.priority)  # fmt: skip
 
     return change
 

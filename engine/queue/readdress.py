@@ -17,11 +17,13 @@ STEP_ROWS: Final = 100  # messages one transaction moves: callers wait behind it
 
 # Of every open message that nobody works on: ready ones by their index, delayed ones among all.
 SELECT_READY: Final = """
-SELECT id, state, target, kind, priority, sender, body FROM message INDEXED BY message_ready
+SELECT id, state, target, kind, priority, created_at, sender, body
+FROM message INDEXED BY message_ready
 WHERE env = ? AND target IN (SELECT value FROM json_each(?)) AND state = 0 AND id > ?
 ORDER BY id LIMIT ?"""
 SELECT_DELAYED: Final = """
-SELECT id, state, target, kind, priority, sender, body FROM message INDEXED BY message_delayed
+SELECT id, state, target, kind, priority, created_at, sender, body
+FROM message INDEXED BY message_delayed
 WHERE env = ? AND target IN (SELECT value FROM json_each(?)) AND state = 1 AND id > ?
 ORDER BY id LIMIT ?"""
 READDRESS: Final = """
@@ -47,11 +49,13 @@ def readdress(
         wanted = msgspec.json.encode(targets).decode()
         rows = tx.execute(statement, (tx.env, wanted, after, STEP_ROWS)).fetchall()
         moves = []
-        for ident, state, target, kind, priority, sender, body in rows:
+        for ident, state, target, kind, priority, sent_us, sender, body in rows:
             sealed = _sealed_anew(ring, tx, Letter(ident, kind, sender, target), body, to)
             if sealed is not None:
                 tx.execute(READDRESS, (to, sealed, tx.now_us, ident))
-                moves.append(Move(ident, state, state, target, kind, priority, to_target=to))
+                moves.append(
+                    Move(ident, state, state, target, kind, priority, sent_us, to_target=to)
+                )
         if moves:
             tx.audit("engine", "queue.readdress", f"{len(moves)} messages", detail=why)
         last = rows[-1][0] if len(rows) == STEP_ROWS else None

@@ -182,7 +182,7 @@ class Sending(Desk):
         if not created:
             self.flow.settled()
             return
-        self.counters.added(send.state, send.target, send.kind, send.priority)
+        self.counters.added(send.state, send.target, send.kind, send.priority, send.sent_us)
         self.flow.settled()
         if send.deadline_us is not None:
             self.due(send.deadline_us)

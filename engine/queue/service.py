@@ -240,9 +240,11 @@ class MessageQueue(Sending):
         self.moved(taken.moves)
         holder = claim.waiter.principal.id
         messages: Messages = []
-        for ident, kind, body, priority, attempt, until_us, sender, target in taken.rows:
+        for (
+            ident, kind, body, priority, attempt, until_us, sender, target, sent_us,
+        ) in taken.rows:  # fmt: skip
             lease = Lease(holder, sender, priority)
-            self.counters.taken(ident, (target, kind), lease, attempt)
+            self.counters.taken(ident, (target, kind), lease, attempt, sent_us)
             messages.append([f"{self.prefix}_msg_{ident}", kind, body, priority, attempt,
                              until_us, sender])  # fmt: skip
         if not messages:

@@ -37,12 +37,12 @@ UPDATE message SET state = 2, attempt = attempt + 1,
     updated_at = max(?, updated_at + 1)
 FROM json_each(?) AS taken
 WHERE message.id = json_extract(taken.value, '$[0]')
-RETURNING id, kind, body, priority, attempt, lease_until, sender, target"""
+RETURNING id, kind, body, priority, attempt, lease_until, sender, target, created_at"""
 UNTAKE: Final = """
 UPDATE message SET state = 0, attempt = attempt - 1, holder = NULL, lease_until = NULL,
     updated_at = max(?, updated_at + 1)
 WHERE id = ? AND state = 2 AND holder = ? AND attempt = ?
-RETURNING target, kind, priority, expires_at, attempt"""
+RETURNING target, kind, priority, created_at, expires_at, attempt"""
 
 # --- what a holder does -----------------------------------------------------------------------
 
@@ -54,7 +54,8 @@ EXTEND: Final = """
 UPDATE message SET lease_until = ?, updated_at = max(?, updated_at + 1)
 WHERE id = ? AND env = ? AND state = 2 AND holder = ? AND attempt = ?"""
 SELECT_LEASE: Final = """
-SELECT target, kind, priority, attempt, spent, max_attempts, expires_at, state, holder FROM message
+SELECT target, kind, priority, created_at, attempt, spent, max_attempts, expires_at, state, holder
+FROM message
 WHERE id = ? AND env = ?"""
 SETTLE: Final = """
 UPDATE message SET state = ?, due_at = ?, error = ?, holder = NULL, lease_until = NULL,
@@ -67,20 +68,20 @@ WHERE id = ?"""
 # --- time -------------------------------------------------------------------------------------
 
 DUE_EXPIRY: Final = """
-SELECT id, state, target, kind, priority FROM message INDEXED BY message_expiry
+SELECT id, state, target, kind, priority, created_at FROM message INDEXED BY message_expiry
 WHERE env = ? AND expires_at IS NOT NULL AND expires_at <= ? AND state < 2
 ORDER BY expires_at LIMIT ?"""
 DUE_LEASE: Final = """
-SELECT id, target, kind, priority, attempt, spent, max_attempts, expires_at, holder
+SELECT id, target, kind, priority, created_at, attempt, spent, max_attempts, expires_at, holder
 FROM message INDEXED BY message_leased
 WHERE env = ? AND state = 2 AND lease_until <= ?
 ORDER BY lease_until LIMIT ?"""
 DUE_DELAY: Final = """
-SELECT id, target, kind, priority FROM message INDEXED BY message_delayed
+SELECT id, target, kind, priority, created_at FROM message INDEXED BY message_delayed
 WHERE env = ? AND state = 1 AND due_at <= ?
 ORDER BY due_at LIMIT ?"""
 HELD: Final = """
-SELECT id, target, kind, priority, attempt, spent, max_attempts, expires_at, holder
+SELECT id, target, kind, priority, created_at, attempt, spent, max_attempts, expires_at, holder
 FROM message INDEXED BY message_leased
 WHERE env = ? AND state = 2 AND holder = ?
 LIMIT ?"""
@@ -103,13 +104,13 @@ UPDATE message SET state = 0, spent = attempt, holder = NULL, due_at = NULL,
     expires_at = CASE WHEN expires_at > ? THEN expires_at END,
     updated_at = max(?, updated_at + 1)
 WHERE id = ?
-RETURNING target, kind, priority, expires_at"""
+RETURNING target, kind, priority, created_at, expires_at"""
 CANCEL: Final = """
 UPDATE message SET state = 6, due_at = NULL, lease_until = NULL,
     updated_at = max(?, updated_at + 1)
 WHERE id = ?"""
 SELECT_STEERED: Final = """
-SELECT state, target, kind, priority, sender FROM message WHERE id = ? AND env = ?"""
+SELECT state, target, kind, priority, created_at, sender FROM message WHERE id = ? AND env = ?"""
 SELECT_EDITED: Final = """
 SELECT due_at, expires_at, max_attempts FROM message WHERE id = ? AND env = ?"""
 EDIT: Final = """
@@ -117,12 +118,13 @@ UPDATE message SET state = ?, priority = ?, due_at = ?, expires_at = ?, max_atte
     body = coalesce(?, body), updated_at = max(?, updated_at + 1)
 WHERE id = ?"""
 SELECT_DOOMED: Final = """
-SELECT id, state, target, kind, priority, holder, attempt FROM message
+SELECT id, state, target, kind, priority, created_at, holder, attempt FROM message
 WHERE env = ? AND id > ? AND id <= ?
   AND (? IS NULL OR sender = ?) AND (? IS NULL OR kind = ?) AND (? IS NULL OR target = ?)
 ORDER BY id LIMIT ?"""
 SELECT_ONE_DOOMED: Final = """
-SELECT id, state, target, kind, priority, holder, attempt FROM message WHERE id = ? AND env = ?"""
+SELECT id, state, target, kind, priority, created_at, holder, attempt FROM message
+WHERE id = ? AND env = ?"""
 DELETE: Final = "DELETE FROM message WHERE id = ?"
 
 # --- opening: from the partial indexes; rows are read of what is delayed, leased or dead ------
@@ -130,6 +132,9 @@ DELETE: Final = "DELETE FROM message WHERE id = ?"
 COUNT_READY: Final = """
 SELECT target, kind, priority, count(*) FROM message INDEXED BY message_ready_kind
 WHERE env = ? AND state = 0 GROUP BY target, kind, priority"""
+COUNT_AGES: Final = """
+SELECT priority, created_at, count(*) FROM message INDEXED BY message_ready
+WHERE env = ? AND state = 0 GROUP BY priority, created_at"""
 COUNT_DELAYED: Final = """
 SELECT priority, count(*) FROM message INDEXED BY message_delayed
 WHERE env = ? AND state = 1 GROUP BY priority"""
@@ -179,14 +184,6 @@ SELECT (SELECT id FROM message INDEXED BY message_ready
         WHERE env = ? AND target = lane.value AND state = 0 AND priority = ?
         ORDER BY id LIMIT 1) AS id
 FROM json_each(?) AS lane"""
-# The oldest ready message of a priority: in one lane; among some ids of any lane; of some ids.
-OLDEST_OF_LANE: Final = LANE_OF_PRIORITY + " ORDER BY id LIMIT 1"
-OLDEST_SINCE: Final = """
-SELECT id FROM message NOT INDEXED
-WHERE id BETWEEN ? AND ? AND env = ? AND state = 0 AND priority = ?
-ORDER BY id LIMIT 1"""
-OLDEST_OF_LANES: Final = f"SELECT min(id) FROM ({FIRSTS_OF_PRIORITY})"  # noqa: S608 - a constant
-SENT_AT: Final = "SELECT created_at FROM message WHERE id = ?"
 # What is to be purged: read beside the writer, from the indexes alone but for a kind.
 IDS_OF_STATE: Final = """
 SELECT id FROM message INDEXED BY {index}

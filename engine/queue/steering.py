@@ -73,12 +73,15 @@ def cancel(principal: Principal, ident: int, shown: str) -> Change:
     """End a message that has not ended. Its holder, if any, finds the lease gone."""
 
     def change(tx: Transaction) -> Move:
-        state, target, kind, priority, _ = steered(tx, principal, ident, shown, "cancel")
+        found = steered(tx, principal, ident, shown, "cancel")
+        state = found.state
         if state not in (READY, DELAYED, LEASED):
             raise Conflict(f"{shown} is {STATES[state]}", hint="it has already ended")
         tx.execute(sql.CANCEL, (tx.now_us, ident))
         tx.audit(principal.id, "queue.cancel", shown, detail=f"was {STATES[state]}")
-        return Move(ident, state, CANCELLED, target, kind, priority)
+        return Move(
+            ident, state, CANCELLED, found.target, found.kind, found.priority, found.sent_us
+        )
 
     return change
 
@@ -120,9 +123,9 @@ def _delete(
     tx.audit(principal.id, "queue.purge", f"{len(rows)} messages",
              detail=f"{why} from {rows[0][0]} to {rows[-1][0]}")  # fmt: skip
     return [
-        Move(ident, state, GONE, target, kind, priority,
+        Move(ident, state, GONE, target, kind, priority, sent_us,
              holder=holder if state == DONE else None, redelivered=-max(attempt - 1, 0))
-        for ident, state, target, kind, priority, holder, attempt in rows
+        for ident, state, target, kind, priority, sent_us, holder, attempt in rows
     ]  # fmt: skip
 
 
@@ -131,6 +134,7 @@ class Steered(NamedTuple):
     target: str
     kind: str
     priority: int
+    sent_us: int
     sender: str
 
 

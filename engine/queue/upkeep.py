@@ -84,14 +84,15 @@ def _take_back(
     tx: Transaction, operation: QueueOperation, row: tuple[Any, ...], reason: str
 ) -> Move:
     """End a lease: ready at once, or a dead letter when that was the last attempt."""
-    ident, target, kind, priority, attempt, spent, max_attempts, expires_us, holder = row
+    ident, target, kind, priority, sent_us, attempt, spent, max_attempts, expires_us, holder = row
+    lane = target, kind, priority, sent_us
     error = f"{reason.format(holder)} (attempt {attempt})"
     tx.audit(ENGINE, "queue.take_back", operation.shown(ident), detail=error)
     if attempt - spent >= max_attempts:
         tx.execute(sql.BURY, (error, tx.now_us, ident))
-        return Move(ident, LEASED, DEAD, target, kind, priority)
+        return Move(ident, LEASED, DEAD, *lane)
     tx.execute(sql.SETTLE, (READY, None, error, tx.now_us, ident))
-    return Move(ident, LEASED, READY, target, kind, priority, expires_us)
+    return Move(ident, LEASED, READY, *lane, expires_us)
 
 
 def _next_deadline(tx: Transaction) -> int | None:

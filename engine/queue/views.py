@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 
@@ -18,12 +18,7 @@ from . import statements as sql
 from .counters import Priorities
 from .statements import DEAD, DONE, STATES
 
-FEW_LANES: Final = 32
-NEAR_IDS: Final = 2_000
-
 Row = Sequence[Any]
-
-_to_json = msgspec.json.Encoder().encode
 
 
 class Tally(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,60 +50,13 @@ def show(
     return query
 
 
-class Oldest(NamedTuple):
-    ident: int
-    sent_us: int
-
-
-def oldest(
-    since: Mapping[int, int], targets: Sequence[str]
-) -> Callable[[Reader], dict[int, Oldest]]:
-    """The oldest ready message of each priority in `since`, which says from which id on to look.
-    Few lanes are asked one by one; of many, the ids that follow are looked through first."""
-
-    def query(reader: Reader) -> dict[int, Oldest]:
-        found = {}
-        for priority, first in since.items():
-            if len(targets) <= FEW_LANES:
-                ident = _oldest_of_few(reader, targets, priority)
-            else:
-                ident = _oldest_of_many(reader, targets, priority, first)
-            if ident is not None:
-                row = reader.execute(sql.SENT_AT, (ident,)).fetchone()
-                found[priority] = Oldest(ident, row[0] if row else 0)
-        return found
-
-    return query
-
-
-def _oldest_of_few(reader: Reader, targets: Sequence[str], priority: int) -> int | None:
-    rows = (
-        reader.execute(sql.OLDEST_OF_LANE, (reader.env, target, priority)).fetchone()
-        for target in targets
-    )
-    return min((row[0] for row in rows if row is not None), default=None)
-
-
-def _oldest_of_many(
-    reader: Reader, targets: Sequence[str], priority: int, first: int
-) -> int | None:
-    near = (first, first + NEAR_IDS, reader.env, priority)
-    row = reader.execute(sql.OLDEST_SINCE, near).fetchone()
-    if row is None:
-        listed = (reader.env, priority, _to_json(targets).decode())
-        row = reader.execute(sql.OLDEST_OF_LANES, listed).fetchone()
-    return None if row is None else row[0]
-
-
-def lanes(
-    environment: Environment, priorities: Priorities, oldest: Mapping[int, Oldest]
-) -> list[LaneView]:
+def lanes(environment: Environment, priorities: Priorities) -> list[LaneView]:
     """All priorities, the most urgent first."""
     return [
         LaneView(
             environment=environment.value,
             priority=priority,
-            oldest_at_us=oldest[priority].sent_us if priority in oldest else None,
+            oldest_at_us=priorities.ages[priority].oldest_us,
             **priorities.counts(priority),
         )
         for priority in range(10, 0, -1)

@@ -36,7 +36,9 @@ class EnvironmentView(View, frozen=True, kw_only=True):
     their processes hold now (used). `available_bytes` is the most that one more swarm could be
     granted, `full_in_s` when use reaches what was granted if it goes on as in the last minutes;
     None when it does not grow. `state` is open, sealed or quarantined, `reason` says why. `role`
-    is the operator's there: monitor, coordinator, admin or system."""
+    is the operator's there: monitor, coordinator, admin or system. `queue_mode` is running, paused
+    or draining and `queue_reason` why; `queue_limit` is the most open messages,
+    `oldest_ready_at_us` when the oldest of the ready ones was sent."""
 
     name: str
     priority: int
@@ -60,6 +62,10 @@ class EnvironmentView(View, frozen=True, kw_only=True):
     lenders: tuple[LoanView, ...] = ()
     available_bytes: int = 0
     full_in_s: float | None = None
+    queue_mode: str = "running"
+    queue_reason: str = ""
+    queue_limit: int = 0
+    oldest_ready_at_us: int | None = None
 
 
 class HolderView(View, frozen=True, kw_only=True):

@@ -221,8 +221,9 @@ def set_testing(**changes: Any) -> Callable[[Scene], None]:
 
 def waits(age_s: float, **changes: Any) -> Callable[[Scene], None]:
     def prepare(scene: Scene) -> None:
-        scene.change("testing", queue=views.QueueCounts(ready=1), **changes)
-        scene.more["oldest_ready"] = {"testing": scene.clock.wall_us() - int(age_s * 1_000_000)}
+        sent_us = scene.clock.wall_us() - int(age_s * 1_000_000)
+        queue = views.QueueCounts(ready=1)
+        scene.change("testing", queue=queue, oldest_ready_at_us=sent_us, **changes)
 
     return prepare
 
@@ -244,6 +245,13 @@ def taken(scene: Scene) -> None:
         (set_engine(writer_queue=10_001), "writer-queue", "critical"),
         (waits(OLDEST_READY_S + 1, agents=3), "oldest-ready", "warning"),
         (waits(OLDEST_READY_S + 1), "oldest-ready", "warning"),
+        (waits(OLDEST_READY_S + 1, queue_mode="paused"), "queue-paused", "warning"),
+        (set_testing(queue_mode="draining", queue_reason="upgrade"), "queue-paused", "warning"),
+        (
+            set_testing(queue=views.QueueCounts(ready=5, delayed=3, leased=2), queue_limit=10),
+            "queue-full",
+            "warning",
+        ),
         (taken, "memory-taken-back", "warning"),
         (lambda scene: scene.more.update(ignored={"testing": "why"}), "budget-ignored", "warning"),
     ],
@@ -268,6 +276,7 @@ def test_a_rule_finds_what_it_is_about(
         set_engine(wal_bytes=256 * MIB, writer_queue=10_000, loop_lag_ms=250),
         set_engine(bus="redis"),
         waits(OLDEST_READY_S - 20, agents=3),
+        set_testing(queue=views.QueueCounts(ready=9, done=99), queue_limit=10),
     ],
 )
 def test_just_below_its_threshold_nothing_is_said(

@@ -212,7 +212,7 @@ class Scene:
         told = {state: STATES.index(state) for state in ("ready", "delayed", "leased", "dead")}
         counted = {(priority, state): count for priority, state, count, _ in rows}
         oldest = {priority: sent_us for priority, state, _, sent_us in rows if state == 0}
-        views = await self.queue.lane_views()
+        views = self.queue.lane_views()
         assert [view.priority for view in views] == list(range(10, 0, -1))
         for view in views:
             for name, state in told.items():

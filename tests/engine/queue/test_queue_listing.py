@@ -12,7 +12,8 @@ import pytest
 
 from swarmdeck.engine.errors import InvalidInput
 from swarmdeck.engine.model import OPERATOR_PRINCIPAL, MessageState
-from swarmdeck.engine.queue import listing, pages, views
+from swarmdeck.engine.queue import listing, pages
+from swarmdeck.engine.queue.ages import Ages
 from swarmdeck.engine.queue.listing import Wish, list_over
 from swarmdeck.engine.store import aside
 from swarmdeck.engine.views import MessageView
@@ -204,26 +205,27 @@ async def test_nothing_new_is_read_of_priorities_above_the_page(scene: Any) -> N
     assert found == [pages.Slice(5, 0, 1), pages.Slice(1, 0, 1)]
 
 
-@pytest.mark.parametrize("few_lanes", [views.FEW_LANES, -1], ids=["few lanes", "many lanes"])
-async def test_an_old_message_that_is_ready_again_is_the_oldest(
-    tmp_path: Path,
-    make_scene: Callable[[Path], Any],
-    monkeypatch: pytest.MonkeyPatch,
-    few_lanes: int,
-) -> None:
-    monkeypatch.setattr(views, "FEW_LANES", few_lanes)
-    scene = make_scene(tmp_path / "queue.db")
-    await scene.open()
+async def test_an_old_message_that_is_ready_again_is_the_oldest(scene: Any) -> None:
     sent_us = scene.clock.wall_us()
     await scene.send("x", priority=5)
     [message] = await scene.claim(scene.a, 1, lease_s=600)
+    assert _oldest(scene) is None
     scene.clock.advance(60)
     await scene.send("x", priority=5)
-    assert await _oldest(scene) == sent_us + 60_000_000
+    assert _oldest(scene) == sent_us + 60_000_000
     await scene.queue.nack(scene.a, message[0], message[4], "later", 0)
-    assert await _oldest(scene) == sent_us
-    await scene.close()
+    assert _oldest(scene) == sent_us == scene.queue.counters.priorities.oldest_us
 
 
-async def _oldest(scene: Any) -> int | None:
-    return {lane.priority: lane.oldest_at_us for lane in await scene.queue.lane_views()}[5]
+def test_times_that_no_message_has_any_more_do_not_pile_up() -> None:
+    ages = Ages()
+    ages.add(1)
+    for sent_us in range(2, 10_000):
+        ages.add(sent_us)
+        ages.remove(sent_us)
+    assert ages.oldest_us == 1
+    assert len(ages._times) < 100
+
+
+def _oldest(scene: Any) -> int | None:
+    return {lane.priority: lane.oldest_at_us for lane in scene.queue.lane_views()}[5]

@@ -25,7 +25,7 @@ from hypothesis.stateful import (
 
 from swarmdeck.engine.errors import Conflict, InvalidInput, NotFound, OutcomeUnknown
 from swarmdeck.engine.model import OPERATOR_PRINCIPAL, MessageState, Principal
-from swarmdeck.engine.queue import counters, steering, views
+from swarmdeck.engine.queue import counters, steering
 from swarmdeck.engine.queue import statements as sql
 from swarmdeck.engine.queue.edit import Edit
 
@@ -406,11 +406,7 @@ HUNT = settings(
 )
 
 
-@pytest.mark.parametrize("few_lanes", [views.FEW_LANES, -1], ids=["few lanes", "many lanes"])
-def test_any_order_of_calls_does_what_the_model_says(
-    make_scene: Callable[[Path], Any], monkeypatch: pytest.MonkeyPatch, few_lanes: int
-) -> None:
-    monkeypatch.setattr(views, "FEW_LANES", few_lanes)
+def test_any_order_of_calls_does_what_the_model_says(make_scene: Callable[[Path], Any]) -> None:
     run_state_machine_as_test(machine(make_scene), settings=SETTINGS)
 
 
@@ -453,16 +449,14 @@ def old_priority(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def young(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An old message that is ready again does not become the oldest."""
-    moved = counters.Priorities.moved
+    """A message that is ready again counts from then on, not from when it was sent."""
+    moved = counters.Counters.moved
 
-    def forgetful(self: counters.Priorities, move: counters.Move) -> None:
-        since = list(self._since)
-        moved(self, move)
-        self._since = since
+    def forgetful(self: counters.Counters, move: counters.Move) -> None:
+        again = move.before == sql.LEASED and move.after == sql.READY
+        moved(self, move._replace(sent_us=move.sent_us + 1) if again else move)
 
-    monkeypatch.setattr(counters.Priorities, "moved", forgetful)
-    monkeypatch.setattr(views, "FEW_LANES", -1)
+    monkeypatch.setattr(counters.Counters, "moved", forgetful)
 
 
 def any_state(monkeypatch: pytest.MonkeyPatch) -> None:

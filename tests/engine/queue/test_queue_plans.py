@@ -33,17 +33,13 @@ PLANS = {
         sql.FIRSTS_OF_PRIORITY,
         "COVERING INDEX message_ready (env=? AND target=? AND priority=?)",
     ),
-    "OLDEST_OF_LANE": (
-        sql.OLDEST_OF_LANE,
-        "COVERING INDEX message_ready (env=? AND target=? AND priority=?)",
-    ),
-    "OLDEST_SINCE": (sql.OLDEST_SINCE, "INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
     "COUNT_READY": (sql.COUNT_READY, "COVERING INDEX message_ready_kind (env=?)"),
     "COUNT_DONE": (sql.COUNT_DONE, "COVERING INDEX message_done (env=?)"),
     "COUNT_FINISHED": (sql.COUNT_FINISHED, "message_finished (env=?"),
     "SUM_REDELIVERED": (sql.SUM_REDELIVERED, "COVERING INDEX message_redelivered (env=?"),
 }
 SORTED_SEPARATELY = {
+    "COUNT_AGES": (sql.COUNT_AGES, "message_ready (env=?)"),
     "COUNT_DELAYED": (sql.COUNT_DELAYED, "message_delayed (env=?)"),
     "COUNT_DEAD": (sql.COUNT_DEAD, "message_finished (env=? AND state=?)"),
 }
