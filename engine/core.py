@@ -241,6 +241,8 @@ class Core:
             publish=self._publish,
             notify=self._notify,
             measure=self.host.measure,
+            enforcement=self.settings.enforcement,
+            host=self.host,
         )
 
     def _server(self, socket: Path) -> LinkServer:

@@ -10,6 +10,7 @@ from .. import views
 from ..model import MIN_SWARM_BYTES, Role
 from .spec import Action, OptionalWhere, Where, action, arg
 
+Percent = Annotated[int, msgspec.Meta(ge=1, le=100_000)]
 WarmUp = Annotated[float, msgspec.Meta(ge=0, le=3600)]
 RoleName = Literal["agent", "monitor", "coordinator", "admin"]
 
@@ -37,6 +38,9 @@ class SwarmCreate(Action, frozen=True, kw_only=True, tag="swarm.create"):
     ] = ""
     warm_up_s: Annotated[
         WarmUp | None, arg("longest an agent takes to be ready, 0: any time", flag="--warm-up")
+    ] = None
+    cpu_percent: Annotated[
+        Percent | None, arg("processor time of all its agents, in percent of a core", flag="--cpu")
     ] = None
 
 

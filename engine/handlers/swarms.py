@@ -20,7 +20,12 @@ class SwarmHandlers(Part):
             memory_bytes=action.memory_bytes,
             command=action.command,
             name=action.name,
-            setup=read_setup(action.variables, action.directory, action.warm_up_s),
+            setup=read_setup(
+                action.variables,
+                action.directory,
+                action.warm_up_s,
+                cpu_percent=action.cpu_percent,
+            ),
             actor=context.principal.id,
             progress=context.progress,
         )

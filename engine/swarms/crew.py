@@ -20,10 +20,11 @@ import msgspec
 from ..clock import Clock
 from ..errors import SwarmDeckError, Unavailable
 from ..events import Event
+from ..hostmem import HostMemory
 from ..ledger import Ledger
 from ..model import AgentState, SwarmState, environment_of
 from ..queue import Counters
-from ..settings import AgentSettings
+from ..settings import AgentSettings, EnforcementSettings
 from .output import Rotation
 from .presence import ORPHANED, STOP
 from .registry import Registry
@@ -82,7 +83,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
 
     `sites` are the environments in use by name; `open_site` opens one that is not yet. `notify`
     tells a connected agent a word. `measure` gives the bytes each process holds, by pid; it is
-    called on a thread.
+    called on a thread. Without `enforcement` and `host` agents are held to nothing.
     """
 
     sites: Mapping[str, Site]
@@ -95,6 +96,8 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     publish: Callable[[Event], object]
     notify: Callable[[str, str], object]
     measure: Measure
+    enforcement: EnforcementSettings | None = None
+    host: HostMemory | None = None
 
 
 class Crew:
@@ -128,6 +131,8 @@ class Crew:
         self._warming: dict[str, asyncio.TimerHandle] = {}
         self._blamed: dict[str, str] = {}
         self._condemned: dict[str, asyncio.Task[None]] = {}
+        self._resting: dict[str, str] = {}  # ended until they are resumed, and why
+        self.why_memory: Callable[[Exit], str] = lambda _: ""
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def __aenter__(self) -> Self:
@@ -273,8 +278,8 @@ class Crew:
 
     @property
     def watched(self) -> list[str]:
-        """Agents whose process runs, or waits for its next start."""
-        return [*self.supervisor.running, *self._waiting]
+        """Agents whose process runs, or waits for its next start, or rests."""
+        return list(dict.fromkeys((*self.supervisor.running, *self._waiting, *self._resting)))
 
     async def end(
         self, agents: Collection[str], *, force: bool, kill_after_s: float | None = None
@@ -296,6 +301,28 @@ class Crew:
             await self._close_records(agents)
         finally:
             self._ending.difference_update(agents)
+
+    async def rest(self, agents: Collection[str], reason: str) -> None:
+        """End agents as `end` does, but for a time: they keep their places among the live ones.
+        `reason` is shown meanwhile. Raises Unavailable when the kernel keeps one."""
+        self._resting.update((agent, reason) for agent in agents)
+        await self._stop_starting(agents)
+        for agent in agents:
+            self._notify(agent, STOP)
+        await self.supervisor.stop(agents, self._kill_after_s)
+        await self._settled(agents)
+        for ident in agents:
+            registry = self._sites[environment_of(ident)].registry
+            if ident in self._resting and registry.agent(ident).pid is None:
+                await registry.waits(ident, reason)
+
+    async def resume(self, agents: Collection[str]) -> None:
+        """Start agents that rest; one that was ended meanwhile stays so."""
+        for ident in agents:
+            reason = self._resting.pop(ident, None)
+            agent = self._sites[environment_of(ident)].registry.agents.get(ident)
+            if reason is not None and agent is not None and self._is_wanted(agent):
+                self._later(ident, partial(self._restart, agent, 0.0, reason))
 
     async def _stop_starting(self, agents: Collection[str]) -> None:
         """After this none of them is being started: those that wait never will be, those under
@@ -321,6 +348,7 @@ class Crew:
                 await registry.ended(ident, AgentState.EXITED, "ended before its next start")
             self._turns.pop(ident, None)
             self._histories.pop(ident, None)
+            self._resting.pop(ident, None)
 
     # --- what follows an exit -----------------------------------------------------------------
 
@@ -338,13 +366,15 @@ class Crew:
             if agent is None:
                 return
             reason = await self._why_ended(exit_)
-            if self._is_wanted(agent):
+            if self._is_wanted(agent) and agent.id in self._resting:
+                await site.registry.ended(agent.id, AgentState.STARTING, self._resting[agent.id])
+            elif self._is_wanted(agent):
                 await self.start_later(agent, reason)
             else:
                 await site.registry.ended(agent.id, AgentState.EXITED, reason)
 
     async def _why_ended(self, exit_: Exit) -> str:
-        blamed = self._blamed.pop(exit_.agent, "")
+        blamed = self.why_memory(exit_) or self._blamed.pop(exit_.agent, "")
         if blamed or exit_.code == 0:
             return blamed or exit_.reason
         words = await self.supervisor.last_words(exit_.environment, exit_.agent)

@@ -73,12 +73,14 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
 
     `variables` by name; None stands for the value that the engine has itself when it starts one.
     `directory` empty: one of the swarm's own. `warm_up_s` is how long a process may take to say
-    that it is ready; 0: any time, None: the setting.
+    that it is ready; 0: any time, None: the setting. `cpu_percent` is the most processor time all
+    of them may have together, of one core; None: no limit.
     """
 
     variables: tuple[tuple[str, str | None], ...] = ()
     directory: str = ""
     warm_up_s: float | None = None
+    cpu_percent: int | None = None
 
     def limit_s(self, setting_s: float) -> float:
         """How long a process may take to say that it is ready; 0: any time."""
@@ -116,7 +118,7 @@ _SELECT_TEAMS: Final = (
 _SELECT_MEMBERS: Final = "SELECT team, agent FROM team_member WHERE env = ? ORDER BY team, agent"
 _SELECT_SWARMS: Final = """
     SELECT id, name, state, agents, memory_bytes, command, lasting, reason, created_at,
-           variables, directory, warm_up_s
+           variables, directory, warm_up_s, cpu_percent
     FROM swarm WHERE env = ? ORDER BY created_at, id"""
 
 _INSERT_AGENT: Final = """
@@ -128,8 +130,8 @@ _INSERT_TEAM: Final = """
 _INSERT_MEMBER: Final = "INSERT OR IGNORE INTO team_member (env, team, agent) VALUES (?, ?, ?)"
 _INSERT_SWARM: Final = """
     INSERT INTO swarm (env, id, name, state, agents, memory_bytes, command, lasting, created_at,
-                       updated_at, variables, directory, warm_up_s)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+                       updated_at, variables, directory, warm_up_s, cpu_percent)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
 _EXISTS: Final = {
     "agent": "SELECT 1 FROM agent WHERE env = ? AND id = ?",
@@ -220,9 +222,16 @@ def _swarm(env: str, row: tuple[Any, ...]) -> Swarm:
     )
 
 
-def _setup(variables: str, directory: str, warm_up_s: float | None) -> Setup:
+def _setup(
+    variables: str, directory: str, warm_up_s: float | None, cpu_percent: int | None
+) -> Setup:
     named = msgspec.json.decode(variables, type=dict[str, str | None])
-    return Setup(variables=tuple(named.items()), directory=directory, warm_up_s=warm_up_s)
+    return Setup(
+        variables=tuple(named.items()),
+        directory=directory,
+        warm_up_s=warm_up_s,
+        cpu_percent=cpu_percent,
+    )
 
 
 # --- writing ----------------------------------------------------------------------------------
@@ -262,9 +271,9 @@ def insert_swarm(tx: Transaction, swarm: Swarm) -> None:
     tx.execute(_INSERT_SWARM, row)
 
 
-def _setup_columns(setup: Setup) -> tuple[str, str, float | None]:
+def _setup_columns(setup: Setup) -> tuple[str, str, float | None, int | None]:
     variables = msgspec.json.encode(dict(setup.variables)).decode()
-    return variables, setup.directory, setup.warm_up_s
+    return variables, setup.directory, setup.warm_up_s, setup.cpu_percent
 
 
 def update(tx: Transaction, table: str, ident: str, changes: Mapping[str, Any]) -> None:

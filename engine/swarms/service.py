@@ -28,6 +28,7 @@ from ..model import (
 from ..views import SwarmView
 from .crew import Crew, Site, Surroundings
 from .grants import Grants
+from .keeper import Keeper
 from .looks import Looks
 from .presence import STOP
 from .roster import Agent, Setup, Swarm
@@ -58,6 +59,7 @@ class Swarms(Looks):
         self._grants = Grants(around)
         self.succession = Succession(self._crew, self._grants, self._finish)
         self._leaving: set[str] = set()  # agents that are served no new work
+        self.keeper = Keeper(around, self._crew, self._leaving)
         self._keeps = False
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -67,6 +69,7 @@ class Swarms(Looks):
 
     async def __aexit__(self, *error: object) -> None:
         try:
+            await self.keeper.close()
             if self._keeps:
                 self._crew.leave(self._kept())
             await self._end_all("the engine stopped")
@@ -112,6 +115,7 @@ class Swarms(Looks):
         `lasting` is ended by the next engine if this one dies. Raises InvalidInput, OverBudget."""
         found = parse_environment(environment)
         argv = resolve_command(command, Path.cwd()) if command else ()
+        self.keeper.require(agents, setup)
         site = await self._around.open_site(found)
         ident = site.registry.new_id("swarm")
         swarm = Swarm(
@@ -142,6 +146,7 @@ class Swarms(Looks):
                     await self._uncreate(site, swarm, grant)
                 raise
         await self._grants.tell(grant.reclaims, found)
+        self.keeper.follow()
         return self.view(ident)
 
     async def scale(
@@ -268,6 +273,7 @@ class Swarms(Looks):
             lambda: self._around.measure(list(pids.values()))
         )
         self.vitals.used_bytes = {agent: used.get(pid, 0) for agent, pid in pids.items()}
+        self.keeper.tick(self.vitals.used_bytes)
         await self._crew.supervisor.rotate()
 
     async def read(self, look: Callable[[Mapping[str, int]], T]) -> T:
@@ -354,6 +360,7 @@ class Swarms(Looks):
         registry, swarm = site.registry, site.registry.swarm(ident)
         if swarm.state is not SwarmState.RUNNING:
             raise Conflict(f"swarm {ident} is {swarm.state}", hint="only a running one scales")
+        self.keeper.require(more)
         recruits = self._recruit(site, swarm, more)
         grant: Grant | None = None
         try:
@@ -370,6 +377,7 @@ class Swarms(Looks):
                 await self._ungrow(site, swarm, grant, [agent.id for agent, _ in recruits])
             raise
         await self._grants.tell(grant.reclaims, swarm.environment)
+        self.keeper.follow()
 
     async def _ungrow(
         self, site: Site, before: Swarm, grant: Grant, recruits: Sequence[str]

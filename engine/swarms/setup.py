@@ -27,6 +27,8 @@ def read_setup(
     directory: str,
     warm_up_s: float | None,
     own: Mapping[str, str] | None = None,
+    *,
+    cpu_percent: int | None = None,
 ) -> Setup:
     """From `NAME=VALUE` or `NAME` alone, which stands for the value in `own` (the environment of
     the engine) at each start. Raises InvalidInput for names that cannot be given, those that
@@ -45,6 +47,7 @@ def read_setup(
         variables=chosen,
         directory=check_directory(directory) if directory else "",
         warm_up_s=warm_up_s,
+        cpu_percent=cpu_percent,
     )
 
 

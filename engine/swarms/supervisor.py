@@ -20,7 +20,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import msgspec
 
@@ -128,6 +128,26 @@ class _Process:
         self.gone = asyncio.Event()
 
 
+class Warden(Protocol):
+    """What is done with each process beside watching it."""
+
+    def starting(self, launch: Launch) -> None:
+        """One is about to be started."""
+        ...
+
+    def spawned(self, launch: Launch, pid: int) -> None:
+        """It runs; on the thread that started it, before anything else is done with it."""
+        ...
+
+    def watching(self, running: Running) -> None:
+        """It is watched, whoever started it."""
+        ...
+
+    def leaving(self, agent: str) -> None:
+        """It has ended and is about to be reaped, or is watched no longer."""
+        ...
+
+
 class Supervisor:
     """The processes under one data directory. All methods belong to the engine's loop.
 
@@ -153,6 +173,7 @@ class Supervisor:
         self._processes: dict[str, _Process] = {}
         self._pending: set[asyncio.Future[_Process]] = set()
         self._threads = ThreadPoolExecutor(SPAWN_THREADS, thread_name_prefix="swarmdeck-agents")
+        self.warden: Warden | None = None
         self.closing = False
 
     @property
@@ -169,8 +190,10 @@ class Supervisor:
         the system has no room for it. A caller that is cancelled leaves nothing running."""
         if self.closing:
             raise Unavailable("the engine is closing")
+        if self.warden is not None:
+            self.warden.starting(launch)
         future = self._loop.run_in_executor(
-            self._threads, _spawn, launch, self._environment_of(launch), *self._places(launch)
+            self._threads, self._spawn, launch, self._environment_of(launch), *self._places(launch)
         )
         self._pending.add(future)
         future.add_done_callback(self._spawned)
@@ -239,6 +262,8 @@ class Supervisor:
             process = self._processes.pop(agent, None)
             if process is None:
                 continue
+            if self.warden is not None:
+                self.warden.leaving(agent)
             self._loop.remove_reader(process.pidfd)
             os.close(process.pidfd)
             if process.child is not None:
@@ -275,6 +300,15 @@ class Supervisor:
             "AGENT_ID": launch.agent,
         }  # fmt: skip
 
+    def _spawn(
+        self, launch: Launch, environment: dict[str, str], work: Path, log: Path
+    ) -> _Process:
+        """Run on a thread: starting a process can take tens of milliseconds."""
+        child = _popen(launch, environment, work, log)
+        if self.warden is not None:
+            self.warden.spawned(launch, child.pid)
+        return _held(launch, child)
+
     def _spawned(self, future: asyncio.Future[_Process]) -> None:
         self._pending.discard(future)
         if future.exception() is None:
@@ -283,6 +317,8 @@ class Supervisor:
     def _watch(self, process: _Process) -> None:
         self._processes[process.running.agent] = process
         self._loop.add_reader(process.pidfd, self._exited, process)
+        if self.warden is not None:
+            self.warden.watching(process.running)
 
     # --- ending -------------------------------------------------------------------------------
 
@@ -300,6 +336,8 @@ class Supervisor:
         self._loop.remove_reader(process.pidfd)
         os.close(process.pidfd)
         running = process.running
+        if self.warden is not None:
+            self.warden.leaving(running.agent)
         # The rest of the group first, while the unreaped leader still holds the number.
         if process.child is not None or start_time(running.pid) in {None, running.started_at}:
             _signal_group(running.pid, signal.SIGKILL)
@@ -381,15 +419,16 @@ def _boot() -> int:
     return (zlib.crc32(_BOOT_ID.read_bytes()) & _BOOT_MASK) << _TICK_BITS
 
 
-def _spawn(launch: Launch, environment: dict[str, str], work: Path, log: Path) -> _Process:
-    """Run on a thread: starting a process can take tens of milliseconds."""
+def _popen(
+    launch: Launch, environment: dict[str, str], work: Path, log: Path
+) -> subprocess.Popen[bytes]:
     if launch.directory:
         check_directory(launch.directory)  # it was there when the swarm was made
     else:
         work.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor = output.open_output(log)
     try:
-        child = subprocess.Popen(  # noqa: S603 - the operator's own command, no shell
+        return subprocess.Popen(  # noqa: S603 - the operator's own command, no shell
             launch.command,
             stdin=subprocess.DEVNULL,
             stdout=descriptor,
@@ -402,7 +441,6 @@ def _spawn(launch: Launch, environment: dict[str, str], work: Path, log: Path) -
         raise _cannot_start(launch.command[0], error) from error
     finally:
         os.close(descriptor)
-    return _held(launch, child)
 
 
 def _held(launch: Launch, child: subprocess.Popen[bytes]) -> _Process:

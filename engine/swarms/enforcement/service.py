@@ -109,12 +109,13 @@ class Enforcement:
     @property
     def has_cpu(self) -> bool:
         """Whether a quota of processor time can be kept here."""
-        return self._find_groups() is not None and self._groups is not None and self._groups.has_cpu
+        groups = self._find_groups()
+        return groups is not None and groups.has_cpu
 
     @property
-    def why_no_groups(self) -> str:
-        """Why the kernel does not keep the shares itself; empty where it does."""
-        return self._why_no_groups
+    def why_no_cpu(self) -> str:
+        """Why no such quota can be kept."""
+        return self._why_no_groups or "the cpu controller was not delegated"
 
     def veto(self) -> str:
         """Why no agent should be started on this host now, or nothing."""
@@ -133,6 +134,11 @@ class Enforcement:
             raise Busy(f"no agent is started now: {why}", hint="try again when others have ended")
 
     # --- processes ------------------------------------------------------------------------------
+
+    def starting(self, launch: Launch) -> None:
+        """A process is about to be started: from its first moment its share must be known."""
+        if launch.swarm not in self._shares.limits:
+            self.follow()
 
     def spawned(self, launch: Launch, pid: int) -> None:
         """A process has just been started, on this thread: put its limits on it."""
