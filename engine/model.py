@@ -8,6 +8,7 @@ from __future__ import annotations
 import enum
 import re
 import unicodedata
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -164,6 +165,7 @@ def parse_environment(text: str) -> Environment:
         ) from None
 
 
+@lru_cache(maxsize=4096)
 def environment_of(ident: str) -> Environment:
     """The environment an id such as `dev_swarm_x` belongs to. Raises InvalidInput."""
     environment = _BY_PREFIX.get(ident.partition("_")[0])

@@ -6,7 +6,7 @@ rows alone. Everything in `committed` runs on the loop after the commit, in comm
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any, Final, NamedTuple, Protocol, Self
 
@@ -200,68 +200,80 @@ def _probes(claim: Claim) -> tuple[Probe, ...]:
 def _claim(tx: Transaction, probes: Sequence[Probe], claims: Sequence[Claim]) -> list[Taken]:
     found = _clear_heads(tx, probes, sum(claim.limit for claim in claims), claims[0])
     shares = _shares(found.heads, [claim.limit for claim in claims])
-    elements = [
-        (ident, claim.waiter.principal.id, tx.now_us + claim.waiter.lease_us)
-        for claim, share in zip(claims, shares, strict=True)
-        for ident in share
-    ]
-    rows: dict[int, tuple[Any, ...]] = {}
-    if elements:
-        answer = tx.execute(sql.TAKE, (tx.now_us, _to_json(elements).decode()))
-        # They come in no promised order.
-        rows = {row[0]: row for row in _opened(tx, answer.fetchall(), claims[0], found.moves)}
-    whole = found.exhausted and len(rows) == len(elements)
-    taken = [
-        Taken([rows[ident] for ident in share if ident in rows], [], whole) for share in shares
-    ]
+    opened = _open(tx, [head for share in shares for head in share], claims[0], found.moves)
+    whole = found.exhausted and len(opened) == sum(map(len, shares))
+    taken, updates = [], []
+    for claim, share in zip(claims, shares, strict=True):
+        holder, until_us = claim.waiter.principal.id, tx.now_us + claim.waiter.lease_us
+        rows = []
+        for head in share:
+            if (text := opened.get(head.ident)) is None:
+                continue
+            attempt = head.attempt + 1
+            rows.append((head.ident, head.kind, text, head.priority, attempt, until_us,
+                         head.sender, head.target, head.sent_us))  # fmt: skip
+            updates.append((holder, until_us, tx.now_us, head.ident))
+            tx.audit(holder, "queue.claim", claim.shown(head.ident), detail=f"attempt {attempt}")
+        taken.append(Taken(rows, [], whole))
+    tx.executemany(sql.TAKE, updates)
     taken[0].moves.extend(found.moves)
-    for claim, each in zip(claims, taken, strict=True):
-        for row in each.rows:
-            detail = f"attempt {row[4]}"
-            tx.audit(claim.waiter.principal.id, "queue.claim", claim.shown(row[0]), detail=detail)
     return taken
 
 
-def _opened(
-    tx: Transaction, rows: Sequence[tuple[Any, ...]], claim: Claim, moves: list[Move]
-) -> Iterator[tuple[Any, ...]]:
-    """What was taken, with its text. A message whose body does not match its seal is a dead
-    letter: nobody could work on it, and it must not stand in the way."""
+def _open(
+    tx: Transaction, heads: Sequence[Head], claim: Claim, moves: list[Move]
+) -> dict[int, bytes]:
+    """The texts of what is taken. A message whose body does not match its seal is a dead letter:
+    nobody could work on it, and it must not stand in the way."""
     ring = claim.keeper.keyring
-    for row in rows:
-        ident, kind, body, priority, attempt, _, sender, target, sent_us = row
+    texts: dict[int, bytes] = {}
+    for head in heads:
+        letter = Letter(head.ident, head.kind, head.sender, head.target)
         try:
-            text = letters.unprotect(ring, Letter(ident, kind, sender, target), body)
+            texts[head.ident] = letters.unprotect(ring, letter, head.body)
         except Damaged as error:
-            tx.execute(sql.BURY, (error.message, tx.now_us, ident))
-            tx.audit("engine", "queue.damaged", claim.shown(ident))
-            move = Move(ident, READY, DEAD, target, kind, priority, sent_us)
-            moves.append(move._replace(redelivered=1 if attempt > 1 else 0))
-        else:
-            yield (*row[:2], text, *row[3:])
+            tx.execute(sql.BURY, (error.message, tx.now_us, head.ident))
+            tx.audit("engine", "queue.damaged", claim.shown(head.ident))
+            lane = head.target, head.kind, head.priority, head.sent_us
+            moves.append(Move(head.ident, READY, DEAD, *lane))
+    return texts
 
 
-def _shares(heads: Sequence[_Head], limits: Sequence[int]) -> list[list[int]]:
+def _shares(heads: Sequence[Head], limits: Sequence[int]) -> list[list[Head]]:
     """Who gets which messages, in order. One that has failed before is handed out alone: if it
     kills whoever works on it, nothing else may use up its attempts with it."""
-    shares: list[list[int]] = []
+    shares: list[list[Head]] = []
     at = 0
     for limit in limits:
-        share: list[int] = []
-        while at < len(heads) and len(share) < limit and not (share and heads[at][3]):
-            share.append(heads[at][1])
+        share: list[Head] = []
+        while at < len(heads) and len(share) < limit and not (share and heads[at].failed):
+            share.append(heads[at])
             at += 1
-            if heads[at - 1][3]:
+            if heads[at - 1].failed:
                 break
         shares.append(share)
     return shares
 
 
-_Head = tuple[int, int, Any, int]  # rank (0 is most urgent), id, expiry, whether it failed before
+class Head(NamedTuple):
+    """A ready message as its row has it. `rank` 0 is most urgent; `failed`: it was handed out
+    before and has not been finished."""
+
+    rank: int
+    ident: int
+    kind: str
+    body: bytes
+    priority: int
+    attempt: int
+    sender: str
+    target: str
+    sent_us: int
+    expires_us: int | None
+    failed: int
 
 
 class _Heads(NamedTuple):
-    heads: list[_Head]
+    heads: list[Head]
     moves: list[Move]
     exhausted: bool
 
@@ -273,7 +285,7 @@ def _clear_heads(tx: Transaction, probes: Sequence[Probe], wanted: int, claim: C
     limit = wanted
     for _ in range(CLEARING_STEPS):
         heads = _heads(tx, probes, limit)
-        stale = [head[1] for head in heads if head[2] and head[2] <= tx.now_us]
+        stale = [head.ident for head in heads if head.expires_us and head.expires_us <= tx.now_us]
         if not stale:
             return _Heads(heads[:wanted], moves, exhausted=True)
         moves.extend(_expire_ready(tx, stale, claim))
@@ -281,14 +293,16 @@ def _clear_heads(tx: Transaction, probes: Sequence[Probe], wanted: int, claim: C
     return _Heads([], moves, exhausted=False)
 
 
-def _heads(tx: Transaction, probes: Sequence[Probe], limit: int) -> list[_Head]:
+def _heads(tx: Transaction, probes: Sequence[Probe], limit: int) -> list[Head]:
     """The most urgent, merged over the lanes."""
-    heads: list[_Head] = []
+    heads: list[Head] = []
     for target, kind in probes:
         if kind is None:
-            heads += tx.execute(sql.HEADS, (tx.env, target, limit)).fetchall()
+            cursor = tx.execute(sql.HEADS, (tx.env, target))
         else:
-            heads += tx.execute(sql.HEADS_OF_KIND, (tx.env, target, kind, limit)).fetchall()
+            cursor = tx.execute(sql.HEADS_OF_KIND, (tx.env, target, kind))
+        heads += map(Head._make, cursor.fetchmany(limit))
+        cursor.close()
     if len(probes) > 1:
         heads.sort()
     return heads[:limit]
@@ -431,11 +445,14 @@ def _ack_all(tx: Transaction, acks: Iterable[Ack]) -> bool:
     rows = [ack.row(tx) for ack in acks]
     if not rows:
         return False
-    tx.execute("SAVEPOINT acks")
-    whole = tx.executemany(sql.ACK, rows).rowcount == len(rows)
-    if not whole:
-        tx.execute("ROLLBACK TO acks")
-    tx.execute("RELEASE acks")
+    if len(rows) == 1:  # done or not, there is nothing to undo
+        whole = tx.execute(sql.ACK, rows[0]).rowcount == 1
+    else:
+        tx.execute("SAVEPOINT acks")
+        whole = tx.executemany(sql.ACK, rows).rowcount == len(rows)
+        if not whole:
+            tx.execute("ROLLBACK TO acks")
+        tx.execute("RELEASE acks")
     if whole:
         for ack in acks:
             tx.audit(ack.holder.id, "queue.ack", ack.shown(ack.ident))

@@ -20,24 +20,23 @@ SELECT_BY_KEY: Final = "SELECT id FROM message WHERE env = ? AND dedup_key = ?"
 
 # --- claim ------------------------------------------------------------------------------------
 
-HEADS: Final = """
-SELECT 10 - priority, id, expires_at, attempt > spent FROM message INDEXED BY message_ready
+# Without a limit: to SQLite a bound one is a reason to plan the statement anew each time. As many
+# rows as are wanted are fetched, and no more are read.
+_HEAD: Final = """
+SELECT 10 - priority, id, kind, body, priority, attempt, sender, target, created_at, expires_at,
+       attempt > spent
+FROM message"""
+HEADS: Final = f"""{_HEAD} INDEXED BY message_ready
 WHERE env = ? AND target = ? AND state = 0
-ORDER BY priority DESC, id LIMIT ?"""
-HEADS_OF_KIND: Final = """
-SELECT 10 - priority, id, expires_at, attempt > spent FROM message INDEXED BY message_ready_kind
+ORDER BY priority DESC, id"""
+HEADS_OF_KIND: Final = f"""{_HEAD} INDEXED BY message_ready_kind
 WHERE env = ? AND target = ? AND kind = ? AND state = 0
-ORDER BY priority DESC, id LIMIT ?"""
-# One statement however many claims there are: each element is [id, holder, lease_until]. The
-# time always moves, also on a clock set back, so that the schema's own trigger never has to.
+ORDER BY priority DESC, id"""
+# The time always moves, also on a clock set back, so that the schema's own trigger never has to.
 TAKE: Final = """
-UPDATE message SET state = 2, attempt = attempt + 1,
-    holder = json_extract(taken.value, '$[1]'),
-    lease_until = json_extract(taken.value, '$[2]'),
+UPDATE message SET state = 2, attempt = attempt + 1, holder = ?, lease_until = ?,
     updated_at = max(?, updated_at + 1)
-FROM json_each(?) AS taken
-WHERE message.id = json_extract(taken.value, '$[0]')
-RETURNING id, kind, body, priority, attempt, lease_until, sender, target, created_at"""
+WHERE id = ?"""
 UNTAKE: Final = """
 UPDATE message SET state = 0, attempt = attempt - 1, holder = NULL, lease_until = NULL,
     updated_at = max(?, updated_at + 1)

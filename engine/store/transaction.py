@@ -54,7 +54,8 @@ class Transaction:
         if not rows:
             return self._head
         head = follow(self._head, rows)
-        self._raw.executemany(INSERT_AUDIT, rows[:-1])
+        if len(rows) > 1:
+            self._raw.executemany(INSERT_AUDIT, rows[:-1])
         self._raw.execute(INSERT_LAST, (*rows[-1], head.hash))
         return head
 

@@ -139,3 +139,14 @@ async def test_a_claim_asks_only_lanes_that_hold_something(scene: Any) -> None:
     assert lanes.probes(targets, None, expected=True) == (("", None), ("dev_agent_b", None))
     wanted = [f"kind-{number}" for number in range(290, 310)]
     assert len(lanes.probes(targets, wanted, expected=True)) == 10
+
+
+def test_every_change_of_a_message_moves_its_time() -> None:
+    """No trigger looks after it: that would cost each claim and acknowledgement a third more."""
+    changes = {
+        name: text
+        for name, text in vars(sql).items()
+        if isinstance(text, str) and "UPDATE message SET" in text
+    }
+    assert len(changes) >= len(("TAKE", "UNTAKE", "ACK", "EXTEND", "SETTLE", "BURY"))
+    assert [name for name, text in changes.items() if "updated_at = " not in text] == []

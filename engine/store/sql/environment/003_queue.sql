@@ -1,5 +1,9 @@
 -- Whether a queue hands out messages, and messages that are sent again and again.
 
+-- Every statement that changes what a message says moves its time itself. A trigger that looked after
+-- it made SQLite find the rows first and change them then: claims took half as long again.
+DROP TRIGGER message_touch;
+
 -- mode: running; paused: nothing is handed out; draining: nothing new is taken in. No row: running.
 CREATE TABLE queue_state (
     env        TEXT    PRIMARY KEY,
