@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     from .bench.meter import Sample
     from .link.protocol import Greeting
     from .link.server import LinkServer
+    from .metrics.service import Metrics
     from .reload import Reloading
     from .watch import Watch
 
@@ -142,7 +143,7 @@ class Core:
         self._headless = headless
         self._brief = brief
         self._opened_s = clock.monotonic_s()
-        self.ticker = Ticker(self, self.opened.serving)
+        self.ticker = Ticker(self, self.opened.serving, measures=not brief)
         self._link: LinkServer | None = None
         self._dispatcher = Dispatcher(
             Handlers(self).table(), self.bus, clock, _lanes(settings), drain_s=CLOSE_DRAIN_S,
@@ -175,6 +176,7 @@ class Core:
         self.journal.note("engine", "engine", f"opened as process {os.getpid()}")
         if not self._brief:
             self.identity.opened(__version__)
+        stack.push_async_callback(self._end_measuring)
         ticker = asyncio.create_task(self.ticker.run(), name="ticker")
         stack.push_async_callback(_cancelled, ticker)
 
@@ -422,7 +424,7 @@ class Core:
         """Loaded with the first second of an engine, or when somebody asks for its alerts."""
         from .watch import Watch  # noqa: PLC0415 - a command that is over in a moment needs none
 
-        return Watch(self, self._engine_changed)
+        return Watch(self, self._engine_changed, self._publish)
 
     @cached_property
     def reloading(self) -> Reloading:
@@ -430,6 +432,17 @@ class Core:
         from .reload import Reloading  # noqa: PLC0415 - a command reads them once
 
         return Reloading(self.settings, self._take_settings)
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        """Loaded with the first second of an engine that stays, or when somebody asks."""
+        from .metrics.service import Metrics  # noqa: PLC0415 - one command measures nothing
+
+        return Metrics(self)
+
+    async def _end_measuring(self) -> None:
+        if "metrics" in self.__dict__:
+            await self.metrics.close()
 
     # To the type checker an attribute like the others; made when it is first asked for.
     alerts: Alerts = cached_property(lambda self: self.watch.alerts)  # type: ignore[assignment]

@@ -18,6 +18,7 @@ from .timewatch import TimeWatch
 from .vault import Vault
 
 if TYPE_CHECKING:
+    from .metrics.service import Metrics
     from .watch import Watch
 
 TICK_S: Final = 1.0
@@ -42,15 +43,20 @@ class Engine(Protocol):
 
     @property
     def watch(self) -> Watch: ...
+    @property
+    def metrics(self) -> Metrics: ...
 
 
 class Ticker:
     """Runs on the engine's loop; `loop_lag_ms` is how much too late it was called last. `serving`
-    are the environments in use, at any time."""
+    are the environments in use, at any time; it `measures` in an engine that stays."""
 
-    def __init__(self, engine: Engine, serving: Mapping[str, Place]) -> None:
+    def __init__(
+        self, engine: Engine, serving: Mapping[str, Place], *, measures: bool = True
+    ) -> None:
         self._engine = engine
         self._serving = serving
+        self._measures = measures
         self.loop_lag_ms = 0.0
 
     async def run(self) -> None:
@@ -69,6 +75,8 @@ class Ticker:
                 engine.host.sample()
                 await engine.swarms.sample()
                 await engine.watch.tick()
+                if self._measures:
+                    engine.metrics.tick(self.loop_lag_ms)
                 await engine.vault.tick()
                 await engine.auditor.tick()
                 if ticks % SWEEP_EVERY_TICKS == 0:

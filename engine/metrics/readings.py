@@ -86,7 +86,7 @@ def readings(sight: Sight, rates: Rates) -> dict[str, Readings]:
     found[STORE] = _store(files, sight, rates)
     for name, place in places.items():
         mine = [spent[each.id] for each in overview.agents if each.environment == name]
-        found[name] = place | {"cpu_percent": _sum(mine)}
+        found[name] = place | {"cpu_percent": _sum(mine) if mine else 0}
     members: defaultdict[str | None, list[AgentView]] = defaultdict(list)
     for agent in overview.agents:
         members[agent.swarm].append(agent)
@@ -115,7 +115,7 @@ def _host(sight: Sight) -> Readings:
         "available_bytes": host.available_bytes,
         "used_bytes": host.used_bytes,
         "allocated_bytes": host.allocated_bytes,
-        "load_1m": host.load_1m,
+        "load_1m": round(host.load_1m, 2),
     }
 
 
@@ -204,7 +204,7 @@ def _swarm(
     return {
         "used_bytes": swarm.used_bytes,
         "memory_bytes": swarm.memory_bytes,
-        "cpu_percent": _sum(spent[agent.id] for agent in mine),
+        "cpu_percent": _sum(spent[agent.id] for agent in mine) if mine else 0,
         "live": swarm.agents_live,
         "ready": swarm.agents_ready,
         "leased": sum(agent.leased for agent in mine),

@@ -33,7 +33,7 @@ class Commits:
         for place in sorted(counts, reverse=True):
             left -= counts[place]
             if left < 0:
-                return _upper_us(place) / 1000
+                return round(_upper_us(place) / 1000, 3)
         return None
 
 
