@@ -32,6 +32,7 @@ AGENT_MAY: Final[Mapping[str, tuple[Own, ...]]] = {
     "memory.list": (_SELF,),
     "memory.level": (_SELF,),
     "queue.send": (_SELF, _HOME),
+    "queue.broadcast": (_SELF, _HOME),
     "queue.count": (_HOME,),
     "queue.show": (_BY_ID,),
     "acl.grant": (_SELF, _HOME),
@@ -44,6 +45,7 @@ AGENT_MAY: Final[Mapping[str, tuple[Own, ...]]] = {
     "explain": (("subject", "prefix"),),
     "agent.show": (("id", "id"),),
     "swarm.health": (("id", "swarm"),),
+    "metrics.show": (("subject", "id"),),
 }
 """What every agent may ask for, and which field must name what is its own: itself, its
 environment, its swarm, or an id with its environment's prefix. A field left out is filled in.

@@ -389,6 +389,18 @@ class Engine:
         """Call `callback(body)` for each message published on a channel, until it is closed."""
         return await self._port.subscribe(channel, callback)
 
+    async def metrics(
+        self, subject: Named, *, metric: str | Sequence[str] = (), window: str = "1h"
+    ) -> list[views.SeriesView]:
+        """How `host`, `engine`, `queue`, `store`, an environment, a swarm or an agent went over
+        the last 1h, 6h, 24h, 7d or 30d: a series for each `metric`, all of them by default, in
+        even steps, None where nothing was measured. Raises NotFound for what was never measured,
+        InvalidInput."""
+        chosen = [metric] if isinstance(metric, str) else list(metric)
+        fields = {"subject": _ident(subject), "metric": chosen, "window": window}
+        found: list[views.SeriesView] = await self.run(_convert("metrics.show", fields))
+        return found
+
     def events(self) -> EventSubscription:
         """What happens from now on. A slow reader is told how much it has missed."""
         return self._port.events()

@@ -59,6 +59,11 @@ from .memory import (
 )
 from .queue import (
     QueueSend,
+    QueueBroadcast,
+    QueuePause,
+    QueueDrain,
+    QueueResume,
+    QueueFlow,
     QueueList,
     QueueCount,
     QueueShow,
@@ -97,6 +102,10 @@ from .backup import (
     BackupVerify,
     BackupRestore,
     BackupDelete,
+)
+from .metrics import (
+    MetricsList,
+    MetricsShow,
 )
 from .bench import (
     BenchRun,
@@ -177,13 +186,20 @@ __all__ = [
     "MemoryList",
     "MemoryPlan",
     "MemorySet",
+    "MetricsList",
+    "MetricsShow",
+    "QueueBroadcast",
     "QueueCancel",
     "QueueCount",
     "QueueDead",
+    "QueueDrain",
     "QueueEdit",
+    "QueueFlow",
     "QueueLanes",
     "QueueList",
+    "QueuePause",
     "QueuePurge",
+    "QueueResume",
     "QueueRetry",
     "QueueSend",
     "QueueShow",

@@ -17,6 +17,7 @@ from .access import AccessHandlers
 from .bench import BenchHandlers
 from .engine import EngineHandlers
 from .memory import MemoryHandlers
+from .metrics import MetricsHandlers
 from .queue import QueueHandlers
 from .services import Part, Services
 from .swarms import SwarmHandlers
@@ -29,6 +30,7 @@ ON_REFUSED: Final = frozenset({
     "explain", "alert.list", "event.list", "memory.admit", "memory.budget", "db.check", "logs",
     "backup.create", "backup.list", "backup.verify", "backup.restore", "backup.delete",
     "vault.status", "vault.rotate", "vault.shred", "audit.verify", "audit.export", "bench.run",
+    "metrics.list", "metrics.show",
 })  # fmt: skip
 
 _PARTS: Final[tuple[type[Part], ...]] = (
@@ -38,6 +40,7 @@ _PARTS: Final[tuple[type[Part], ...]] = (
     QueueHandlers,
     AccessHandlers,
     VaultHandlers,
+    MetricsHandlers,
     BenchHandlers,
 )
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ..bench.meter import Sample
     from ..budgets import Budgets
     from ..journal import Journal
+    from ..metrics.service import Metrics
     from ..store.database import Database
     from ..vault import Vault
 
@@ -45,6 +46,8 @@ class Services(Protocol):
     auditor: Auditor
     backups: Backups
 
+    @property
+    def metrics(self) -> Metrics: ...
     @property
     def places(self) -> Mapping[str, Place]: ...
 
