@@ -112,6 +112,18 @@ class Enforced(EventStruct, frozen=True, tag="enforced"):
     text: str
 
 
+class AlertChanged(EventStruct, frozen=True, tag="alert"):
+    """An alert fired, was acknowledged or was resolved: `state` is firing, acknowledged or
+    resolved."""
+
+    id: str
+    rule: str
+    severity: str
+    state: str
+    environment: str
+    subject: str
+
+
 class EngineStopping(EventStruct, frozen=True, tag="stopping"):
     """The engine begins to close, or the connection to it is lost. Every stream that is not closed
     by its reader has one."""
@@ -141,6 +153,7 @@ Event: TypeAlias = (
     | AgentChanged
     | GlassBroken
     | Reclaimed
+    | AlertChanged
     | Enforced
     | EngineStopping
     | Published

@@ -6,14 +6,18 @@ in a moment never loads it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 from .alerts import Alerts, Sight
+from .alerts.records import AlertRecords
 from .audit import Auditor
 from .budgets import Budgets
 from .clock import Clock
 from .environment import Place
+from .errors import SwarmDeckError
+from .events import AlertChanged, Event
 from .forecast import Forecast
 from .journal import Journal
 from .model import environment_of, format_size
@@ -21,6 +25,8 @@ from .store.database import Database
 from .store.reserve import Reserve
 from .swarms.service import Swarms
 from .views import AlertView, Overview
+
+log = logging.getLogger(__name__)
 
 
 class Watched(Protocol):
@@ -41,21 +47,44 @@ class Watched(Protocol):
 
 
 class Watch:
-    """The watch over one engine; `changed()` is called when an alert fires or is resolved."""
+    """The watch over one engine; `changed()` is called when an alert fires, is acknowledged or
+    resolved, `publish` tells who listens."""
 
-    def __init__(self, engine: Watched, changed: Callable[[], object]) -> None:
-        self.alerts = Alerts(self._sight, engine.clock)
+    def __init__(
+        self,
+        engine: Watched,
+        changed: Callable[[], object],
+        publish: Callable[[Event], object],
+    ) -> None:
+        self.alerts = Alerts(self._sight, engine.clock, AlertRecords(engine.coordination))
         self.forecast = Forecast(engine.clock)
         self._engine = engine
         self._changed = changed
+        self._publish = publish
+
+    async def acknowledge(self, ident: str, actor: str) -> AlertView:
+        """Somebody knows of an alert. Raises NotFound, StorageError."""
+        alert = await self.alerts.acknowledge(ident, actor)
+        self._tell(alert)
+        self._changed()
+        return alert
 
     async def tick(self) -> None:
         """Look, once a second."""
         self._note_use()
+        await self._stored(self.alerts.load())
         if found := self.alerts.evaluate():
             for alert in found:
                 self._tell(alert)
             self._changed()
+        await self._stored(self.alerts.save())
+
+    async def _stored(self, access: Awaitable[None]) -> None:
+        """Alerts are looked for also while the disk refuses them."""
+        try:
+            await access
+        except SwarmDeckError as error:
+            log.warning("alerts are not stored: %s", error.message)
 
     def _sight(self) -> Sight:
         engine = self._engine
@@ -88,11 +117,17 @@ class Watch:
             self.forecast.note(name, sum(agents.values()), frozenset(agents))
 
     def _tell(self, alert: AlertView) -> None:
+        self._publish(
+            AlertChanged(
+                alert.id, alert.rule, alert.severity, alert.state, alert.environment, alert.subject
+            )
+        )
+        by = f" by {alert.acknowledged_by}" if alert.acknowledged_by else ""
         fires = alert.state == "firing"
         self._engine.journal.note(
             "alert",
             alert.subject,
-            f"{alert.rule} {alert.state}: {alert.detail}",
+            f"{alert.rule} {alert.state}{by}: {alert.detail}",
             environment=alert.environment,
             severity=alert.severity if fires else "info",
         )

@@ -28,8 +28,8 @@ class ExplanationView(View, frozen=True, kw_only=True):
 
 
 class AlertView(View, frozen=True, kw_only=True):
-    """Something that needs a person. `severity` is warning or critical, `state` firing or
-    resolved; `subject` can be explained."""
+    """Something that needs a person. `severity` is warning or critical, `state` firing,
+    acknowledged (it still holds, and somebody knows) or resolved; `subject` can be explained."""
 
     id: str
     rule: str
@@ -41,6 +41,8 @@ class AlertView(View, frozen=True, kw_only=True):
     resolved_at_us: int | None
     detail: str
     hint: str = ""
+    acknowledged_at_us: int | None = None
+    acknowledged_by: str = ""
 
 
 class EventView(View, frozen=True, kw_only=True):

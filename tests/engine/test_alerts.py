@@ -12,8 +12,9 @@ import pytest
 from swarmdeck.engine import actions as act
 from swarmdeck.engine import views
 from swarmdeck.engine.alerts import Alerts, Sight
+from swarmdeck.engine.alerts.records import RESOLVED_KEPT
 from swarmdeck.engine.alerts.rules import OLDEST_READY_S
-from swarmdeck.engine.alerts.state import FIRES_AFTER, RESOLVED_KEPT, RESOLVES_AFTER
+from swarmdeck.engine.alerts.state import FIRES_AFTER, RESOLVES_AFTER
 from swarmdeck.engine.clock import FakeClock
 from swarmdeck.engine.core import Core, open_core
 from swarmdeck.engine.events import Changed, Reclaimed
@@ -233,9 +234,23 @@ def taken(scene: Scene) -> None:
     scene.more["reclaims"] = ((scene.clock.wall_us(), Reclaimed(ident, GIB, "production")),)
 
 
+def broken(*ages_s: float) -> Callable[[Scene], None]:
+    def prepare(scene: Scene) -> None:
+        ident = scene.swarm()
+        breach = Enforced(ident, "test_agent_1", "killed", "killed: held 312 MB")
+        now_us = scene.clock.wall_us()
+        scene.more["breaches"] = [(now_us - int(age_s * 1_000_000), breach) for age_s in ages_s]
+
+    return prepare
+
+
 @pytest.mark.parametrize(
     ("prepare", "rule", "severity"),
     [
+        (broken(299), "memory-breach", "warning"),
+        (broken(299, 10), "memory-breach", "critical"),
+        (broken(301, 10), "memory-breach", "warning"),
+        (lambda scene: scene.swarm(gave_way="the host is short"), "gave-way", "critical"),
         (set_testing(queue=views.QueueCounts(dead=1)), "dead-letters", "warning"),
         (set_testing(allocated_bytes=GIB, used_bytes=GIB - MIB), "memory-used", "warning"),
         (set_testing(allocated_bytes=GIB, used_bytes=GIB + 1), "memory-used", "critical"),
