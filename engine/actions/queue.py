@@ -24,6 +24,8 @@ from .spec import (
 # Bounds stand inside an optional type: msgspec takes none on a union with None.
 Priority = Annotated[int, msgspec.Meta(ge=1, le=10)]
 Attempts = Annotated[int, msgspec.Meta(ge=1, le=100)]
+Reason = Annotated[str, arg("why, for others to see")]
+Key = Annotated[str | None, arg("a second one with this key is not sent")]
 
 
 @action(views.MessageView)
@@ -38,7 +40,55 @@ class QueueSend(Action, frozen=True, kw_only=True, tag="queue.send"):
     delay_s: Annotated[float, arg("seconds before it can be claimed", flag="--delay", ge=0)] = 0
     expires_s: Annotated[Seconds | None, arg("seconds until it expires", flag="--expires")] = None
     to: Annotated[str | None, arg("only for this agent, team or swarm id")] = None
+    key: Key = None
     max_attempts: Annotated[int, arg("deliveries before it is a dead letter", ge=1, le=100)] = 3
+
+
+@action(views.Done)
+class QueueBroadcast(Action, frozen=True, kw_only=True, tag="queue.broadcast"):
+    """Send a message to each agent of a swarm, a team or the whole environment."""
+
+    environment: Where
+    kind: Annotated[str, arg("kind of work", positional=True)]
+    body: Annotated[Any, arg("JSON", positional=True, unit="json")]
+    actor: Reader = None
+    to: Annotated[str | None, arg("only to the agents of this swarm or team id")] = None
+    priority: Annotated[int, arg("1 to 10, 10 most urgent", unit="priority", ge=1, le=10)] = 5
+    delay_s: Annotated[float, arg("seconds before it can be claimed", flag="--delay", ge=0)] = 0
+    expires_s: Annotated[Seconds | None, arg("seconds until it expires", flag="--expires")] = None
+    key: Key = None
+    max_attempts: Annotated[int, arg("deliveries before it is a dead letter", ge=1, le=100)] = 3
+
+
+@action(views.FlowView, destructive=True)
+class QueuePause(Action, frozen=True, kw_only=True, tag="queue.pause"):
+    """Hand out no message of an environment until it is resumed; sends are still taken in."""
+
+    environment: Where
+    reason: Reason = ""
+
+
+@action(views.FlowView, destructive=True)
+class QueueDrain(Action, frozen=True, kw_only=True, tag="queue.drain"):
+    """Take in no message in an environment until it is resumed; those there are finished."""
+
+    environment: Where
+    reason: Reason = ""
+
+
+@action(views.FlowView)
+class QueueResume(Action, frozen=True, kw_only=True, tag="queue.resume"):
+    """Hand out and take in messages again."""
+
+    environment: Where
+    reason: Reason = ""
+
+
+@action(list[views.FlowView], query=True)
+class QueueFlow(Action, frozen=True, kw_only=True, tag="queue.flow"):
+    """Show whether queues are stopped, how full they are and since when messages wait."""
+
+    environment: OptionalWhere = None
 
 
 @action(list[views.MessageView], query=True)

@@ -15,6 +15,7 @@ _CLASSED: Final = {
     _LOW: (
         "memory.get memory.keys memory.list memory.set memory.incr memory.expire "
         "queue.show queue.send queue.claim queue.extend queue.ack queue.nack queue.expire "
+        "queue.broadcast "
         "queue.untake queue.take_back agent.register agent.login agent.renew agent.start "
         "agent.exit session.open session.end operator.attach operator.act engine.open swarm.run"
     ),

@@ -22,10 +22,36 @@ class QueueHandlers(Part):
         queue = self._place(action.environment).queue
         ident = await queue.send(
             self._actor(context, action.actor), action.kind, codec.encode_json(action.body),
-            action.priority, action.delay_s, action.expires_s, None, action.to,
+            action.priority, action.delay_s, action.expires_s, action.key, action.to,
             action.max_attempts,
         )  # fmt: skip
         return await queue.show(ident)
+
+    async def queue_broadcast(self, context: Context, action: actions.QueueBroadcast) -> views.Done:
+        idents = await self._place(action.environment).queue.broadcast(
+            self._actor(context, action.actor), action.kind, codec.encode_json(action.body),
+            action.to, action.priority, action.delay_s, action.expires_s, action.key,
+            action.max_attempts,
+        )  # fmt: skip
+        return views.Done(changed=len(idents), detail=f"{len(idents):,} agents have one each")
+
+    async def queue_pause(self, context: Context, action: actions.QueuePause) -> views.FlowView:
+        queue = self._place(action.environment).queue
+        await queue.pause(context.principal, action.reason)
+        return queue.flow_view()
+
+    async def queue_drain(self, context: Context, action: actions.QueueDrain) -> views.FlowView:
+        queue = self._place(action.environment).queue
+        await queue.drain(context.principal, action.reason)
+        return queue.flow_view()
+
+    async def queue_resume(self, context: Context, action: actions.QueueResume) -> views.FlowView:
+        queue = self._place(action.environment).queue
+        await queue.resume(context.principal, action.reason)
+        return queue.flow_view()
+
+    async def queue_flow(self, _: Context, action: actions.QueueFlow) -> list[views.FlowView]:
+        return [place.queue.flow_view() for place in self._places(action.environment)]
 
     async def queue_list(self, _: Context, action: actions.QueueList) -> list[views.MessageView]:
         wanted = Wish(

@@ -13,7 +13,7 @@ from ..model import MessageState, Principal, Role, parse_environment
 from ..store.aside import Aside
 from ..store.database import Database
 from ..vault import Ring
-from ..views import LaneView, MessageView, QueueCounts
+from ..views import FlowView, LaneView, MessageView, QueueCounts
 from . import arguments, pages, steering, views
 from . import readdress as readdressing
 from .counters import Counters, Move
@@ -75,6 +75,21 @@ class Desk:
 
     def view(self, row: views.Row) -> MessageView:
         return views.view(self.environment, row)
+
+    def flow_view(self) -> FlowView:
+        """Whether it is stopped and how full it is, now."""
+        state = self.flow.state
+        return FlowView(
+            environment=self.environment.value,
+            mode=state.mode,
+            reason=state.reason,
+            changed_at_us=state.changed_us or None,
+            changed_by=state.changed_by,
+            open=self.flow.depth,
+            limit=self.flow.limit,
+            waiting=self.flow.waiting,
+            oldest_ready_at_us=self.counters.priorities.oldest_us,
+        )
 
     def lane_views(self) -> LaneViews:
         """Each priority, the most urgent first: how many are ready, delayed, leased and dead as

@@ -39,6 +39,23 @@ class MessageView(View, frozen=True, kw_only=True):
     result: Any = None
 
 
+class FlowView(View, frozen=True, kw_only=True):
+    """Whether the queue of an environment is stopped, and how full it is. `mode` is running, paused
+    (nothing is handed out) or draining (nothing is taken in); `changed_at_us` is None if it never
+    was another. `open` counts ready, delayed and leased messages, at most `limit`; `waiting` are
+    senders that wait for room; `oldest_ready_at_us` is when the oldest ready message was sent."""
+
+    environment: str
+    mode: str
+    reason: str
+    changed_at_us: int | None
+    changed_by: str
+    open: int
+    limit: int
+    waiting: int
+    oldest_ready_at_us: int | None = None
+
+
 class LaneView(View, frozen=True, kw_only=True):
     """One priority of an environment's queue. `oldest_at_us` is when the oldest ready message was
     sent, None when none is ready."""
