@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import ctypes
+import gc
 import inspect
 import logging
 import os
@@ -42,7 +44,7 @@ from .handles import Memory, Message, Queue, Write
 from .link.client import LinkPort
 from .model import environment_of
 from .port import Subscription
-from .swarms.presence import RENEW, STOP
+from .swarms.presence import MEMORY, RENEW, STOP
 
 ANY: Final = "*"  # a handler under this name takes every kind that has none of its own
 CLAIM_WAIT_S: Final = 30.0
@@ -98,7 +100,9 @@ class Agent:
     """This process as an agent. Made by `connect_agent`.
 
     `stopping` is set when the agent should finish what it does and end: on SIGTERM, when the
-    engine says so, and when the engine is gone for good.
+    engine says so, and when the engine is gone for good. `on_memory(size_bytes)`, where it is set,
+    is called when memory is short and that much should be given back, such as by emptying caches;
+    what the interpreter itself can free is freed after it.
     """
 
     def __init__(self, identity: Identity, port: Lifeline, stopping: asyncio.Event) -> None:
@@ -108,7 +112,17 @@ class Agent:
         self.stopping = stopping
         self.memory = Memory(port, self.id, self.environment)
         self.queue = Queue(port, self.id, self.environment)
+        self.on_memory: Callable[[int], object] | None = None
         self._port = port
+
+    def give_back(self, size_bytes: int) -> None:
+        """Give memory back to the host, as far as that is possible."""
+        log.warning("asked to give back %d bytes of memory", size_bytes)
+        if self.on_memory is not None:
+            self.on_memory(size_bytes)
+        gc.collect()
+        with suppress(OSError, AttributeError):  # another C library than glibc
+            ctypes.CDLL(None).malloc_trim(0)
 
     async def publish(self, channel: str, body: Any) -> int:  # noqa: ANN401 - JSON types and bytes
         """Send to everyone who listens on a channel now; how many that were."""
@@ -378,8 +392,11 @@ async def connect_agent(identity: Identity | None = None) -> AsyncIterator[Agent
             stopping.set()
         elif word == RENEW:
             port.renew_soon()
+        elif word.startswith(MEMORY):
+            agent.give_back(int(word.removeprefix(MEMORY)))
 
     port = Lifeline(who, heed)
+    agent = Agent(who, port, stopping)
     await port.open()
     if who.started:
         port.renew_soon()  # what stands in the environment of this process can be read by others
@@ -390,7 +407,7 @@ async def connect_agent(identity: Identity | None = None) -> AsyncIterator[Agent
             _beside(_keep(port, stopping, end_process=identity is None)),
         ):
             with _on_sigterm(stopping):
-                yield Agent(who, port, stopping)
+                yield agent
     finally:
         await port.close()
 

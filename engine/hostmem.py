@@ -97,14 +97,14 @@ class HostMemory:
     """
 
     def __init__(self, probe: Probe | None = None, *, guarded: bool = False) -> None:
-        self.probe = self._probe = probe if probe is not None else LinuxProbe()
+        self.probe = probe if probe is not None else LinuxProbe()
         self.guarded = guarded
         self._enforcement = Enforcement.ADVISORY
-        self.latest = self._probe.host()
+        self.latest = self.probe.host()
 
     def sample(self) -> HostReading:
         """Read the host anew. Costs about 0.2 ms."""
-        self.latest = msgspec.structs.replace(self._probe.host(), enforcement=self._enforcement)
+        self.latest = msgspec.structs.replace(self.probe.host(), enforcement=self._enforcement)
         return self.latest
 
     def measure(self, pids: Collection[int]) -> dict[int, int]:
@@ -116,15 +116,15 @@ class HostMemory:
         return {pid: held for pid, held in found if held is not None}
 
     def _tree_rss(self, root: int) -> int | None:
-        total = self._probe.rss(root)
+        total = self.probe.rss(root)
         if total is None:
             return None
-        return total + sum(self._probe.rss(pid) or 0 for pid in descendants(self._probe, root))
+        return total + sum(self.probe.rss(pid) or 0 for pid in descendants(self.probe, root))
 
     def _in_force(self, pids: Collection[int]) -> Enforcement:
         """The level of the process that is limited least; ADVISORY where none runs."""
-        own = self._probe.limits(os.getpid()) or Limits()
-        found = [limits for pid in pids if (limits := self._probe.limits(pid)) is not None]
+        own = self.probe.limits(os.getpid()) or Limits()
+        found = [limits for pid in pids if (limits := self.probe.limits(pid)) is not None]
         if not found:
             return Enforcement.ADVISORY
         if all(_tighter(limits.cgroup_bytes, own.cgroup_bytes) for limits in found):

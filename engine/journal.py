@@ -14,7 +14,15 @@ from typing import Final
 from .actions import Action, spec_of
 from .clock import Clock
 from .errors import SwarmDeckError
-from .events import AgentChanged, EngineStopping, Event, GlassBroken, Reclaimed, SwarmChanged
+from .events import (
+    AgentChanged,
+    Enforced,
+    EngineStopping,
+    Event,
+    GlassBroken,
+    Reclaimed,
+    SwarmChanged,
+)
 from .model import AgentState, Principal, SwarmState, environment_of, format_size
 from .views import EventView
 
@@ -50,10 +58,11 @@ log.addHandler(logging.NullHandler())
 
 class Journal:
     """The last events. Belongs to the engine's loop. `reclaims` are those of borrowed memory with
-    the times they happened, newest last."""
+    the times they happened, newest last; `breaches` the agents killed for what they held."""
 
     def __init__(self, clock: Clock, limit: int = LIMIT) -> None:
         self.reclaims: deque[tuple[int, Reclaimed]] = deque(maxlen=RECLAIMS)
+        self.breaches: deque[tuple[int, Enforced]] = deque(maxlen=RECLAIMS)
         self._clock = clock
         self._events: deque[EventView] = deque(maxlen=limit)
         self._sequence = 0
@@ -99,6 +108,12 @@ class Journal:
             self.reclaims.append((self._clock.wall_us(), event))
             text = f"{format_size(event.bytes)} taken back for {event.for_environment}"
             self._told("reclaim", event.swarm, text, "warning")
+        elif isinstance(event, Enforced):
+            if event.what == "killed":
+                self.breaches.append((self._clock.wall_us(), event))
+            calm = event.what in {"told", "came back"}
+            text = f"{event.what}: {event.text}" if event.what != "killed" else event.text
+            self._told("memory", event.agent or event.swarm, text, "info" if calm else "warning")
         elif isinstance(event, GlassBroken):
             entry = event.entry
             text = f"{entry.granted_by} reads {entry.namespace}/{entry.key_prefix}: {entry.reason}"

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from ..events import Reclaimed
+from ..events import Enforced, Reclaimed
 from ..model import AgentState, SwarmState, format_size
 from ..store.pins import Pinned
 from ..views import EnvironmentView, Overview, SwarmView
@@ -17,6 +17,7 @@ SWARM_ILL_S: Final = 30.0
 USED_OF_ALLOCATED: Final = 0.90
 ALLOCATED_OF_PLAN: Final = 0.90
 RECLAIM_SHOWN_S: Final = 60.0
+BREACH_SHOWN_S: Final = 300.0
 HOST_AVAILABLE: Final = 0.10
 WAL_BYTES: Final = 256 << 20
 PINNED_BYTES: Final = 64 << 20
@@ -33,13 +34,14 @@ _ILL: Final = frozenset({AgentState.STALE, AgentState.EXITED, AgentState.FAILED}
 
 
 class Sight(msgspec.Struct, frozen=True, kw_only=True):
-    """What is looked at. `reclaims` is what was taken back and when, `ignored` the stored budgets
-    that do not fit, `disks` what is wrong with the disk below a file, `rolled_back` how a file
-    contradicts its signed audit trail, `unsigned` why a trail is not signed, `pinned` who reads
-    for long."""
+    """What is looked at. `reclaims` is what was taken back and when, `breaches` who was killed for
+    what it held, `ignored` the stored budgets that do not fit, `disks` what is wrong with the disk
+    below a file, `rolled_back` how a file contradicts its signed audit trail, `unsigned` why a
+    trail is not signed, `pinned` who reads for long."""
 
     overview: Overview
     reclaims: Iterable[tuple[int, Reclaimed]] = ()
+    breaches: Iterable[tuple[int, Enforced]] = ()
     ignored: Mapping[str, str] = {}
     disks: Mapping[str, str] = {}
     rolled_back: Mapping[str, str] = {}
@@ -71,6 +73,7 @@ def findings(sight: Sight) -> Iterator[Finding]:
     yield from _of_clock(overview)
     yield from _of_vault(overview)
     yield from _of_reclaims(sight)
+    yield from _of_breaches(sight)
     yield from _of_readers(sight)
     yield from _of_trails(sight)
     for name, what in sight.disks.items():
@@ -198,6 +201,15 @@ def _of_swarm(swarm: SwarmView, ill: int) -> Iterator[Finding]:
     if swarm.used_bytes > swarm.memory_bytes:
         used, granted = format_size(swarm.used_bytes), format_size(swarm.memory_bytes)
         issues.append(f"uses {used} of its {granted}")
+    if swarm.gave_way:
+        yield Finding(
+            "gave-way",
+            swarm.id,
+            f"stopped for more important ones: {swarm.gave_way}. It comes back when there is room",
+            "swarmdeck memory plan",
+            swarm.environment,
+            "critical",
+        )
     if issues:
         dead = swarm.agents_wanted > 0 and swarm.agents_live == 0
         yield Finding(
@@ -278,6 +290,24 @@ def _of_readers(sight: Sight) -> Iterator[Finding]:
                 f"swarmdeck db stats {name}",
                 name,
             )
+
+
+def _of_breaches(sight: Sight) -> Iterator[Finding]:
+    """Swarms whose agents were killed lately for holding more than their share."""
+    since_us = sight.overview.at_us - int(BREACH_SHOWN_S * 1_000_000)
+    places = {swarm.id: swarm.environment for swarm in sight.overview.swarms}
+    lately = [event for at_us, event in sight.breaches if at_us >= since_us]
+    for swarm in {event.swarm: None for event in lately if event.swarm in places}:
+        own = [event for event in lately if event.swarm == swarm]
+        times = "" if len(own) == 1 else f"; {len(own)} times in {BREACH_SHOWN_S / 60:.0f} min"
+        yield Finding(
+            "memory-breach",
+            swarm,
+            f"{own[-1].agent} {own[-1].text}{times}",
+            f"swarmdeck swarm health {swarm}",
+            places[swarm],
+            "critical" if len(own) > 1 else "warning",
+        )
 
 
 def _of_reclaims(sight: Sight) -> Iterator[Finding]:

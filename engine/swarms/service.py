@@ -274,6 +274,8 @@ class Swarms(Looks):
         )
         self.vitals.used_bytes = {agent: used.get(pid, 0) for agent, pid in pids.items()}
         self.keeper.tick(self.vitals.used_bytes)
+        if (found := self.keeper.enforcement) is not None:
+            self.vitals.breaches, self.vitals.gave_way = found.breaches, found.gave_way
         await self._crew.supervisor.rotate()
 
     async def read(self, look: Callable[[Mapping[str, int]], T]) -> T:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from ..errors import NotFound
@@ -18,10 +18,13 @@ Status = Literal["healthy", "degraded", "critical"]
 
 class Vitals:
     """Views of agents and swarms. `used_bytes` is what the process of each agent held when it
-    was last measured."""
+    was last measured, `breaches` how many agents of a swarm were killed for it, `gave_way` why a
+    swarm is stopped until the host has room."""
 
     def __init__(self, ledger: Ledger, settings: AgentSettings) -> None:
         self.used_bytes: dict[str, int] = {}
+        self.breaches: Mapping[str, int] = {}
+        self.gave_way: Mapping[str, str] = {}
         self._ledger = ledger
         self._settings = settings
 
@@ -77,6 +80,9 @@ class Vitals:
             variables=tuple(name for name, _ in swarm.setup.variables),
             directory=swarm.setup.directory,
             warm_up_s=swarm.setup.limit_s(self._settings.warm_up_s),
+            cpu_percent=swarm.setup.cpu_percent,
+            breaches=self.breaches.get(swarm.id, 0),
+            gave_way=self.gave_way.get(swarm.id, ""),
         )
 
     def _held(self, swarm: Swarm) -> Holding | None:
@@ -104,6 +110,11 @@ def _of_swarm(swarm: Swarm, view: SwarmView) -> Iterable[str]:
         return
     if swarm.state is SwarmState.DRAINING:
         yield "the swarm is ending: it takes no new work"
+    if view.gave_way:
+        yield f"gave way until there is room: {view.gave_way}"
+    if view.breaches:
+        was = "agent was" if view.breaches == 1 else "agents were"
+        yield f"{view.breaches} {was} killed for holding more than its memory"
     if view.agents_live < view.agents_wanted:
         yield f"{view.agents_live} of {view.agents_wanted} agents run"
     if view.used_bytes > view.memory_bytes:

@@ -8,7 +8,9 @@ from .host import LoanView
 
 class SwarmView(View, frozen=True, kw_only=True):
     """`variables` are the names of those its processes are started with, never their values.
-    `directory` empty: one of the swarm's own. `warm_up_s` 0: no limit."""
+    `directory` empty: one of the swarm's own. `warm_up_s` 0: no limit. `cpu_percent` is its quota
+    of processor time, of one core. `breaches` are its agents killed for what they held since the
+    engine opened; `gave_way` why it is stopped until the host has memory again, if it is."""
 
     id: str
     name: str
@@ -28,6 +30,9 @@ class SwarmView(View, frozen=True, kw_only=True):
     variables: tuple[str, ...] = ()
     directory: str = ""
     warm_up_s: float = 0.0
+    cpu_percent: int | None = None
+    breaches: int = 0
+    gave_way: str = ""
 
 
 class AgentView(View, frozen=True, kw_only=True):

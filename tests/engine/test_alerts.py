@@ -17,7 +17,7 @@ from swarmdeck.engine.alerts.rules import OLDEST_READY_S
 from swarmdeck.engine.alerts.state import FIRES_AFTER, RESOLVES_AFTER
 from swarmdeck.engine.clock import FakeClock
 from swarmdeck.engine.core import Core, open_core
-from swarmdeck.engine.events import Changed, Reclaimed
+from swarmdeck.engine.events import Changed, Enforced, Reclaimed
 from swarmdeck.engine.model import GIB, MIB, Environment
 
 replace = msgspec.structs.replace
