@@ -272,10 +272,7 @@ class Swarms(Looks):
         used = await self._crew.supervisor.offload(
             lambda: self._around.measure(list(pids.values()))
         )
-        self.vitals.used_bytes = {agent: used.get(pid, 0) for agent, pid in pids.items()}
-        self.keeper.tick(self.vitals.used_bytes)
-        if (found := self.keeper.enforcement) is not None:
-            self.vitals.breaches, self.vitals.gave_way = found.breaches, found.gave_way
+        self.note_use({agent: used.get(pid, 0) for agent, pid in pids.items()})
         await self._crew.supervisor.rotate()
 
     async def read(self, look: Callable[[Mapping[str, int]], T]) -> T:
@@ -284,6 +281,13 @@ class Swarms(Looks):
         running = self._crew.supervisor.running.values()
         pids = {process.agent: process.pid for process in running}
         return await self._crew.supervisor.offload(lambda: look(pids))
+
+    def note_use(self, used_bytes: dict[str, int]) -> None:
+        """Take over what the process of each agent holds, and do about it what is to be done."""
+        self.vitals.used_bytes = used_bytes
+        self.keeper.tick(used_bytes)
+        if (found := self.keeper.enforcement) is not None:
+            self.vitals.breaches, self.vitals.gave_way = found.breaches, found.gave_way
 
     # --- an environment that is lost ----------------------------------------------------------
 

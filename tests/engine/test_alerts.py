@@ -247,8 +247,8 @@ def broken(*ages_s: float) -> Callable[[Scene], None]:
 @pytest.mark.parametrize(
     ("prepare", "rule", "severity"),
     [
-        (broken(299), "memory-breach", "warning"),
-        (broken(299, 10), "memory-breach", "critical"),
+        (broken(200), "memory-breach", "warning"),
+        (broken(200, 10), "memory-breach", "critical"),
         (broken(301, 10), "memory-breach", "warning"),
         (lambda scene: scene.swarm(gave_way="the host is short"), "gave-way", "critical"),
         (set_testing(queue=views.QueueCounts(dead=1)), "dead-letters", "warning"),

@@ -102,6 +102,11 @@ class Enforcement:
         return self._settings.level != "advisory"
 
     @property
+    def is_busy(self) -> bool:
+        """Whether agents are being ended or started for memory now."""
+        return self._task is not None
+
+    @property
     def gave_way(self) -> Mapping[str, str]:
         """Swarms that were stopped for the host's memory and are not back, with the reason."""
         return self._pressure.rested
