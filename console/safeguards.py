@@ -170,6 +170,40 @@ def _clock(_action: actions.ClockConfirm, overview: views.Overview) -> Draft:
     return "Accept the clock of this host?", touches, STRICTEST, _WORD
 
 
+def _pause(action: actions.QueuePause, found: Sequence[views.FlowView]) -> Draft:
+    flow = _flow(action.environment, found)
+    touches = [
+        f"{flow.open:,} of {flow.limit:,} messages are open: nobody gets another one of them",
+        "Those who work on one finish it; what is sent is taken in until the queue is full",
+        "It stays so, also after a restart, until it is resumed",
+    ]
+    return f"Pause the queue of {action.environment}?", touches, action.environment, _WORD
+
+
+def _drain(action: actions.QueueDrain, found: Sequence[views.FlowView]) -> Draft:
+    flow = _flow(action.environment, found)
+    senders = wording.count(flow.waiting, "sender")
+    touches = [
+        f"{flow.open:,} messages are open: they are handed out and finished",
+        "What is sent now is refused, of agents too"
+        + (f"; {senders} that wait for room are told at once" if flow.waiting else ""),
+        "It stays so, also after a restart, until it is resumed",
+    ]
+    return f"Drain the queue of {action.environment}?", touches, action.environment, _WORD
+
+
+def _flow(environment: str, found: Sequence[views.FlowView]) -> views.FlowView:
+    """Raises NotFound for an environment that does not serve."""
+    for each in found:
+        if each.environment == environment:
+            return each
+    raise NotFound(f"{environment} is not open", hint="swarmdeck status says why")
+
+
+def _queue(action: actions.QueuePause | actions.QueueDrain) -> Action:
+    return actions.QueueFlow(environment=action.environment)
+
+
 def _status(_action: Action) -> Action:
     return actions.Status()
 
@@ -193,6 +227,8 @@ LOOKS: Final[dict[type[Action], Callable[[Any], Action]]] = {
     actions.BackupRestore: _backups,
     actions.BackupDelete: _backups,
     actions.ClockConfirm: _status,
+    actions.QueuePause: _queue,
+    actions.QueueDrain: _queue,
 }
 DRAFTS: Final[dict[type[Action], Callable[[Any, Any], Draft]]] = {
     actions.VaultSeal: _seal,
@@ -205,4 +241,6 @@ DRAFTS: Final[dict[type[Action], Callable[[Any, Any], Draft]]] = {
     actions.BackupRestore: _restore,
     actions.BackupDelete: _delete,
     actions.ClockConfirm: _clock,
+    actions.QueuePause: _pause,
+    actions.QueueDrain: _drain,
 }
