@@ -54,8 +54,9 @@ Which records, messages and entries an agent reaches is not decided here."""
 OWN_SWARM: Final = frozenset({"swarm.scale", "swarm.terminate"})
 """Of these an agent with the role may ask for its own swarm only."""
 
-NEVER_AGENTS: Final = frozenset({"swarm.create", "audit.export"})
-"""No role gives these to an agent: they start commands and write files as the engine's user."""
+NEVER_AGENTS: Final = frozenset({"swarm.create", "audit.export", "recovery.set"})
+"""No role gives these to an agent: they start commands, write files and ask addresses as the
+engine's user."""
 
 SHOWS_KEYS: Final = frozenset({"audit.list", "audit.verify", "event.list"})
 """They name keys of records whoever asks may not read, so an agent needs the role admin."""

@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from .alerts import Alerts
     from .backup import Backups
     from .bench.meter import Sample
+    from .health.service import Health
     from .link.protocol import Greeting
     from .link.server import LinkServer
     from .metrics.service import Metrics
@@ -440,7 +441,21 @@ class Core:
 
         return Metrics(self)
 
+    @cached_property
+    def health(self) -> Health:
+        """Loaded with the first second of an engine that stays, or when somebody asks."""
+        from .health.service import Health  # noqa: PLC0415 - one command looks after nothing
+
+        return Health(self)
+
+    @property
+    def lasting(self) -> bool:
+        """Whether it stays, and starts lasting agents."""
+        return self._socket is not None
+
     async def _end_measuring(self) -> None:
+        if "health" in self.__dict__:
+            await self.health.close()
         if "metrics" in self.__dict__:
             await self.metrics.close()
 

@@ -103,6 +103,14 @@ from .backup import (
     BackupRestore,
     BackupDelete,
 )
+from .health import (
+    HealthList,
+    HealthCheck,
+    RecoveryList,
+    RecoverySet,
+    RecoveryReset,
+    AlertAck,
+)
 from .metrics import (
     MetricsList,
     MetricsShow,
@@ -149,6 +157,7 @@ __all__ = [
     "AgentToken",
     "AgentUnregister",
     "AgentUpdate",
+    "AlertAck",
     "AlertList",
     "AuditExport",
     "AuditList",
@@ -175,6 +184,8 @@ __all__ = [
     "Environment",
     "EventList",
     "Explain",
+    "HealthCheck",
+    "HealthList",
     "Lane",
     "Logs",
     "MemoryAdmit",
@@ -203,6 +214,9 @@ __all__ = [
     "QueueRetry",
     "QueueSend",
     "QueueShow",
+    "RecoveryList",
+    "RecoveryReset",
+    "RecoverySet",
     "Reload",
     "Status",
     "Stop",

@@ -22,7 +22,7 @@ _CLASSED: Final = {
     _HIGH: (
         "acl.grant acl.deny acl.revoke agent.token agent.revoke session.revoke memory.budget "
         "queue.damaged audit.prune backup.create swarm.terminate swarm.delete "
-        "vault.rotate vault.destroy vault.seal vault.unseal"
+        "vault.rotate vault.destroy vault.seal vault.unseal recovery.set recovery.try"
     ),
     _CRITICAL: (
         "acl.breakglass acl.export backup.restore backup.delete clock.confirm vault.rekey "

@@ -16,6 +16,7 @@ from ..journal import concerned
 from .access import AccessHandlers
 from .bench import BenchHandlers
 from .engine import EngineHandlers
+from .health import HealthHandlers
 from .memory import MemoryHandlers
 from .metrics import MetricsHandlers
 from .queue import QueueHandlers
@@ -31,6 +32,7 @@ ON_REFUSED: Final = frozenset({
     "backup.create", "backup.list", "backup.verify", "backup.restore", "backup.delete",
     "vault.status", "vault.rotate", "vault.shred", "audit.verify", "audit.export", "bench.run",
     "metrics.list", "metrics.show",
+    "health.list", "health.check", "recovery.list", "recovery.set", "recovery.reset", "alert.ack",
 })  # fmt: skip
 
 _PARTS: Final[tuple[type[Part], ...]] = (
@@ -40,6 +42,7 @@ _PARTS: Final[tuple[type[Part], ...]] = (
     QueueHandlers,
     AccessHandlers,
     VaultHandlers,
+    HealthHandlers,
     MetricsHandlers,
     BenchHandlers,
 )

@@ -76,9 +76,6 @@ class EngineHandlers(Part):
 
         return await explain(self._services, context.principal, action.subject)
 
-    async def alert_list(self, _: Context, action: actions.AlertList) -> list[views.AlertView]:
-        return self._services.alerts.list(action.environment, firing=action.firing)
-
     async def event_list(self, _: Context, action: actions.EventList) -> list[views.EventView]:
         return self._services.journal.list(action.environment, action.contains, action.limit)
 

@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     from ..backup import Backups
     from ..bench.meter import Sample
     from ..budgets import Budgets
+    from ..health.service import Health
     from ..journal import Journal
     from ..metrics.service import Metrics
     from ..store.database import Database
     from ..vault import Vault
+    from ..watch import Watch
 
 
 class Services(Protocol):
@@ -48,6 +50,10 @@ class Services(Protocol):
 
     @property
     def metrics(self) -> Metrics: ...
+    @property
+    def health(self) -> Health: ...
+    @property
+    def watch(self) -> Watch: ...
     @property
     def places(self) -> Mapping[str, Place]: ...
 

@@ -70,23 +70,24 @@ class Policies:
     # --- changing ---------------------------------------------------------------------------
 
     async def set(
-        self, subject: str, policy: Policy, *, standby: str = "", address: str = "", actor: str
+        self, subject: str, policy: str, *, standby: str = "", address: str = "", actor: str
     ) -> RecoveryView:
         """Choose what is done about a subject when it is ill. Attempts and cooldown stay as they
         are. Raises NotFound, InvalidInput, Conflict."""
         health = self._health
         await health.load()
         self._require(subject)
-        self._check(subject, policy, standby, address)
+        chosen = Policy(policy)
+        self._check(subject, chosen, standby, address)
         if health.is_under_way(subject):
             raise Conflict(f"{subject} is being recovered now", hint="try again in a moment")
         before = health.recovery(subject)
         now_us = health.now_us()
         after = replace(
-            before, policy=policy, standby=standby, address=address, changed_at_us=now_us,
+            before, policy=chosen, standby=standby, address=address, changed_at_us=now_us,
             changed_by=actor,
         )  # fmt: skip
-        words = " ".join(filter(None, (policy.value, standby, address)))
+        words = " ".join(filter(None, (chosen.value, standby, address)))
         await health.records.keep_recovery(after, action="recovery.set", actor=actor, detail=words)
         health.recoveries[subject] = after
         return self._recovery(subject)
@@ -178,7 +179,7 @@ class Policies:
             outcome=recovery.outcome,
             successor=recovery.successor,
             set=bool(recovery.changed_by),
-            changed_at_us=recovery.changed_at_us,
+            changed_at_us=recovery.changed_at_us or None,
             changed_by=recovery.changed_by,
         )
 

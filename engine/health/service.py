@@ -129,8 +129,8 @@ class Health:
             some = asyncio.Semaphore(AT_ONCE)
             await asyncio.gather(*(self._probe(probe, some) for probe in chosen))
             if subject is None:
-                there = {(probe.subject, probe.name) for probe in probes}
-                self.findings = {k: each for k, each in self.findings.items() if k in there}
+                there = [(probe.subject, probe.name) for probe in probes]
+                self.findings = {key: self.findings[key] for key in there}
 
     async def _probe(self, probe: Probe, some: asyncio.Semaphore) -> None:
         async with some:

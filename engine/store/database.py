@@ -335,6 +335,11 @@ class Database:
             self.slow.explained(sql, f"not known: {error}")
 
     @property
+    def is_brief(self) -> bool:
+        """Whether one connection does everything."""
+        return self._brief
+
+    @property
     def wal_bytes(self) -> int:
         return self.disk.log_bytes
 

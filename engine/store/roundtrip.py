@@ -14,10 +14,11 @@ from .database import Database, Reader, Transaction
 
 
 async def round_trip(database: Database) -> None:
-    """Commit, and look whether a reader sees that. Raises StorageError, Corrupt."""
+    """Commit, and look whether a reader sees that; in a brief opening the reader is the writer.
+    Raises StorageError, Corrupt."""
     before = await database.read(_seen)
     await database.write(_touch)
-    if await database.read(_seen) == before:
+    if await database.read(_seen) == before and not database.is_brief:
         raise StorageError(
             f"the {database.env} database: a reader does not see what was committed",
             hint="swarmdeck db check",

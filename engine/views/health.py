@@ -44,5 +44,5 @@ class RecoveryView(View, frozen=True, kw_only=True):
     outcome: str
     successor: str
     set: bool
-    changed_at_us: int
+    changed_at_us: int | None
     changed_by: str
