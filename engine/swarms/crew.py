@@ -42,6 +42,7 @@ from .supervisor import (
 )
 
 LAST_LOOK_S: Final = 0.5  # so that a word that waits to be read is read first
+RECORD_AGAIN_S: Final = 1.0  # after the disk has refused to record what became of an agent
 
 Measure = Callable[[Collection[int]], Mapping[int, int]]
 
@@ -197,7 +198,11 @@ class Crew:
         self._blamed.pop(agent, None)
         running = await self.supervisor.start(launch)
         registry = self._sites[swarm.environment].registry
-        await registry.started(agent, running.pid, running.started_at, reason=reason)
+        try:
+            await registry.started(agent, running.pid, running.started_at, reason=reason)
+        except BaseException:  # a process that no file knows of would be nobody's
+            await self.supervisor.kill([agent])
+            raise
         self._warm(swarm, agent)
 
     def adopt(self, agent: Agent) -> bool:
@@ -360,18 +365,37 @@ class Crew:
         site = self._sites[exit_.environment]
         if site.refusal is not None:
             return  # there is nowhere to record it
-        await site.queue.release(exit_.agent)
+        await self._surely(site, lambda: site.queue.release(exit_.agent))
         async with self._turns[exit_.agent]:
             agent = site.registry.agents.get(exit_.agent)
             if agent is None:
                 return
             reason = await self._why_ended(exit_)
             if self._is_wanted(agent) and agent.id in self._resting:
-                await site.registry.ended(agent.id, AgentState.STARTING, self._resting[agent.id])
+                await self._record(agent, AgentState.STARTING, self._resting[agent.id])
             elif self._is_wanted(agent):
                 await self.start_later(agent, reason)
             else:
-                await site.registry.ended(agent.id, AgentState.EXITED, reason)
+                await self._record(agent, AgentState.EXITED, reason)
+
+    async def _record(self, agent: Agent, state: AgentState, reason: str) -> None:
+        """Record that an agent's process has ended."""
+        site = self._sites[agent.environment]
+        await self._surely(site, lambda: site.registry.ended(agent.id, state, reason))
+
+    async def _surely(self, site: Site, write: Callable[[], Awaitable[object]]) -> None:
+        """Write what nobody else would write, once the disk takes it: an agent whose end is not
+        recorded is never started again. Raises SwarmDeckError when the engine ends before."""
+        while True:
+            try:
+                await write()
+            except Unavailable as error:
+                if site.refusal is not None or self.supervisor.closing:
+                    raise
+                log.warning("what became of an agent is not recorded yet: %s", error.message)
+            else:
+                return
+            await asyncio.sleep(RECORD_AGAIN_S)
 
     async def _why_ended(self, exit_: Exit) -> str:
         blamed = self.why_memory(exit_) or self._blamed.pop(exit_.agent, "")
@@ -389,15 +413,14 @@ class Crew:
     async def start_later(self, agent: Agent, reason: str) -> None:
         """Start an agent again after a wait; record that it failed when that was done too often.
         `reason` is why it is not running."""
-        registry = self._sites[agent.environment].registry
         history = self._histories.setdefault(agent.id, RestartHistory(self._limits))
         delay_s = history.next_delay_s(self._clock.monotonic_s())
         if delay_s is None:
             limit = f"{self._limits.restarts} restarts in {self._limits.window_s:g} s"
-            await registry.ended(agent.id, AgentState.FAILED, f"{reason}; gave up after {limit}")
+            await self._record(agent, AgentState.FAILED, f"{reason}; gave up after {limit}")
             return
         # It keeps its place among the live ones: another must not take it while it waits.
-        await registry.ended(agent.id, AgentState.STARTING, f"{reason}; again in {delay_s:g} s")
+        await self._record(agent, AgentState.STARTING, f"{reason}; again in {delay_s:g} s")
         self._later(agent.id, partial(self._restart, agent, delay_s, reason))
 
     def _later(self, agent: str, start: Callable[[], Awaitable[None]]) -> None:
@@ -408,7 +431,8 @@ class Crew:
         swarm, registry = agent.swarm or "", self._sites[agent.environment].registry
         wait_s = self.rates.take(swarm, self._clock.monotonic_s())
         if wait_s:
-            await registry.waits(agent.id, f"{reason}; {self._why_waiting}")
+            site, why = self._sites[agent.environment], f"{reason}; {self._why_waiting}"
+            await self._surely(site, lambda: registry.waits(agent.id, why))
             await self._wait_turn(swarm, wait_s)
 
         async def start(swarm: Swarm) -> None:
@@ -424,7 +448,7 @@ class Crew:
             self._waiting.pop(ident, None)  # from here on it is not given up half way
             registry = self._sites[environment_of(ident)].registry
             now = registry.agents.get(ident)
-            if now is None or not self._is_wanted(now):
+            if now is None or not self._is_wanted(now) or ident in self.supervisor.running:
                 return
             try:
                 await start(registry.swarm(now.swarm or ""))
@@ -432,7 +456,7 @@ class Crew:
                 await self.start_later(now, error.message)
             except SwarmDeckError as error:
                 reason = f"{now.reason}; {error.message}" if now.restarts else error.message
-                await registry.ended(ident, AgentState.FAILED, reason)
+                await self._record(now, AgentState.FAILED, reason)
 
     async def _guarded(self, agent: str, work: Callable[[], Awaitable[None]]) -> None:
         """One agent's trouble must not end the others': the group would cancel them all."""

@@ -15,7 +15,14 @@ import pytest
 
 from swarmdeck.engine.clock import SystemClock
 from swarmdeck.engine.environment import Place, open_place
-from swarmdeck.engine.errors import Conflict, InvalidInput, NotFound, OverBudget, Unavailable
+from swarmdeck.engine.errors import (
+    Conflict,
+    InvalidInput,
+    NotFound,
+    OverBudget,
+    StorageError,
+    Unavailable,
+)
 from swarmdeck.engine.events import Event, Reclaimed, SwarmChanged
 from swarmdeck.engine.ledger import Ledger
 from swarmdeck.engine.model import (
@@ -344,6 +351,27 @@ async def test_the_old_token_is_void_after_a_restart(host: Host) -> None:
     os.kill(agent.pid or 0, signal.SIGKILL)
     await until(lambda: registry.agent(agent.id).restarts == 1)
     assert registry.agent(agent.id).token_hash not in {None, before}
+
+
+@pytest.mark.parametrize("refused", ["release", "ended", "started"])
+async def test_a_disk_that_refuses_for_a_moment_costs_no_agent(
+    host: Host, refused: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("swarmdeck.engine.swarms.crew.RECORD_AGAIN_S", 0.01)
+    view = await host.swarms.create("development", agents=1, memory_bytes=GIB, command=SLEEPER)
+    owner = host.place.queue if refused == "release" else host.place.registry
+    written, pids = getattr(owner, refused), host.pids(view.id)
+
+    async def refuses_once(*args: object, **more: object) -> object:
+        monkeypatch.setattr(owner, refused, written)
+        pids.extend(process.pid for process in host.swarms._crew.supervisor.running.values())
+        raise StorageError("the disk failed")
+
+    monkeypatch.setattr(owner, refused, refuses_once)
+    os.kill(pids[0], signal.SIGKILL)
+    await until(lambda: host.pids(view.id) and not set(host.pids(view.id)) & set(pids))
+    assert len(alive([*pids, *host.pids(view.id)])) == 1
+    assert host.swarms.agents(swarm=view.id)[0].pid in host.pids(view.id)
 
 
 # --- terminate ------------------------------------------------------------------------------
