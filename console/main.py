@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,9 +18,8 @@ from ..engine.cli.where import load
 from ..engine.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from ..engine.cli.charts import Canvas
+    from ..engine.cli.charts import Canvas, Charted
     from ..engine.settings import Settings
-    from ..engine.views import BenchView
     from .preferences import Preferences
 
 
@@ -30,11 +28,14 @@ def main() -> int:
     return run_command(console=open_console, plot=draw)
 
 
-def draw(rows: Sequence[BenchView], canvas: Canvas) -> str:
-    """Charts of benchmark results, for the command line."""
-    from . import plots  # noqa: PLC0415 - subcommands must not load what draws
+def draw(rows: Charted, canvas: Canvas) -> str:
+    """Charts of benchmark results and measurements, for the command line."""
+    from ..engine.views import BenchView, SeriesView  # noqa: PLC0415 - as below
+    from . import plots, timeplots  # noqa: PLC0415 - subcommands must not load what draws
 
-    lines = plots.draw(rows, canvas.width)
+    series = [row for row in rows if isinstance(row, SeriesView)]
+    results = [row for row in rows if isinstance(row, BenchView)]
+    lines = timeplots.draw(series, canvas.width) if series else plots.draw(results, canvas.width)
     if canvas.svg:
         return plots.as_svg(lines)
     return plots.as_ansi(lines) if canvas.colour else plots.as_text(lines)

@@ -146,15 +146,15 @@ def _repeats(row: views.BenchView, width: int) -> list[Line]:
         return []
     parts = [100 * value / middle for value in values]
     reach = 100 * max(_SPREAD, *(abs(part / 100 - 1) for part in parts))
-    figure = _figure(width, _REPEATS_HEIGHT)
-    signal = figure.signal(list(range(1, len(parts) + 1)), parts, marker="braille")
-    figure.draw(signal.lines())
+    drawn = figure(width, _REPEATS_HEIGHT)
+    signal = drawn.signal(list(range(1, len(parts) + 1)), parts, marker="braille")
+    drawn.draw(signal.lines())
     ends = [100 - reach, 100, 100 + reach]
-    figure.ruler("y").lim(ends[0], ends[-1])
-    figure.ruler("y").ticks(ends, [f"{end:.0f} %" for end in ends])
-    figure.ruler("x").ticks([1, len(parts)], ["1", str(len(parts))])
+    drawn.ruler("y").lim(ends[0], ends[-1])
+    drawn.ruler("y").ticks(ends, [f"{end:.0f} %" for end in ends])
+    drawn.ruler("x").ticks([1, len(parts)], ["1", str(len(parts))])
     said = "repeats beside fixed work" if beside else "repeats"
-    return [((said, "muted"),), *_built(figure)]
+    return [((said, "muted"),), *built(drawn)]
 
 
 def _bars(
@@ -165,32 +165,34 @@ def _bars(
     width: int,
 ) -> list[Line]:
     """A bar a line, the first lowest. `sizes` count from the lower of `ends`."""
-    figure = _figure(width, len(names) + _FRAME_ROWS + 1)
+    drawn = figure(width, len(names) + _FRAME_ROWS + 1)
     places = list(range(1, len(names) + 1))
     floor = [ends[0]] * len(names)
     tops = [ends[0] + size for size in sizes]
-    figure.draw(figure.bar(places, floor, tops, orientation="h", width=0.8))
+    drawn.draw(drawn.bar(places, floor, tops, orientation="h", width=0.8))
     # plotext puts the ends of a range on the middle of the outer rows.
-    figure.ruler("y").lim(1, max(len(names), 2))
-    figure.ruler("y").ticks(places, list(names))
-    figure.ruler("x").lim(*ends)
-    figure.ruler("x").ticks(*ticks)
-    return _built(figure)
+    drawn.ruler("y").lim(1, max(len(names), 2))
+    drawn.ruler("y").ticks(places, list(names))
+    drawn.ruler("x").lim(*ends)
+    drawn.ruler("x").ticks(*ticks)
+    return built(drawn)
 
 
-def _figure(width: int, height: int) -> Any:  # noqa: ANN401 - plotext has no types
+def figure(width: int, height: int) -> Any:  # noqa: ANN401 - plotext has no types
+    """A new chart of so many cells. There is one figure in a process: build it before the next."""
     import plotext  # noqa: PLC0415 - a quarter of a second, only where a chart is drawn
 
     plotext.terminal.limit(False, False)
-    figure = plotext.figure
-    figure.clear()
-    figure.theme("colorless")
-    figure.plot_size(width, height)
-    return figure
+    made = plotext.figure
+    made.clear()
+    made.theme("colorless")
+    made.plot_size(width, height)
+    return made
 
 
-def _built(figure: Any) -> list[Line]:  # noqa: ANN401 - plotext has no types
-    rows = figure.build().string(colorless=True).splitlines()
+def built(drawn: Any) -> list[Line]:  # noqa: ANN401 - plotext has no types
+    """The lines of a chart, its parts styled."""
+    rows = drawn.build().string(colorless=True).splitlines()
     return [tuple(_spans(row.rstrip())) for row in rows if row.strip()]
 
 

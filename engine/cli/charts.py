@@ -1,4 +1,6 @@
-"""`bench show --plot` and `--svg`. What draws is handed in: the engine loads no such library."""
+"""`--plot` and `--svg` of benchmarks and measurements. What draws is handed in: the engine loads no
+such library.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +8,12 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 
 from .. import views
-from ..actions import BenchShow
+from ..actions import BenchShow, MetricsShow
 from ..errors import InvalidInput, NotFound, Unavailable
 
 _WIDTH: Final = 80
@@ -26,10 +28,11 @@ class Canvas(msgspec.Struct, frozen=True):
     svg: bool = False
 
 
-Plot = Callable[[Sequence[views.BenchView], Canvas], str]
+Charted: TypeAlias = Sequence[views.BenchView] | Sequence[views.SeriesView]
+Plot = Callable[[Charted, Canvas], str]
 
 
-def charts(action: BenchShow, rows: Sequence[views.BenchView], plot: Plot | None) -> str:
+def charts(action: BenchShow | MetricsShow, rows: Charted, plot: Plot | None) -> str:
     """The charts asked for as text for stdout, and the picture in its file. Raises NotFound
     where nothing was measured, InvalidInput for a file that cannot be written, Unavailable
     without a plotter."""

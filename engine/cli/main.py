@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from .. import __version__, process, views
-from ..actions import ACTIONS, AclMatrix, Action, ActionSpec, BenchShow, spec_of
+from ..actions import ACTIONS, AclMatrix, Action, ActionSpec, BenchShow, MetricsShow, spec_of
 from ..commandline import find, nouns, parse, summary, usage, usage_noun
 from ..errors import Defect, ErrorReport, InvalidInput, SwarmDeckError, Unavailable
 from ..model import printable
@@ -29,7 +29,7 @@ INTERRUPTED: Final = 128 + signal.SIGINT
 _BROKEN_PIPE: Final = 128 + signal.SIGPIPE
 
 if TYPE_CHECKING:
-    from .charts import Plot
+    from .charts import Charted, Plot
 
 Console = Callable[[Options], int]
 
@@ -110,12 +110,14 @@ def _run(argv: Sequence[str], console: Console | None, plot: Plot | None) -> int
         raise InvalidInput(f"unknown command {printable(words[0])}", hint=hint)
     action = parse(words)
     spec = spec_of(action)
-    if isinstance(action, BenchShow) and action.plot and options.json:
+    if isinstance(action, (BenchShow, MetricsShow)) and action.plot and options.json:
         raise InvalidInput("--plot draws text", hint="leave out --json, or use --svg FILE")
     if isinstance(action, AclMatrix) and action.csv:
         return _sheet(action, spec, options)
     result = _perform(action, spec, options)
-    drawn = _charts(action, result, plot) if isinstance(action, BenchShow) else ""
+    drawn = ""
+    if isinstance(action, (BenchShow, MetricsShow)):
+        drawn = _charts(action, result, plot)
     return _answer(spec, result, options, drawn)
 
 
@@ -144,7 +146,7 @@ def _process_command(words: Sequence[str], options: Options) -> int:
     return _write(as_json(made) if options.json else as_text(made, _shown()))
 
 
-def _charts(action: BenchShow, rows: Sequence[views.BenchView], plot: Plot | None) -> str:
+def _charts(action: BenchShow | MetricsShow, rows: Charted, plot: Plot | None) -> str:
     if not action.plot and action.svg is None:
         return ""
     from .charts import charts  # noqa: PLC0415 - only for --plot and --svg

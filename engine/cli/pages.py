@@ -1,4 +1,4 @@
-"""Views of keys, tokens, grants, copies and slow statements as text for people."""
+"""Views of keys, tokens, grants, copies, slow statements … as text for people."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from .. import views
 from ..text import safe_text
+from .measured import measurements, series
 from .output import Cell, Shown, cell, heading, pairs, record, table
 
 _KEYS: Final = ("id", "state", "created_at_us", "uses", "rotate_at_us")
@@ -152,4 +153,6 @@ LISTS: Final[dict[type, Callable[[Any, Shown], str]]] = {
     views.BackupView: backups,
     views.StatementView: statements,
     views.AuditView: audit,
+    views.MeasurementView: measurements,
+    views.SeriesView: series,
 }

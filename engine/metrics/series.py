@@ -11,6 +11,7 @@ from typing import Final, NamedTuple, TypeAlias
 import msgspec
 
 from ..views import SeriesView
+from .names import unit_of
 
 MINUTES_S: Final = 300
 HOUR_S: Final = 3_600
@@ -220,14 +221,3 @@ def _short(number: float) -> Number:
     if number == int(number):
         return int(number)
     return float(f"{number:.6g}")
-
-
-_UNITS: Final = (
-    ("_per_s", "/s"), ("_percent", "%"), ("_bytes", "bytes"), ("_ms", "ms"), ("_ms_p99", "ms"),
-    ("_s", "s"),
-)  # fmt: skip
-
-
-def unit_of(name: str) -> str:
-    """The unit that a metric's name tells; empty for a count."""
-    return next((unit for ending, unit in _UNITS if name.endswith(ending)), "")
