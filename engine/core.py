@@ -73,7 +73,7 @@ from .timewatch import TimeWatch
 from .vault import Vault
 
 if TYPE_CHECKING:
-    from .alerts import Alerts
+    from .alerts import Ailing, Alerts
     from .backup import Backups
     from .bench.meter import Sample
     from .health.service import Health
@@ -447,6 +447,12 @@ class Core:
         from .health.service import Health  # noqa: PLC0415 - one command looks after nothing
 
         return Health(self)
+
+    def ailing(self) -> Ailing:
+        """What probes and recovery know by now."""
+        from .alerts import Ailing  # noqa: PLC0415 - as the watch that asks
+
+        return self.health.ailing() if "health" in self.__dict__ else Ailing()
 
     @property
     def lasting(self) -> bool:

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
-from .alerts import Alerts, Sight
+from .alerts import Ailing, Alerts, Sight
 from .alerts.records import AlertRecords
 from .audit import Auditor
 from .budgets import Budgets
@@ -44,6 +44,7 @@ class Watched(Protocol):
     def places(self) -> Mapping[str, Place]: ...
 
     def overview(self) -> Overview: ...
+    def ailing(self) -> Ailing: ...
 
 
 class Watch:
@@ -96,6 +97,7 @@ class Watch:
             disks=self._disks(),
             rolled_back=engine.auditor.alarms,
             unsigned=engine.auditor.troubles,
+            ailing=engine.ailing(),
         )
 
     def _disks(self) -> dict[str, str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from .rules import Finding, Sight, findings
+from .ailments import Ailing
+from .finding import Finding
+from .rules import Sight, findings
 from .state import Alerts
 
-__all__ = ["Alerts", "Finding", "Sight", "findings"]
+__all__ = ["Ailing", "Alerts", "Finding", "Sight", "findings"]

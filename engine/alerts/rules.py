@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -11,6 +11,8 @@ from ..events import Enforced, Reclaimed
 from ..model import AgentState, SwarmState, format_size
 from ..store.pins import Pinned
 from ..views import EnvironmentView, Overview, SwarmView
+from .ailments import Ailing, of_health
+from .finding import Finding
 
 OLDEST_READY_S: Final = 300.0
 SWARM_ILL_S: Final = 30.0
@@ -37,7 +39,7 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
     """What is looked at. `reclaims` is what was taken back and when, `breaches` who was killed for
     what it held, `ignored` the stored budgets that do not fit, `disks` what is wrong with the disk
     below a file, `rolled_back` how a file contradicts its signed audit trail, `unsigned` why a
-    trail is not signed, `pinned` who reads for long."""
+    trail is not signed, `pinned` who reads for long, `ailing` what probes and recovery know."""
 
     overview: Overview
     reclaims: Iterable[tuple[int, Reclaimed]] = ()
@@ -47,18 +49,7 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
     rolled_back: Mapping[str, str] = {}
     unsigned: Mapping[str, str] = {}
     pinned: Mapping[str, Pinned] = {}
-
-
-class Finding(NamedTuple):
-    """One thing that is wrong now. It fires once it has lasted `after_s`."""
-
-    rule: str
-    subject: str
-    detail: str
-    hint: str = ""
-    environment: str = ""
-    severity: str = "warning"
-    after_s: float = 0.0
+    ailing: Ailing = Ailing()
 
 
 def findings(sight: Sight) -> Iterator[Finding]:
@@ -73,6 +64,7 @@ def findings(sight: Sight) -> Iterator[Finding]:
     yield from _of_clock(overview)
     yield from _of_vault(overview)
     yield from _of_reclaims(sight)
+    yield from of_health(sight.ailing, _quarantined(overview), overview.at_us)
     yield from _of_breaches(sight)
     yield from _of_readers(sight)
     yield from _of_trails(sight)
@@ -95,6 +87,12 @@ def findings(sight: Sight) -> Iterator[Finding]:
             f"swarmdeck explain {name}",
             name,
         )
+
+
+def _quarantined(overview: Overview) -> frozenset[str]:
+    return frozenset(
+        each.name for each in overview.environments if each.state in {"quarantined", "restoring"}
+    )
 
 
 def _of_trails(sight: Sight) -> Iterator[Finding]:

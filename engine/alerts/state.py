@@ -18,8 +18,9 @@ from ..clock import Clock
 from ..errors import NotFound
 from ..model import printable
 from ..views import AlertView
+from .finding import Finding
 from .records import RESOLVED_KEPT, AlertRecords
-from .rules import Finding, Sight, findings
+from .rules import Sight, findings
 from .trends import Restarts, Rise
 
 FIRES_AFTER: Final = 2  # looks

@@ -8,7 +8,7 @@ from typing import Final
 
 from ..model import AgentState
 from ..views import AgentView
-from .rules import Finding
+from .finding import Finding
 
 RESTARTS_IN_A_ROW: Final = 2
 RESTARTS_WINDOW_S: Final = 600.0

@@ -12,12 +12,9 @@ from ..model import Environment, environment_of, printable
 from ..views import FindingView, RecoveryView
 from . import recovery as recoveries
 from .address import parse_address
-from .findings import Finding
-from .probes import breaker_of
-from .recovery import Policy, Recovery
+from .recovery import Policy
 from .service import DEVICES, Health, policies_of
-
-BUS: Final = "bus"
+from .shown import finding_view, recovery_view
 
 replace = msgspec.structs.replace
 
@@ -37,7 +34,7 @@ class Policies:
         if not health.findings:
             await health.look()
         return [
-            self._finding(each)
+            finding_view(health, each)
             for each in health.findings.values()
             if environment in {None, each.environment}
         ]
@@ -48,7 +45,7 @@ class Policies:
         health = self._health
         await health.look(subject)
         return [
-            self._finding(each)
+            finding_view(health, each)
             for each in health.findings.values()
             if subject in {None, each.subject}
         ]
@@ -62,7 +59,7 @@ class Policies:
         found = [finding.subject for finding in health.findings.values()]
         subjects = dict.fromkeys([*found, *health.recoveries])
         return [
-            self._recovery(subject)
+            recovery_view(health, health.recovery(subject))
             for subject in subjects
             if environment in {None, health.environment(subject)}
         ]
@@ -90,7 +87,7 @@ class Policies:
         words = " ".join(filter(None, (chosen.value, standby, address)))
         await health.records.keep_recovery(after, action="recovery.set", actor=actor, detail=words)
         health.recoveries[subject] = after
-        return self._recovery(subject)
+        return recovery_view(health, health.recovery(subject))
 
     async def reset(self, subject: str, actor: str) -> RecoveryView:
         """Give a subject all its attempts back, without a cooldown. Raises NotFound, Conflict."""
@@ -102,7 +99,7 @@ class Policies:
         after = recoveries.forgiven(health.recovery(subject))
         await health.records.keep_recovery(after, action="recovery.reset", actor=actor)
         health.recoveries[subject] = after
-        return self._recovery(subject)
+        return recovery_view(health, health.recovery(subject))
 
     def _check(self, subject: str, policy: Policy, standby: str, address: str) -> None:
         if policy not in policies_of(subject):
@@ -140,63 +137,6 @@ class Policies:
     def _place(self, swarm: str) -> Place:
         return self._health.places[environment_of(swarm)]
 
-    # --- views ------------------------------------------------------------------------------
-
-    def _finding(self, finding: Finding) -> FindingView:
-        health = self._health
-        recovery = health.recovery(finding.subject)
-        return FindingView(
-            subject=finding.subject,
-            probe=finding.probe,
-            environment=finding.environment,
-            status=finding.status.value,
-            detail=finding.detail,
-            latency_ms=finding.latency_s * 1000,
-            since_at_us=finding.since_us,
-            checked_at_us=finding.checked_us,
-            policy=recovery.policy.value,
-            attempts=recovery.attempts,
-            attempts_max=health.limits.attempts,
-            next_at_us=recoveries.next_attempt_us(recovery, health.limits),
-            breaker=_breaker(health, finding),
-        )
-
-    def _recovery(self, subject: str) -> RecoveryView:
-        health = self._health
-        recovery = health.recovery(subject)
-        return RecoveryView(
-            subject=subject,
-            environment=health.environment(subject),
-            policy=recovery.policy.value,
-            state=self._state(recovery),
-            standby=recovery.standby,
-            address=recovery.address,
-            attempts=recovery.attempts,
-            attempts_max=health.limits.attempts,
-            attempted_at_us=recovery.attempted_at_us,
-            healthy_since_at_us=recovery.healthy_since_us,
-            next_at_us=recoveries.next_attempt_us(recovery, health.limits),
-            outcome=recovery.outcome,
-            successor=recovery.successor,
-            set=bool(recovery.changed_by),
-            changed_at_us=recovery.changed_at_us or None,
-            changed_by=recovery.changed_by,
-        )
-
-    def _state(self, recovery: Recovery) -> str:
-        health = self._health
-        if recovery.successor:
-            return "given up"
-        if health.is_under_way(recovery.subject):
-            return "under way"
-        if recovery.policy is Policy.ALERT_ONLY:
-            return "off"
-        if recovery.attempts >= health.limits.attempts:
-            return "spent"
-        next_us = recoveries.next_attempt_us(recovery, health.limits)
-        waits = next_us is not None and health.now_us() < next_us
-        return "waiting" if waits and health.is_ill(recovery.subject) else "idle"
-
 
 _VERBS: Final = {
     Policy.RESTART: "restart",
@@ -205,10 +145,3 @@ _VERBS: Final = {
     Policy.FAILOVER: "take over from",
     Policy.ALERT_ONLY: "watch",
 }
-
-
-def _breaker(health: Health, finding: Finding) -> str:
-    """The state of the breaker around a probe, empty where there is none."""
-    names = {"http": breaker_of(finding.subject), BUS: BUS}
-    name = names.get(finding.probe)
-    return "" if name is None else health.breaker(name).state.value

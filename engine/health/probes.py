@@ -31,6 +31,7 @@ from .address import ask, parse_address
 DISK_FREE: Final = 0.05  # of the disk, but no more than DISK_FREE_BYTES need be free
 DISK_FREE_BYTES: Final = 1024 * MIB
 SHOWN_AGENTS: Final = 3
+BUS: Final = "bus"
 
 _ILL: Final = frozenset({AgentState.STALE, AgentState.EXITED, AgentState.FAILED})
 
@@ -70,9 +71,7 @@ def probes_of(engine: Engine, addresses: Mapping[str, str]) -> Iterator[Probe]:
     yield Probe(subject="disk", name="disk", environment="", look=lambda: _disk(engine))
     yield Probe(subject="memory", name="memory", environment="", look=lambda: _memory(engine.host))
     if engine.settings.redis.host is not None:
-        yield Probe(
-            subject="bus", name="bus", environment="", look=engine.channels.ping, breaker="bus"
-        )
+        yield Probe(subject=BUS, name=BUS, environment="", look=engine.channels.ping, breaker=BUS)
     for name, place in engine.places.items():
         if place.state != "restoring":
             yield from _of_place(name, place, addresses)

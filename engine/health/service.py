@@ -15,6 +15,7 @@ from typing import Final, Protocol
 
 import msgspec
 
+from ..alerts.ailments import Ailing
 from ..clock import Clock
 from ..environment import Place
 from ..errors import NotFound, SwarmDeckError
@@ -22,20 +23,21 @@ from ..journal import Journal
 from ..model import Environment, environment_of
 from . import breaker as breakers
 from . import recovery as recoveries
-from .breaker import Breaker
+from .breaker import Breaker, State
 from .findings import Finding, Look, Status, found
+from .probes import BUS, Probe, breaker_of, probes_of
 from .probes import Engine as Probed
-from .probes import Probe, breaker_of, probes_of
 from .records import Records
 from .recovery import Policy, Recovery, Verdict
 from .remedies import ACTOR, Remedies
 from .remedies import Engine as Mended
+from .shown import finding_view, recovery_view
 
 AT_ONCE: Final = 8  # probes; what they ask is shared with everybody
 REMEDIES_AT_ONCE: Final = 2
 REMEDY_S: Final = 600.0
 REMEDY_BREAKER: Final = "recovery"
-DEVICES: Final = frozenset({"disk", "memory", "bus"})
+DEVICES: Final = frozenset({"disk", "memory", BUS})
 
 log = logging.getLogger(__name__)
 
@@ -289,6 +291,18 @@ class Health:
             return ""
         known = Environment.__members__.values()
         return subject if subject in known else environment_of(subject).value
+
+    def ailing(self) -> Ailing:
+        """What alerts are made of. The bus has an alert of its own."""
+        return Ailing(
+            findings=[finding_view(self, each) for each in self.findings.values()],
+            recoveries=[recovery_view(self, each) for each in self.recoveries.values()],
+            open_breakers=[
+                (name, name.partition(":")[2] or "engine")
+                for name, each in self.breakers.items()
+                if each.state is State.OPEN and name != BUS
+            ],
+        )
 
     # --- breakers ---------------------------------------------------------------------------
 
