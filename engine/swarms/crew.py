@@ -40,8 +40,8 @@ from .supervisor import (
     Supervisor,
     is_running,
 )
+from .warming import Warming
 
-LAST_LOOK_S: Final = 0.5  # so that a word that waits to be read is read first
 RECORD_AGAIN_S: Final = 1.0  # after the disk has refused to record what became of an agent
 
 Measure = Callable[[Collection[int]], Mapping[int, int]]
@@ -129,7 +129,7 @@ class Crew:
         self._histories: dict[str, RestartHistory] = {}
         self._waiting: dict[str, asyncio.Task[None]] = {}  # for their next start
         self._settling: dict[str, asyncio.Task[None]] = {}
-        self._warming: dict[str, asyncio.TimerHandle] = {}
+        self.warming = Warming(self._is_cold, self.condemn)
         self._blamed: dict[str, str] = {}
         self._condemned: dict[str, asyncio.Task[None]] = {}
         self._resting: dict[str, str] = {}  # ended until they are resumed, and why
@@ -143,8 +143,7 @@ class Crew:
     async def __aexit__(self, *_: object) -> None:
         for task in self._waiting.values():
             task.cancel()
-        for timer in self._warming.values():
-            timer.cancel()
+        self.warming.close()
         try:
             await self.supervisor.close(kill_after_s=0)
             await self._settled(list(self._settling))
@@ -168,7 +167,7 @@ class Crew:
 
     @property
     def _why_waiting(self) -> str:
-        return f"waits for its turn: {self.rates.per_minute} starts a minute"
+        return f"waits for its turn: {self.rates.per_minute} a minute may start"
 
     async def _start_in_turn(self, swarm: Swarm, agent: str, token: str, wait_s: float) -> None:
         await self._wait_turn(swarm.id, wait_s)
@@ -233,8 +232,7 @@ class Crew:
         for agent in agents:
             if (task := self._waiting.pop(agent, None)) is not None:
                 task.cancel()
-            if (timer := self._warming.pop(agent, None)) is not None:
-                timer.cancel()
+            self.warming.forget(agent)
         self.supervisor.let_go(agents)
 
     # --- becoming ready -----------------------------------------------------------------------
@@ -244,27 +242,11 @@ class Crew:
         limit_s = swarm.setup.limit_s(self._warm_up_s)
         process = self.supervisor.running.get(agent)
         if limit_s and process is not None:
-            look = partial(self._look, process, f"not ready within {limit_s:g} s of its start")
-            self._look_in(limit_s, agent, look, LAST_LOOK_S)
+            self.warming.begin(process, limit_s)
 
-    def _look_in(
-        self, wait_s: float, agent: str, look: Callable[[float], None], left_s: float
-    ) -> None:
-        if (before := self._warming.pop(agent, None)) is not None:
-            before.cancel()
-        self._warming[agent] = asyncio.get_running_loop().call_later(wait_s, look, left_s)
-
-    def _look(self, process: Running, why: str, left_s: float) -> None:
-        """An engine that was stopped for a while must not end who has spoken meanwhile: what it
-        said is read before the second look."""
-        self._warming.pop(process.agent, None)
+    def _is_cold(self, process: Running) -> bool:
         agent = self._sites[process.environment].registry.agents.get(process.agent)
-        if agent is None or agent.pid != process.pid or agent.state is not AgentState.STARTING:
-            return
-        if left_s:
-            self._look_in(left_s, agent.id, partial(self._look, process, why), 0.0)
-        else:
-            self.condemn(agent.id, why)
+        return agent is not None and agent.pid == process.pid and agent.state is AgentState.STARTING
 
     # --- ending -------------------------------------------------------------------------------
 
