@@ -35,6 +35,7 @@ AGENT_MAY: Final[Mapping[str, tuple[Own, ...]]] = {
     "queue.broadcast": (_SELF, _HOME),
     "queue.count": (_HOME,),
     "queue.show": (_BY_ID,),
+    "queue.history": (_BY_ID,),
     "acl.grant": (_SELF, _HOME),
     "acl.deny": (_SELF, _HOME),
     "acl.revoke": (_BY_ID,),
@@ -131,7 +132,9 @@ class Authority:
         return f"the operator is {roles}"
 
 
-READING: Final = frozenset({"memory.get", "memory.has", "memory.mget", "memory.keys"})
+READING: Final = frozenset(
+    {"memory.get", "memory.has", "memory.mget", "memory.keys", "queue.result"}
+)
 _SETTINGS: Final = "the settings [operator] give the operator a role in each environment"
 
 

@@ -144,7 +144,7 @@ class Core:
         self._headless = headless
         self._brief = brief
         self._opened_s = clock.monotonic_s()
-        self.ticker = Ticker(self, self.opened.serving, measures=not brief)
+        self.ticker = Ticker(self, self.opened.serving, stays=not brief)
         self._link: LinkServer | None = None
         self._dispatcher = Dispatcher(
             Handlers(self).table(), self.bus, clock, _lanes(settings), drain_s=CLOSE_DRAIN_S,

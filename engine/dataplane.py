@@ -15,8 +15,8 @@ from typing import Any, Final, TypeAlias
 from . import codec
 from .authority import Authority
 from .environment import Place
-from .errors import InvalidInput
-from .model import Principal, parse_environment
+from .errors import InvalidInput, NotFound
+from .model import Principal, parse_environment, printable
 
 Level = str | int | None
 Verb: TypeAlias = Callable[..., Any]
@@ -56,6 +56,7 @@ class DataPlane:
             "queue.extend": self.queue_extend,
             "queue.ack": self.queue_ack,
             "queue.nack": self.queue_nack,
+            "queue.result": self.queue_result,
             "agent.heartbeat": self.agent_heartbeat,
             "agent.ready": self.agent_ready,
             "agent.renew": self.agent_renew,
@@ -235,6 +236,19 @@ class DataPlane:
         delay_s: float | None,
     ) -> Any:  # noqa: ANN401
         return self._at(environment).queue.nack(principal, ident, attempt, error, delay_s)
+
+    async def queue_result(
+        self, principal: Principal, environment: str, ident: str, wait_s: float
+    ) -> list[Any]:
+        place = self._at(environment)
+        try:
+            found = await place.queue.outcome(principal, ident, wait_s)
+        except NotFound:
+            await place.reads.refuse(principal, "queue.result", printable(ident))
+            raise
+        mark = (found.state, str(found.attempt))
+        await place.reads.look(principal, "queue.result", ident, mark)
+        return found.wire
 
     def agent_heartbeat(self, principal: Principal, environment: str) -> None:
         self._at(environment).registry.heartbeat(_agent(principal))

@@ -56,6 +56,26 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     sender: str
 
 
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """What has become of a message that was sent. `state` is ready, delayed or leased while it is
+    open; done with its `result`; dead, expired or cancelled with its last `error`."""
+
+    id: str
+    state: str
+    result: Any
+    error: str
+    attempt: int
+    max_attempts: int
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it may still be worked on."""
+        return self.state in _OPEN
+
+
+_OPEN: Final = frozenset({"ready", "delayed", "leased"})
+
+
 class Memory:
     """Records of one environment, as one actor sees them.
 
@@ -319,6 +339,18 @@ class Queue:
             message.id, message.attempt, error, delay_s,
         )  # fmt: skip
         return state
+
+    async def result(self, ident: str, *, wait_s: float = 0) -> Result:
+        """What has become of a message the actor has sent; waits up to `wait_s` (60 at most) until
+        it is done, dead, expired or cancelled. A coordinator and the operator ask for any. Raises
+        NotFound, also for a message of somebody else, and Busy when too many wait."""
+        state, text, error, attempt, most = await self._call(
+            "queue.result", self._actor, self._environment, ident, wait_s
+        )
+        result = None if text is None else codec.decode_json(text)
+        return Result(
+            id=ident, state=state, result=result, error=error, attempt=attempt, max_attempts=most
+        )
 
 
 def _outgoing(draft: Draft) -> tuple[Any, ...]:

@@ -18,6 +18,7 @@ from .timewatch import TimeWatch
 from .vault import Vault
 
 if TYPE_CHECKING:
+    from .health.service import Health
     from .metrics.service import Metrics
     from .watch import Watch
 
@@ -45,18 +46,19 @@ class Engine(Protocol):
     def watch(self) -> Watch: ...
     @property
     def metrics(self) -> Metrics: ...
+    @property
+    def health(self) -> Health: ...
 
 
 class Ticker:
     """Runs on the engine's loop; `loop_lag_ms` is how much too late it was called last. `serving`
-    are the environments in use, at any time; it `measures` in an engine that stays."""
+    are the environments in use, at any time. Only one that `stays` measures, sends what
+    schedules have due, deletes messages that have ended and looks after health."""
 
-    def __init__(
-        self, engine: Engine, serving: Mapping[str, Place], *, measures: bool = True
-    ) -> None:
+    def __init__(self, engine: Engine, serving: Mapping[str, Place], *, stays: bool = True) -> None:
         self._engine = engine
         self._serving = serving
-        self._measures = measures
+        self._stays = stays
         self.loop_lag_ms = 0.0
 
     async def run(self) -> None:
@@ -75,8 +77,9 @@ class Ticker:
                 engine.host.sample()
                 await engine.swarms.sample()
                 await engine.watch.tick()
-                if self._measures:
+                if self._stays:
                     engine.metrics.tick(self.loop_lag_ms)
+                    engine.health.begin()
                 await engine.vault.tick()
                 await engine.auditor.tick()
                 if ticks % SWEEP_EVERY_TICKS == 0:
@@ -88,10 +91,15 @@ class Ticker:
                 log.warning("upkeep is behind: %s", error.message)
 
     async def sweep(self, *, due: bool) -> None:
-        """Delete expired records, those of an environment that was left behind even when not
-        `due`; none while the host's clock is not believed."""
+        """Send what schedules have due, delete expired records and messages that have ended long
+        ago, those of an environment that was left behind even when not `due`. Nothing of it while
+        the host's clock is not believed."""
         if self._engine.time.is_held:
             return
         for place in tuple(self._serving.values()):
+            if self._stays:
+                await place.queue.schedules.tick()
             if due or place.memory.is_behind:
                 await place.memory.sweep(SWEEP_S)
+            if self._stays and (due or place.queue.retention.is_behind):
+                await place.queue.retention.sweep(SWEEP_S)

@@ -24,6 +24,7 @@ from .spec import (
 # Bounds stand inside an optional type: msgspec takes none on a union with None.
 Priority = Annotated[int, msgspec.Meta(ge=1, le=10)]
 Attempts = Annotated[int, msgspec.Meta(ge=1, le=100)]
+Rows = Annotated[int, msgspec.Meta(ge=1)]
 Reason = Annotated[str, arg("why, for others to see")]
 Key = Annotated[str | None, arg("a second one with this key is not sent")]
 
@@ -187,3 +188,84 @@ class QueuePurge(Action, frozen=True, kw_only=True, tag="queue.purge"):
         arg("messages of this state", positional=True),
     ]
     kind: Annotated[str | None, arg("only this kind")] = None
+
+
+@action(views.Done, destructive=True, lane="background", timeout_s=600)
+class QueueRedrive(Action, frozen=True, kw_only=True, tag="queue.redrive"):
+    """Make all dead letters ready again, with fresh attempts."""
+
+    environment: Where
+    kind: Annotated[str | None, arg("only this kind")] = None
+    limit: Annotated[Rows | None, arg("at most so many, the oldest")] = None
+
+
+@action(list[views.HistoryView], query=True)
+class QueueHistory(Action, frozen=True, kw_only=True, tag="queue.history"):
+    """Show what happened to a message, oldest first."""
+
+    id: Annotated[str, arg("message id", positional=True)]
+    limit: Annotated[int, arg("only its last so many steps", ge=1, le=1_000)] = 100
+
+
+@action(views.ScheduleView)
+class ScheduleCreate(Action, frozen=True, kw_only=True, tag="schedule.create"):
+    """Send a message again and again: every so many seconds, or by a cron expression."""
+
+    environment: Where
+    name: Annotated[str, arg("what it is called", positional=True)]
+    kind: Annotated[str, arg("kind of work", positional=True)]
+    body: Annotated[Any, arg("JSON", positional=True, unit="json")]
+    every_s: Annotated[Seconds | None, arg("seconds between two", flag="--every")] = None
+    cron: Annotated[str | None, arg('or five fields, such as "30 6 * * mon-fri"')] = None
+    zone: Annotated[str, arg("time zone of the cron expression")] = "UTC"
+    to: Annotated[str | None, arg("only for this agent, team or swarm id")] = None
+    priority: Annotated[int, arg("1 to 10, 10 most urgent", unit="priority", ge=1, le=10)] = 5
+    overlap: Annotated[bool, arg("send also while the last one is still open")] = False
+    expires_s: Annotated[
+        Seconds | None, arg("seconds until each message expires", flag="--expires")
+    ] = None
+    max_attempts: Annotated[
+        int, arg("deliveries before a message is a dead letter", ge=1, le=100)
+    ] = 3
+
+
+@action(list[views.ScheduleView], query=True)
+class ScheduleList(Action, frozen=True, kw_only=True, tag="schedule.list"):
+    """List schedules, what is due next first."""
+
+    environment: OptionalWhere = None
+
+
+@action(views.ScheduleView, query=True)
+class ScheduleShow(Action, frozen=True, kw_only=True, tag="schedule.show"):
+    """Show one schedule with what its messages say."""
+
+    id: Annotated[str, arg("schedule id", positional=True)]
+
+
+@action(views.ScheduleView)
+class SchedulePause(Action, frozen=True, kw_only=True, tag="schedule.pause"):
+    """Send nothing by a schedule until it is resumed."""
+
+    id: Annotated[str, arg("schedule id", positional=True)]
+
+
+@action(views.ScheduleView)
+class ScheduleResume(Action, frozen=True, kw_only=True, tag="schedule.resume"):
+    """Go on with a schedule that is paused, from its next time on."""
+
+    id: Annotated[str, arg("schedule id", positional=True)]
+
+
+@action(views.Done, destructive=True)
+class ScheduleDelete(Action, frozen=True, kw_only=True, tag="schedule.delete"):
+    """Delete a schedule; messages it has sent stay."""
+
+    id: Annotated[str, arg("schedule id", positional=True)]
+
+
+@action(views.MessageView)
+class ScheduleRun(Action, frozen=True, kw_only=True, tag="schedule.run"):
+    """Send the message of a schedule now, whatever else is open; its times stay."""
+
+    id: Annotated[str, arg("schedule id", positional=True)]

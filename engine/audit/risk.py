@@ -16,8 +16,9 @@ _CLASSED: Final = {
         "memory.get memory.keys memory.list memory.set memory.incr memory.expire "
         "queue.show queue.send queue.claim queue.extend queue.ack queue.nack queue.expire "
         "queue.broadcast "
-        "queue.untake queue.take_back agent.register agent.login agent.renew agent.start "
-        "agent.exit session.open session.end operator.attach operator.act engine.open swarm.run"
+        "queue.untake queue.take_back queue.clean schedule.send schedule.skip agent.register "
+        "agent.login agent.renew agent.start agent.exit session.open session.end operator.attach "
+        "operator.act engine.open swarm.run"
     ),
     _HIGH: (
         "acl.grant acl.deny acl.revoke agent.token agent.revoke session.revoke memory.budget "

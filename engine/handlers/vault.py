@@ -32,9 +32,13 @@ class VaultHandlers(Part):
         )
 
     async def vault_shred(self, context: Context, action: actions.VaultShred) -> views.Done:
-        return await self._services.vault.shred(
+        done = await self._services.vault.shred(
             action.environment, action.kind, actor=context.principal.id
         )
+        place = self._services.places[action.environment]
+        if place.refusal is None:
+            await place.queue.schedules.reload()  # what they say may be gone, and they with it
+        return done
 
     # --- backups ----------------------------------------------------------------------------
 

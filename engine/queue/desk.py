@@ -8,23 +8,29 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ..authority import reaches
-from ..errors import Denied, InvalidInput
+from ..errors import Denied, InvalidInput, NotFound
 from ..model import MessageState, Principal, Role, parse_environment
 from ..store.aside import Aside
 from ..store.database import Database
 from ..vault import Ring
-from ..views import FlowView, LaneView, MessageView, QueueCounts
+from ..views import FlowView, HistoryView, LaneView, MessageView, QueueCounts
 from . import arguments, pages, steering, views
 from . import readdress as readdressing
 from .counters import Counters, Move
 from .edit import Edit, check, edit
 from .flow import Flow, Intake
+from .history import history as history_of
 from .listing import Wish, list_over
 from .readdress import readdress
+from .redrive import STEP_ROWS as REDRIVE_ROWS
+from .redrive import redrive
+from .results import Awaited, Outcome
+from .results import outcome as outcome_of
 from .statements import STATES
 
 MessageViews = list[MessageView]
 LaneViews = list[LaneView]
+Histories = list[HistoryView]
 
 _log = logging.getLogger(__name__)
 
@@ -42,9 +48,10 @@ class Desk:
         self.keyring = keyring
         self._database = database
         self._aside = Aside(database)
+        self.awaited = Awaited(self.environment)
         self._last_id = 0
 
-    def moved(self, moves: Iterable[Move]) -> None:
+    def moved(self, moves: Sequence[Move]) -> None:
         """Messages have changed state."""
         raise NotImplementedError
 
@@ -101,6 +108,36 @@ class Desk:
         return await self._database.read(
             views.show(self.environment, self._number(ident), ident, self.keyring)
         )
+
+    async def outcome(self, principal: Principal, ident: str, wait_s: float = 0) -> Outcome:
+        """What has become of a message; waits up to `wait_s` for its end. For its sender, for a
+        coordinator and the operator: to others it is not there. Raises NotFound, Sealed, Damaged,
+        Busy when too many wait."""
+        number = self._number(ident)
+        wait_us = arguments.micros(wait_s, 0, arguments.MAX_WAIT_S, "wait")
+        ended = self.awaited.wait(number) if wait_us else None  # before the look: none is missed
+        try:
+            found = await self._outcome(principal, number, ident)
+            if ended is None or not found.is_open:
+                return found
+            await asyncio.wait([ended], timeout=wait_us / 1_000_000)
+            if ended.done():
+                ended.result()
+            return await self._outcome(principal, number, ident)
+        finally:
+            if ended is not None:
+                self.awaited.leave(number, ended)
+
+    async def _outcome(self, principal: Principal, number: int, ident: str) -> Outcome:
+        found = await self._database.read(outcome_of(number, ident, self.keyring))
+        if found.sender != principal.id and not reaches(principal.role, Role.COORDINATOR):
+            raise NotFound(f"no message {ident} of yours", hint="a sender sees its own results")
+        return found
+
+    async def history(self, ident: str, limit: int) -> Histories:
+        """The last steps of a message, oldest first. Raises NotFound, Unavailable when looking
+        for them takes too long."""
+        return await self._aside.read(history_of(self._number(ident), ident, limit))
 
     async def tally(self, to: str) -> views.Tally:
         """What has become of all messages addressed to `to`. Reads the whole table."""
@@ -192,6 +229,33 @@ class Desk:
         idents = await self._aside.read(pages.idents(position, wanted))
         why = f"state={state}" if wanted is None else f"state={state} kind={wanted}"
         return await self._purge_these(principal, idents, position, why, progress)
+
+    async def redrive(
+        self,
+        principal: Principal,
+        kind: str | None,
+        limit: int | None,
+        progress: Callable[[float, str], None],
+    ) -> tuple[int, int]:
+        """Make dead letters ready again (of one kind, the oldest `limit` of them), as far as the
+        queue has room; how many are ready, and how many are left of those. A caller that cancels
+        leaves the rest. Raises Denied to an agent."""
+        self._require_coordinator(principal, "redrive dead letters", "redrive")
+        wanted = None if kind is None else arguments.kind(kind)
+        found = await self._aside.read(pages.idents(STATES.index(MessageState.DEAD), wanted))
+        idents, done, at = list(found[:limit]), 0, 0
+        while at < len(idents):
+            progress(at / len(idents), f"{done:,} dead letters are ready again")
+            part = idents[at : at + min(REDRIVE_ROWS, max(1, self.flow.limit - self.flow.depth))]
+            if not self.flow.takes(len(part)):
+                break
+            change = redrive(principal, part, self._shown)
+            moves = await self._database.submit(Intake(self.flow, len(part), change, self.moved))
+            done, at = done + len(moves), at + len(part)
+        return done, len(idents) - at
+
+    def _shown(self, ident: int) -> str:
+        return f"{self.prefix}_msg_{ident}"
 
     def _require_coordinator(self, principal: Principal, what: str, verb: str) -> None:
         if not reaches(principal.role, Role.COORDINATOR):

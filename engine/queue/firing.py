@@ -158,10 +158,10 @@ class Fired(NamedTuple):
 class Fire(QueueOperation):
     """Send the message of a schedule and move it to its next time, if it is still due at
     `schedule.next_us`. By hand, without a `next_us`, it is sent whatever the time and whatever
-    else is open. `send` has its id, and all but its body; room was taken for it. `told` hears on
-    the loop what became of it."""
+    else is open. `send` has its id, and all but its body; room was taken for it. `said` is whose
+    doing it is and the schedule's id; `told` hears on the loop what became of it."""
 
-    __slots__ = ("next_us", "schedule", "send", "shown_as", "told")
+    __slots__ = ("actor", "next_us", "schedule", "send", "shown_as", "told")
     grows = True
 
     def __init__(
@@ -170,14 +170,14 @@ class Fire(QueueOperation):
         schedule: Schedule,
         send: Send,
         next_us: int | None,
-        shown_as: str,
+        said: tuple[str, str],
         told: Callable[[Fire, Fired], None],
     ) -> None:
         self.keeper = keeper
         self.schedule = schedule
         self.send = send
         self.next_us = next_us
-        self.shown_as = shown_as
+        self.actor, self.shown_as = said
         self.told = told
 
     @property
@@ -205,7 +205,7 @@ class Fire(QueueOperation):
             return error
         [ident] = Send.apply(tx, [self.send])
         tx.execute(SENT, (self.next_us, tx.now_us, ident, tx.now_us, schedule.ident))
-        tx.audit(ENGINE, "schedule.send", self.shown(ident), detail=self.shown_as)
+        tx.audit(self.actor, "schedule.send", self.shown(ident), detail=self.shown_as)
         return Fired(ident, at_us=tx.now_us)
 
     def _is_open(self, tx: Transaction, message: int | None) -> bool:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -25,7 +24,7 @@ from ..store.database import Database, Operation
 from ..views import ScheduleView
 from . import arguments, firing
 from .delivery import Keeper, Send
-from .firing import Fire, Fired, Schedule
+from .firing import ENGINE, Fire, Fired, Schedule
 from .flow import Flow
 from .rhythm import Rhythm, rhythm
 
@@ -166,13 +165,13 @@ class Schedules:
 
         await self._database.write(change, topic="queue", then=deleted)
 
-    async def run(self, ident: str) -> str:
+    async def run(self, principal: Principal, ident: str) -> str:
         """Send its message now, beside what is due; the message's id. Raises NotFound, Busy when
         the queue takes nothing in, Sealed, Damaged."""
         found = await self._find(ident)
         self._queue.keyring.require()
         self._queue.flow.require()
-        fired = await self._begin(found, None)
+        fired = await self._begin(found, None, principal.id)
         if fired.message is None:
             raise Conflict(f"{ident} sent nothing: {fired.broken or 'it was deleted'}")
         return f"{self._queue.environment.prefix}_msg_{fired.message}"
@@ -218,7 +217,9 @@ class Schedules:
             return self._queue.flow.refusal().message
         return ""
 
-    def _begin(self, schedule: Schedule, next_us: int | None) -> asyncio.Future[Fired]:
+    def _begin(
+        self, schedule: Schedule, next_us: int | None, actor: str = ENGINE
+    ) -> asyncio.Future[Fired]:
         send = Send()
         send.keeper = self._queue
         send.sender = schedule.created_by
@@ -228,7 +229,7 @@ class Schedules:
         due = f"schedule:{schedule.ident}:{schedule.next_us}"
         send.key = None if next_us is None else due
         send.max_attempts = schedule.max_attempts
-        fire = Fire(self._queue, schedule, send, next_us, shown, self._fired)
+        fire = Fire(self._queue, schedule, send, next_us, (actor, shown), self._fired)
         return self._queue.hand_over(send, fire)
 
     def _fired(self, fire: Fire, fired: Fired) -> None:
@@ -320,9 +321,3 @@ _LIST: Final = "swarmdeck schedule list"
 
 def _seconds(rhythm: Rhythm) -> float | None:
     return None if rhythm.every_us is None else rhythm.every_us / 1_000_000
-
-
-def merged(found: Iterable[list[ScheduleView]]) -> list[ScheduleView]:
-    """Those of several environments, what is due next first."""
-    every = [each for views in found for each in views]
-    return sorted(every, key=lambda each: (each.next_at_us is None, each.next_at_us or 0, each.id))

@@ -27,6 +27,7 @@ from .upkeep import Release, Sweep, Swept
 from .waiters import Messages
 
 if TYPE_CHECKING:
+    from .retention import Retention
     from .schedules import Schedules
 
 H = TypeVar("H", bound=HolderOperation)
@@ -62,6 +63,13 @@ class MessageQueue(Sending):
         self._keeper = self
 
     @cached_property
+    def retention(self) -> Retention:
+        """Deletes what has ended, in an engine that stays."""
+        from .retention import Retention  # noqa: PLC0415 - as below
+
+        return Retention(self, self._database, self._settings, self._clock)
+
+    @cached_property
     def schedules(self) -> Schedules:
         """What is sent again and again."""
         from .schedules import Schedules  # noqa: PLC0415 - most commands need none
@@ -83,6 +91,7 @@ class MessageQueue(Sending):
         self._open = False
         self._alarm.close()
         self.flow.close()
+        self.awaited.close()
         self._line.close()
         if self._sweep is not None:
             await asyncio.wait([self._sweep])
@@ -259,10 +268,12 @@ class MessageQueue(Sending):
     def finished(self, ident: int) -> None:
         """An ack was committed."""
         self.counters.finished(ident)
+        if self.awaited:
+            self.awaited.ended(ident)
         if self.flow.waiting:
             self.flow.serve_soon()
 
-    def moved(self, moves: Iterable[Move]) -> None:
+    def moved(self, moves: Sequence[Move]) -> None:
         """Messages have changed state."""
         for move in moves:
             self.counters.moved(move)
@@ -270,6 +281,8 @@ class MessageQueue(Sending):
                 self.due(move.deadline_us)
             if move.after == READY:
                 self._line.mark(move.to_target or move.target, move.kind)
+        if self.awaited:
+            self.awaited.moved(moves)
         self.flow.serve_soon()
 
     # --- time -------------------------------------------------------------------------------

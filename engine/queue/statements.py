@@ -24,7 +24,7 @@ SELECT_BY_KEY: Final = "SELECT id FROM message WHERE env = ? AND dedup_key = ?"
 # rows as are wanted are fetched, and no more are read.
 _HEAD: Final = """
 SELECT 10 - priority, id, kind, body, priority, attempt, sender, target, created_at, expires_at,
-       attempt > spent
+       attempt > 0
 FROM message"""
 HEADS: Final = f"""{_HEAD} INDEXED BY message_ready
 WHERE env = ? AND target = ? AND state = 0

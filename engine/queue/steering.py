@@ -94,7 +94,7 @@ def purge(
     def change(tx: Transaction) -> Purged:
         pairs = [value for value in wanted for _ in range(2)]
         rows = tx.execute(sql.SELECT_DOOMED, (tx.env, after, until, *pairs, PURGE_ROWS)).fetchall()
-        moves = _delete(tx, principal, rows, wanted.words)
+        moves = delete(tx, principal.id, "queue.purge", rows, wanted.words)
         return Purged(moves, rows[-1][0] if len(rows) == PURGE_ROWS else None)
 
     return change
@@ -109,18 +109,19 @@ def purge_these(
     def change(tx: Transaction) -> list[Move]:
         found = [tx.execute(sql.SELECT_ONE_DOOMED, (i, tx.env)).fetchone() for i in idents]
         doomed = [row for row in found if row is not None and state in (None, row[1])]
-        return _delete(tx, principal, doomed, why)
+        return delete(tx, principal.id, "queue.purge", doomed, why)
 
     return change
 
 
-def _delete(
-    tx: Transaction, principal: Principal, rows: Sequence[tuple[Any, ...]], why: str
+def delete(
+    tx: Transaction, actor: str, action: str, rows: Sequence[tuple[Any, ...]], why: str
 ) -> list[Move]:
+    """Delete messages, as rows of SELECT_DOOMED, with one row in the trail."""
     if not rows:
         return []
     tx.executemany(sql.DELETE, [(row[0],) for row in rows])
-    tx.audit(principal.id, "queue.purge", f"{len(rows)} messages",
+    tx.audit(actor, action, f"{len(rows)} messages",
              detail=f"{why} from {rows[0][0]} to {rows[-1][0]}")  # fmt: skip
     return [
         Move(ident, state, GONE, target, kind, priority, sent_us,

@@ -36,6 +36,7 @@ DELETE FROM memory WHERE env = ?
            AND CASE level WHEN 1 THEN 'private' WHEN 2 THEN 'team' ELSE 'rest' END = ?))"""
 _BLANK: Final = """
 UPDATE message SET body = ?, result = CASE WHEN result IS NOT NULL THEN ? END WHERE env = ?"""
+_DELETE_SCHEDULES: Final = "DELETE FROM schedule WHERE env = ?"
 _LAST_KEY: Final = "SELECT ifnull(max(id), 0) FROM data_key WHERE env = ? AND class = ?"
 _ANY_KEY: Final = "SELECT EXISTS (SELECT 1 FROM data_key WHERE env = ?)"
 
@@ -68,7 +69,11 @@ class Rotation:
         self._aside = Aside(database, limit_s=LOOK_S)
         self._env = ring.environment
         self._turn = asyncio.Lock()
-        self._tables: tuple[Table, ...] = (tables.Records(ring), tables.Messages(ring))
+        self._tables: tuple[Table, ...] = (
+            tables.Records(ring),
+            tables.Messages(ring),
+            tables.Schedules(ring),
+        )
         self._at = 0  # the table that is walked
         self._after = 0
         self._end = 0
@@ -195,7 +200,8 @@ class Rotation:
 
     async def shred(self, kinds: Sequence[str], actor: str) -> int:
         """Destroy the keys of some classes and delete what they sealed, also from the free pages
-        and the log of the file; how many records. Messages stay, without what they said."""
+        and the log of the file; how many records. Messages stay, without what they said;
+        schedules go."""
         async with self._turn:
             gone: int = await self._database.write(
                 lambda tx: self._shred(tx, kinds, actor), topic="memory"
@@ -214,6 +220,7 @@ class Rotation:
                 last = tx.execute(_LAST_KEY, (env, kind)).fetchone()
                 blank = letters.blank(last[0] if last else 0)
                 tx.execute(_BLANK, (blank, blank, env))
+                tx.execute(_DELETE_SCHEDULES, (env,))
         tx.audit(actor, "vault.shred", env, detail=f"{', '.join(kinds)}: {gone} records")
         self._ring.shredded(tx)
         return gone

@@ -52,6 +52,16 @@ _BARE_MESSAGE: Final = """
 SELECT EXISTS (SELECT 1 FROM message WHERE env = ?
                AND (substr(body, 1, 1) < x'80' OR substr(result, 1, 1) < x'80'))"""
 
+_LAST_SCHEDULE: Final = "SELECT ifnull(max(id), 0) FROM schedule WHERE env = ?"
+_SCHEDULES: Final = """
+SELECT id, kind, created_by, target, body FROM schedule
+WHERE id > ? AND id <= ? AND env = ?
+  AND substr(body, 2, 4) IN (SELECT unhex(printf('%08X', id)) FROM data_key
+                             WHERE env = ? AND state = 'retiring')"""
+_MOVE_SCHEDULE: Final = "UPDATE schedule SET body = ? WHERE id = ?"
+_SCHEDULE_OF_KEY: Final = """
+SELECT EXISTS (SELECT 1 FROM schedule WHERE env = ? AND substr(body, 2, 4) = ?)"""
+
 
 class Moved(NamedTuple):
     """How far a batch came, and how many of its rows were damaged and stay as they are."""
@@ -149,6 +159,37 @@ class Messages:
 
     def is_bare(self, reader: Reader) -> bool:
         return bool(_number(reader, _BARE_MESSAGE, reader.env))
+
+
+class Schedules:
+    """The table `schedule`: what their messages say."""
+
+    def __init__(self, ring: Ring) -> None:
+        self._ring = ring
+
+    def last(self, reader: Reader) -> int:
+        return _number(reader, _LAST_SCHEDULE, reader.env)
+
+    def move(self, tx: Transaction, after: int, *, bare: bool) -> Moved:
+        ring, env = self._ring, tx.env
+        until = after + BATCH
+        texts: dict[Letter, bytes] = {}
+        damaged = 0
+        for ident, kind, sender, target, body in tx.execute(_SCHEDULES, (after, until, env, env)):
+            letter = Letter(ident, kind, sender, target, letters.SCHEDULE)
+            try:
+                texts[letter] = letters.unprotect(ring, letter, body)
+            except Damaged:
+                damaged += 1
+        found = zip(texts, letters.protect(ring, tx, texts.items()), strict=True)
+        tx.executemany(_MOVE_SCHEDULE, [(body, letter.ident) for letter, body in found])
+        return Moved(until, damaged)
+
+    def holds(self, reader: Reader, key_id: int) -> bool:
+        return bool(_number(reader, _SCHEDULE_OF_KEY, reader.env, key_id.to_bytes(4, "big")))
+
+    def is_bare(self, reader: Reader) -> bool:
+        return False  # there were keys before there were schedules
 
 
 def any_bare(reader: Reader) -> bool:

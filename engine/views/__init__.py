@@ -31,7 +31,7 @@ from .health import FindingView, RecoveryView
 from .host import AdmissionView, EnvironmentView, HolderView, HostView, LoanView
 from .memory import KeyPage, RecordView
 from .metrics import MeasurementView, SeriesView
-from .queue import FlowView, LaneView, MessageView, QueueCounts, ScheduleView
+from .queue import FlowView, HistoryView, LaneView, MessageView, QueueCounts, ScheduleView
 from .store import BackupView, DatabaseView, PragmaView, StatementView
 from .swarms import AgentView, HealthView, SwarmView, TeamView, TokenView
 from .vault import DataKeyView, KeyringView, VaultGlance, VaultView
@@ -64,6 +64,7 @@ __all__ = [
     "FlowView",
     "GrantView",
     "HealthView",
+    "HistoryView",
     "HolderView",
     "HostView",
     "KeyPage",

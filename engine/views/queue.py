@@ -96,3 +96,16 @@ class ScheduleView(View, frozen=True, kw_only=True):
     created_at_us: int
     reason: str = ""
     body: Any = None
+
+
+class HistoryView(View, frozen=True, kw_only=True):
+    """One step of a message: who did what. `action` is send, claim, ack, nack, retry and the like;
+    `sequence` is that of its row in the audit trail."""
+
+    environment: str
+    sequence: int
+    at_us: int
+    actor: str
+    action: str
+    detail: str
+    allowed: bool = True

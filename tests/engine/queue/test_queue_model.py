@@ -103,7 +103,7 @@ def ready_for(
 
 def together(found: list[Message]) -> list[Message]:
     """Of what a claim could take, what it does: one that has failed before comes alone."""
-    again = next((at for at, each in enumerate(found) if each.attempt > each.spent), len(found))
+    again = next((at for at, each in enumerate(found) if each.attempt), len(found))
     return found[: max(1, again)]
 
 
