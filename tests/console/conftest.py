@@ -120,6 +120,7 @@ def environment(name: str, *, busy: bool) -> views.EnvironmentView:
         swarms=int(share > 0),
         records=share * 1_250,
         queue=QUEUES[name] if busy else views.QueueCounts(),
+        queue_limit=1_000,
     )
 
 

@@ -297,7 +297,19 @@ def breaking(**more: Any) -> views.GrantView:
     return views.GrantView(**(fields | more))
 
 
+def flow(environment: str | None, **more: Any) -> views.FlowView:
+    fields: dict[str, Any] = {
+        "environment": environment or "development", "mode": "running", "reason": "",
+        "changed_at_us": None, "changed_by": "", "open": 41, "limit": 1_000, "waiting": 0,
+    }  # fmt: skip
+    return views.FlowView(**(fields | more))
+
+
 ANSWERS: dict[type[actions.Action], Any] = {
+    actions.QueueFlow: lambda a: [flow(a.environment)],
+    actions.QueuePause: lambda a: flow(a.environment, mode="paused"),
+    actions.QueueDrain: lambda a: flow(a.environment, mode="draining"),
+    actions.QueueResume: lambda a: flow(a.environment),
     actions.QueueLanes: lambda a: lanes(a.environment),
     actions.AclMatrix: matrix,
     actions.AclWho: decisions,

@@ -150,3 +150,25 @@ def test_another_level_says_who_reads_before_and_after(fakes: Any) -> None:
     assert "from private to public" in plan.question
     assert any("its owner alone" in sentence for sentence in plan.touches)
     assert any("every agent of the environment" in sentence for sentence in plan.touches)
+
+
+def flow(environment: str, **more: Any) -> views.FlowView:
+    fields: dict[str, Any] = {
+        "environment": environment, "mode": "running", "reason": "", "changed_at_us": None,
+        "changed_by": "", "open": 41, "limit": 1_000, "waiting": 0,
+    }  # fmt: skip
+    return views.FlowView(**(fields | more))
+
+
+def test_stopping_a_queue_counts_what_is_open_and_who_waits() -> None:
+    pause = actions.QueuePause(environment="production")
+    assert plans.look(pause) == actions.QueueFlow(environment="production")
+    plan = plans.plan_of(pause, [flow("production")])
+    assert plan.words == ("production",)
+    assert "41 of 1,000 messages are open" in plan.touches[0]
+    drain = actions.QueueDrain(environment="testing")
+    plan = plans.plan_of(drain, [flow("testing", waiting=2)])
+    assert plan.words == ()
+    assert "2 senders that wait for room are told at once" in plan.touches[1]
+    with pytest.raises(NotFound):
+        plans.plan_of(drain, [])

@@ -207,7 +207,7 @@ async def test_the_last_of_many_rows_is_one_key_away(fakes: Any) -> None:
         await deck.until(lambda: "30,000 of 30,000" in deck.text)
         await deck.until(lambda: actions.QueueList(offset=29_800, limit=200) in host.asked)
         await deck.press("slash", *"digest", "enter")
-        await deck.until(lambda: "30,000" not in deck.text)
+        await deck.until(lambda: "of 30,000" not in deck.text)
 
 
 def test_rows_that_the_engine_would_not_merge_are_not_counted(fakes: Any) -> None:
@@ -219,3 +219,63 @@ def test_rows_that_the_engine_would_not_merge_are_not_counted(fakes: Any) -> Non
     )
     assert total(seen, Scope(state="done")) is None, "22,000 messages of several environments"
     assert total(seen, Scope(environment=Environment.PRODUCTION, state="done")) == 18_204
+
+
+def stopped(seen: views.Overview, **modes: str) -> views.Overview:
+    """The same with some queues stopped."""
+    environments = tuple(
+        msgspec.structs.replace(
+            each, queue_mode=modes.get(each.name, "running"), queue_reason="upgrade"
+        )
+        for each in seen.environments
+    )
+    return msgspec.structs.replace(seen, environments=environments)
+
+
+async def test_a_stopped_queue_is_said_in_the_head_and_how_full_it_is_above_its_lanes(
+    fakes: Any,
+) -> None:
+    host = fakes.FakeHost(stopped(fakes.busy(), production="paused", testing="draining"))
+    async with fakes.console(host=host) as deck:
+        await deck.press("4")
+        await deck.until(lambda: "PAUSED production  DRAINING testing" in deck.text.split("\n")[0])
+        await deck.until(lambda: "Lanes by priority · fullest development, " in deck.text)
+        await deck.type("queue @production")
+        await deck.until(lambda: " of 1,000 open · upgrade" in deck.text)
+        assert "DRAINING" not in deck.text
+        host.overview = fakes.busy()
+        await deck.until(lambda: "PAUSED" not in deck.text)
+
+
+@pytest.mark.parametrize(
+    ("key", "action", "said"),
+    [
+        ("H", actions.QueuePause(environment="development"), "nobody gets another one"),
+        ("F", actions.QueueDrain(environment="development"), "What is sent now is refused"),
+    ],
+)
+async def test_stopping_a_queue_says_what_follows_and_asks(
+    fakes: Any, key: str, action: actions.Action, said: str
+) -> None:
+    async with fakes.console(fakes.busy()) as deck:
+        await deck.type("queue @development")
+        await deck.until(lambda: "1 of 40" in deck.text)
+        await deck.press(key)
+        await deck.until(lambda: isinstance(deck.app.screen, ConfirmScreen))
+        await deck.until(lambda: said in deck.text)
+        assert deck.host.changes() == []
+        await deck.press("y")
+        await deck.until(lambda: deck.host.changes() == [action])
+        await deck.press("C")
+        resumed = actions.QueueResume(environment="development")
+        await deck.until(lambda: deck.host.changes() == [action, resumed])
+
+
+async def test_a_broadcast_begins_with_the_environment_of_the_row(fakes: Any) -> None:
+    async with fakes.console(fakes.busy()) as deck:
+        await deck.type("queue @development")
+        await deck.until(lambda: "1 of 40" in deck.text)
+        await deck.press("B")
+        await deck.until(lambda: isinstance(deck.app.screen, FormScreen))
+        assert "queue broadcast" in deck.text
+        assert "development" in deck.text
