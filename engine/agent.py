@@ -30,6 +30,7 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -44,7 +45,7 @@ from .handles import Memory, Message, Queue, Write
 from .link.client import LinkPort
 from .model import environment_of
 from .port import Subscription
-from .swarms.presence import MEMORY, RENEW, STOP
+from .swarms.presence import MEMORY, ORPHANED, RENEW, STOP
 
 ANY: Final = "*"  # a handler under this name takes every kind that has none of its own
 CLAIM_WAIT_S: Final = 30.0
@@ -238,6 +239,7 @@ class Lifeline:
 
     def __init__(self, identity: Identity, on_notice: Callable[[str], None]) -> None:
         self.lost = False
+        self.why_lost = f"no engine for {identity.grace_s:g} s"
         self._identity = identity
         # The one that counts; both when the engine went away while it was replaced.
         known = identity.token
@@ -264,6 +266,8 @@ class Lifeline:
                 await self.open()
             except SwarmDeckError as error:
                 log.warning("the engine is gone: %s", error.message)
+                if not isinstance(error, Unavailable):
+                    self.why_lost = error.message
                 self.lost = True
                 self._settled.set()
 
@@ -442,15 +446,19 @@ async def _keep(port: Lifeline, stopping: asyncio.Event, *, end_process: bool) -
     await port.keep()
     stopping.set()
     if end_process:
-        atexit.register(_end_process)  # so that nothing it has started stays either
+        end = partial(_end_process, f"{ORPHANED}: {port.why_lost}")
+        atexit.register(end)  # so that nothing it has started stays either
         # A thread, because the loop may be busy with whatever the agent does.
-        ending = threading.Timer(UNWIND_S, _end_process)
+        ending = threading.Timer(UNWIND_S, end)
         ending.daemon = True
         ending.start()
 
 
-def _end_process() -> None:
-    """End this process at once and, as agents lead their own group, what it has started."""
+def _end_process(why: str) -> None:
+    """End this process at once and, as agents lead their own group, what it has started. `why` are
+    its last words, by which the next engine knows."""
+    with suppress(OSError):
+        os.write(2, f"{why}\n".encode())
     if os.getpgrp() == os.getpid():
         os.killpg(os.getpid(), signal.SIGKILL)
     os._exit(os.EX_UNAVAILABLE)

@@ -9,7 +9,11 @@ registry     what changes them, in memory and in the file
 roster       their rows
 presence     connections and heartbeats
 crew         the agents that have processes: started, restarted, ended
+warming      those that have not said that they are ready
+spawning     how fast processes are started
+setup        what they are started with
 supervisor   the processes themselves
+keeper       between the crew and what is enforced (enforcement/)
 vitals       what is shown of swarms and agents
 output       what agents write
 """
