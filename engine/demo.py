@@ -40,6 +40,7 @@ DRAIN_S: Final = 10.0
 LOOK_S: Final = 0.05  # what is looked at stands in memory
 TALLY_S: Final = 0.5  # between two counts of the rows while agents seem idle
 SEND_AT_ONCE: Final = 200
+ROOM_S: Final = 60.0  # for a full queue to have room for a message
 READ_BYTES: Final = 1 << 20
 SHARE_STARTED, SHARE_SENT, SHARE_DONE = 0.05, 0.10, 0.97  # of the progress
 # Only its own kinds: it must not take what others have sent to nobody in particular.
@@ -215,7 +216,9 @@ class _Run:
             async with asyncio.TaskGroup() as group:
                 for path in part:
                     body = {"root": str(self._root), "path": path}
-                    group.create_task(self._queue.send("digest", body, to=self._swarm))
+                    group.create_task(
+                        self._queue.send("digest", body, to=self._swarm, wait_s=ROOM_S)
+                    )
             share = (start + len(part)) / len(self._files)
             fraction = SHARE_STARTED + share * (SHARE_SENT - SHARE_STARTED)
             self._progress(fraction, f"sent {start + len(part)} of {len(self._files)} files")
@@ -244,7 +247,7 @@ class _Run:
         """Have an agent write the total, once all is done; the bytes it has found."""
         self._progress(SHARE_DONE, "summing up")
         # To the team, so that the tally of the swarm stays one of files.
-        ident = await self._queue.send("total", {"files": files}, to=self._team)
+        ident = await self._queue.send("total", {"files": files}, to=self._team, wait_s=ROOM_S)
         try:
             async with asyncio.timeout(TOTAL_S):
                 while (message := await self._place.queue.show(ident)).state != "done":
