@@ -51,6 +51,7 @@ SCREENS: Final[Mapping[str, str]] = {
     "vault": "Whether records can be read, and every key",
     "backups": "Copies of environments",
     "db": "Database files: size, log, readers, slow statements",
+    "metrics": "What is measured over time: host, environments, swarms, agents",
     "tree": "Swarms, their agents and what these hold, as a tree",
 }
 
@@ -64,6 +65,7 @@ WORDS: Final = (
     Word("as", "Everything as one agent sees it; esc ends it", "AGENT"),
     Word("back", "Leave this screen"),
     Word("cancel", "Stop waiting for the operation that runs longest"),
+    Word("charts", "What was measured of one subject over time, as charts", "SUBJECT"),
     Word("command", "Type a command"),
     Word(
         "copy", "Copy the selected or marked rows as JSON, or the line that asks for them", "[line]"
@@ -102,6 +104,7 @@ WORDS: Final = (
     Word("theme", "Next theme, or the one named", "[NAME]"),
     Word("unseal", "Unseal the vault; asks for the passphrase where it has one"),
     Word("why", "Why the selected row is as it is: reasons, rules, remedies"),
+    Word("window", "On charts: how far back they go", "next | previous | NAME"),
 )
 _WORDS: Final = {word.name: word for word in WORDS}
 

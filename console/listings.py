@@ -456,6 +456,16 @@ ALERTS: Final = Listing(
     ),
 )
 
+METRICS: Final = Listing(
+    title="Measured, latest values",
+    columns=columns.measurements,
+    key=lambda row: str(row.subject),
+    empty="Nothing was measured yet: that happens every metrics.interval_s seconds.",
+    groups=("metrics", "rows", "table", "motion"),
+    query=lambda scope: actions.MetricsList(environment=scope.place),
+    opens=lambda row: Place("charts", row.subject),
+)
+
 LISTINGS: Final[dict[str, Listing]] = {
     "swarms": SWARMS,
     "swarm": SWARM,
@@ -472,5 +482,6 @@ LISTINGS: Final[dict[str, Listing]] = {
     "db": DATABASES,
     "log": LOG,
     "alerts": ALERTS,
+    "metrics": METRICS,
 }
 """By the name of their place."""

@@ -86,6 +86,8 @@ def why(row: object) -> Place:
         return Place("explain", row.environment)
     if isinstance(row, views.AlertView | views.EventView):
         return Place("explain", _named(row, row.subject))
+    if isinstance(row, views.MeasurementView) and (row.environment or row.kind == "host"):
+        return Place("explain", row.subject)
     ident = getattr(row, "id", None)
     if ident:
         return Place("explain", str(ident))

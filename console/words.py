@@ -16,6 +16,7 @@ from .bridge import INTERVALS_S
 from .help import entries, help_lines, usage_lines
 from .places import Place
 from .screens.audit import AuditScreen
+from .screens.charts import ChartsScreen, MetricsScreen
 from .screens.dialogs import PaletteScreen
 from .screens.listing import ListScreen
 from .screens.pane import TextScreen
@@ -57,6 +58,12 @@ def _cancel(app: SwarmDeck, _arguments: Sequence[str]) -> None:
         raise NotFound("nothing is under way")
     operation.cancel()
     app.say(f"{operation.name} is cancelled")
+
+
+def _charts(app: SwarmDeck, arguments: Sequence[str]) -> None:
+    if len(arguments) != 1:
+        raise InvalidInput("charts needs a subject", hint="charts host, or an id")
+    app.visit(Place("charts", arguments[0]))
 
 
 def _command(app: SwarmDeck, _arguments: Sequence[str]) -> None:
@@ -250,6 +257,12 @@ def _audit(app: SwarmDeck) -> AuditScreen:
     raise InvalidInput("this screen shows no risks", hint="8 shows the audit trail")
 
 
+def _window(app: SwarmDeck, arguments: Sequence[str]) -> None:
+    if not isinstance(app.deck, (ChartsScreen, MetricsScreen)):
+        raise InvalidInput("this screen shows no window of time", hint="metrics shows charts")
+    app.deck.choose_window(" ".join(arguments))
+
+
 def _theme(app: SwarmDeck, arguments: Sequence[str]) -> None:
     names = themes.names()
     name = arguments[0] if arguments else names[(names.index(app.theme) + 1) % len(names)]
@@ -264,6 +277,7 @@ TELLERS: Final[dict[str, Teller]] = {
     "as": _as,
     "back": _back,
     "cancel": _cancel,
+    "charts": _charts,
     "command": _command,
     "copy": _copy,
     "deny": _deny,
@@ -298,4 +312,5 @@ TELLERS: Final[dict[str, Teller]] = {
     "unseal": lambda app, _arguments: app.unseal(),
     "why": _why,
 }
+    "window": _window,
 """One for each of `commands.WORDS` but `form`, which opens like any action that lacks a field."""

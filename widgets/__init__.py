@@ -18,6 +18,7 @@ from .states import STATE_MARKS, Mark, mark_of, state_span, state_text
 from .status import StatusLine
 from .table import VirtualTable
 from .tile import FocusTile, Tile
+from .timechart import ChartGrid, Curve
 
 __all__ = [
     "STATE_MARKS",
@@ -25,9 +26,11 @@ __all__ = [
     "BrailleChart",
     "Candidate",
     "CellScreen",
+    "ChartGrid",
     "Column",
     "CommandBar",
     "ConfirmPlan",
+    "Curve",
     "DeckApp",
     "FocusTile",
     "HeatRow",

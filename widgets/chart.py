@@ -120,6 +120,12 @@ class Raster:
     def _row(self, value: float) -> int:
         return self._bottom - min(self._bottom, max(0, int(value * self._factor + 0.5)))
 
+    def leave_out(self, columns: Sequence[bool]) -> None:
+        """Take the line along the bottom away where dot columns are marked: nothing is not 0."""
+        for x, left_out in enumerate(columns[: 2 * self._width]):
+            if left_out:
+                self._dots[-1][x >> 1] &= ~_DOTS[-1][x & 1]
+
     def level(self, threshold: Threshold) -> None:
         """Draw a level where nothing else is drawn."""
         if 0 <= threshold.value * self._factor <= self._bottom:

@@ -18,6 +18,7 @@ from .alerts import SEVERITIES, alerts, journal
 from .base import ID_CELLS, STATUSES, Moment, place_style, text, where
 from .bench import VERDICTS, benchmarks
 from .host import borrowers, environments, lenders
+from .metrics import measurements
 from .queue import messages
 from .records import KeyRow, data_keys, records
 from .store import backups, chains, checks, databases, statements
@@ -48,6 +49,7 @@ __all__ = [
     "grants",
     "journal",
     "lenders",
+    "measurements",
     "messages",
     "place_style",
     "records",
@@ -67,6 +69,7 @@ BY_VIEW: Final[dict[type[msgspec.Struct], Callable[[Moment], tuple[Column[Any], 
     views.BenchView: benchmarks,
     views.DecisionView: decisions,
     views.AlertView: alerts,
+    views.MeasurementView: measurements,
     views.EventView: journal,
     views.BackupView: backups,
     views.DatabaseView: databases,

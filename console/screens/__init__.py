@@ -20,6 +20,7 @@ from ..places import Place
 from .access import AccessScreen, ViewAsScreen
 from .audit import AuditScreen
 from .bench import BenchScreen
+from .charts import ChartsScreen, MetricsScreen
 from .database import DatabaseScreen
 from .explain import ExplainScreen
 from .frame import DeckScreen
@@ -161,6 +162,7 @@ def _key_of(kind: type[View]) -> Callable[[Any], str]:
 _GRAVEST: Final = {"failed": 0, "warning": 1}
 _NAMING: Final = (
     "environment", "namespace", "key", "name", "path", "sequence", "subject", "action", "priority",
+    "metric",
 )  # fmt: skip
 _PANELS: Final[dict[str, Panel]] = {
     "memory": MemoryScreen,
@@ -170,6 +172,7 @@ _PANELS: Final[dict[str, Panel]] = {
     "audit": AuditScreen,
     "vault": VaultScreen,
     "db": DatabaseScreen,
+    "metrics": MetricsScreen,
 }
 """Listings with a screen of their own."""
 
@@ -181,6 +184,7 @@ _OTHERS: Final[dict[str, Callable[[Place, Moment], DeckScreen]]] = {
     "answer": _answer,
     "who": _who,
     "result": _result,
+    "charts": lambda place, moment: ChartsScreen(moment, place.subject),
     "explain": lambda place, moment: ExplainScreen(place.subject, moment),
     "as": lambda place, moment: ViewAsScreen(moment, place.subject),
     "tree": lambda place, moment: TreeScreen(place.name, moment),

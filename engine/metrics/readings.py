@@ -131,37 +131,35 @@ def _engine(sight: Sight, rates: Rates) -> Readings:
 
 
 def _environment(view: EnvironmentView, sight: Sight, rates: Rates) -> Readings:
-    name, queue = view.name, view.queue
-    total = sight.totals.get(name)
-    found: Readings = {
+    """Memory, messages, and what moves; of one whose file is not in use no rates."""
+    name, queue, total = view.name, view.queue, sight.totals.get(view.name)
+
+    def rate(of: str) -> float | None:
+        return None if total is None else _rate(rates, (name, of), getattr(total, of))
+
+    return {
         "used_bytes": view.used_bytes,
-        "allocated_bytes": view.allocated_bytes,
         "cpu_percent": None,
+        "ready": queue.ready,
+        "oldest_s": None
+        if total is None
+        else _age_s(view.oldest_ready_at_us, sight.overview.at_us),
+        "sends_per_s": rate("sent"),
+        "claims_per_s": rate("claimed"),
+        "acks_per_s": rate("acked"),
+        "leased": queue.leased,
+        "delayed": queue.delayed,
+        "dead": queue.dead,
+        "done": queue.done,
+        "reads_per_s": rate("reads"),
+        "denials_per_s": rate("denied"),
+        "commits_per_s": rate("batches"),
+        "commit_ms_p99": None if total is None else total.commit_ms_p99,
+        "allocated_bytes": view.allocated_bytes,
         "agents": view.agents,
         "records": view.records,
-        "ready": queue.ready,
-        "delayed": queue.delayed,
-        "leased": queue.leased,
-        "done": queue.done,
-        "dead": queue.dead,
-    }
-    return found if total is None else found | _flow(view, total, sight, rates)
-
-
-def _flow(view: EnvironmentView, total: Totals, sight: Sight, rates: Rates) -> Readings:
-    """What moves in an environment."""
-    name = view.name
-    return {
-        "oldest_s": _age_s(view.oldest_ready_at_us, sight.overview.at_us),
-        "sends_per_s": _rate(rates, (name, "sent"), total.sent),
-        "claims_per_s": _rate(rates, (name, "claimed"), total.claimed),
-        "acks_per_s": _rate(rates, (name, "acked"), total.acked),
-        "denials_per_s": _rate(rates, (name, "denied"), total.denied),
-        "reads_per_s": _rate(rates, (name, "reads"), total.reads),
-        "commits_per_s": _rate(rates, (name, "commits"), total.batches),
-        "commit_ms_p99": total.commit_ms_p99,
         "file_bytes": sight.senses.file_bytes.get(name),
-        "wal_bytes": total.wal_bytes,
+        "wal_bytes": None if total is None else total.wal_bytes,
     }
 
 

@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
-from .series import HOUR_S, Row
+from .series import Row
+from .windows import HOUR_S
 
 KEPT_ROWS: Final = 720
 """Of one subject at most: an hour in steps of 5 s. Steps that are shorter are read from the file

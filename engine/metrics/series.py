@@ -5,21 +5,15 @@ A step of time without a reading is a gap and stays one: nothing is filled in.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 
 from ..views import SeriesView
 from .names import unit_of
+from .windows import HOUR_S, MINUTES_S
 
-MINUTES_S: Final = 300
-HOUR_S: Final = 3_600
-DAY_S: Final = 86_400
-
-WINDOWS: Final[Mapping[str, int]] = {
-    "1h": HOUR_S, "6h": 6 * HOUR_S, "24h": DAY_S, "7d": 7 * DAY_S, "30d": 30 * DAY_S,
-}  # fmt: skip
 MOST_POINTS: Final = 720
 LEAST_POINTS: Final = 120
 """What a window is shown in: of the steps that are kept, the longest that gives so many."""

@@ -18,7 +18,8 @@ from .collector import Collector, Measured
 from .readings import KINDS, kind_of, place_of
 from .recent import Recent
 from .sensors import LinuxSensors, Sensors
-from .series import HOUR_S, WINDOWS, Row, Span, Weave, alike, kept_step, latest, span_of
+from .series import Row, Span, Weave, alike, kept_step, latest, span_of
+from .windows import HOUR_S, WINDOWS
 
 SHORTEST_WINDOW: Final = "1h"
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from ..store.database import Reader, Transaction
-from .series import HOUR_S, Row
+from .series import Row
+from .windows import HOUR_S
 
 Names = tuple[str, ...]
 

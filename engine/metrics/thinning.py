@@ -15,7 +15,8 @@ import msgspec
 
 from ..store.database import Transaction
 from . import table
-from .series import DAY_S, HOUR_S, MINUTES_S, Stat, decoded, encoded
+from .series import Stat, decoded, encoded
+from .windows import DAY_S, HOUR_S, MINUTES_S
 
 LONGER: Final = (MINUTES_S, HOUR_S)
 KEPT_S: Final = {MINUTES_S: DAY_S, HOUR_S: 7 * DAY_S}
