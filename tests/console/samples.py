@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from swarmdeck.engine import actions, views
+from swarmdeck.engine.metrics.names import unit_of
+from swarmdeck.engine.metrics.readings import kind_of, place_of
 
 NOW_US = 1_795_000_000_000_000
 GIB = 1 << 30
@@ -305,6 +308,62 @@ def flow(environment: str | None, **more: Any) -> views.FlowView:
     return views.FlowView(**(fields | more))
 
 
+_READINGS = {
+    "host": {"cpu_percent": 38.2, "available_bytes": 71 * GIB, "used_bytes": 5 * GIB,
+             "allocated_bytes": 19 * GIB, "load_1m": 2.1},
+    "engine": {"loop_lag_ms": 1.4, "cpu_percent": 6.1, "rss_bytes": 96 << 20, "clients": 2},
+    "queue": {"ready": 751, "oldest_s": 74.0, "sends_per_s": 112.5, "acks_per_s": 108.1},
+    "store": {"commits_per_s": 214.0, "commit_ms_p99": 7.2, "cache_hit_percent": 99.1},
+    "development": {"used_bytes": 3 * GIB, "cpu_percent": 31.0, "ready": 732, "oldest_s": 74.0,
+                    "sends_per_s": 98.2, "claims_per_s": 97.9, "acks_per_s": 97.0},
+    "dev_swarm_7m2pz0tb": {"used_bytes": 1 * GIB, "cpu_percent": 30.2, "live": 8, "ready": 7},
+    "dev_agent_00000002": {"used_bytes": 134 << 20, "cpu_percent": 4.2, "leased": 2, "done": 962},
+}  # fmt: skip
+
+
+def measurements(action: actions.MetricsList) -> list[views.MeasurementView]:
+    return [
+        views.MeasurementView(
+            subject=subject, kind=kind_of(subject), environment=place_of(subject),
+            at_us=NOW_US - 40_000_000, step_s=30, readings=readings,
+        )
+        for subject, readings in _READINGS.items()
+        if action.environment in {None, place_of(subject)}
+    ]  # fmt: skip
+
+
+def series(action: actions.MetricsShow) -> list[views.SeriesView]:
+    """Waves with a gap in the middle, as the window has steps; of a longer one extremes too."""
+    readings = _READINGS.get(action.subject, {"used_bytes": 1 << 30, "cpu_percent": 12.0})
+    step_s, count = {"1h": (30, 120), "6h": (30, 720), "24h": (300, 288)}.get(
+        action.window, (3600, 168)
+    )
+    return [
+        _wave(action, name, value, step_s, count)
+        for name, value in readings.items()
+        if not action.metric or name in action.metric
+    ]
+
+
+def _wave(
+    action: actions.MetricsShow, name: str, latest: float, step_s: int, count: int
+) -> views.SeriesView:
+    def at(place: int) -> float | None:
+        share = place / count
+        swing = 1 + 0.6 * math.sin(9 * (share - 1)) + 0.1 * (place * 7 % 5)
+        return None if 0.45 < share < 0.55 else latest * swing
+
+    values = tuple(map(at, range(count)))
+    known = [value for value in values if value is not None]
+    highs = tuple(None if value is None else value * 1.3 for value in values)
+    return views.SeriesView(
+        subject=action.subject, metric=name, unit=unit_of(name), window=action.window,
+        step_s=step_s, first_at_us=NOW_US - step_s * count * 1_000_000, latest=latest,
+        mean=sum(known) / len(known), least=min(known), greatest=max(known), measured=len(known),
+        values=values, highs=highs if step_s > 30 else (),
+    )  # fmt: skip
+
+
 ANSWERS: dict[type[actions.Action], Any] = {
     actions.QueueFlow: lambda a: [flow(a.environment)],
     actions.QueuePause: lambda a: flow(a.environment, mode="paused"),
@@ -330,6 +389,8 @@ ANSWERS: dict[type[actions.Action], Any] = {
     actions.DatabaseStats: lambda _: [database(n) for n in range(6)],
     actions.DatabaseSlow: lambda _: [statement(n) for n in range(3)],
     actions.AuditVerify: lambda _: [chain(n) for n in range(5)],
+    actions.MetricsList: measurements,
+    actions.MetricsShow: series,
     actions.AclBreakglass: lambda _: breaking(),
     actions.AgentToken: lambda a: views.TokenView(
         agent=a.id, token="sdk_dev_k3j9ws1a_" + "q7" * 20, expires_at_us=NOW_US + DAY_US

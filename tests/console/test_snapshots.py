@@ -111,6 +111,7 @@ SCREENS = {
     "vault": ("V", "● active", "none yet"),
     "backups": (":backups", "verified", "No backup was made yet"),
     "db": (":db", "USE TEMP B-TREE", "No statement took longer"),
+    "metrics": (":metrics", "memory available", "Nothing was measured yet"),
     "tree": ("T", "payments", "No swarm runs yet"),
 }
 """By name: the key that leads there, what a busy one shows, what an empty one says."""
@@ -131,6 +132,7 @@ async def test_empty(look: Any, name: str) -> None:
 FAILING = {
     "queue": actions.QueueList, "access": actions.AclMatrix, "bench": actions.BenchShow,
     "audit": actions.AuditList, "log": actions.EventList, "alerts": actions.AlertList,
+    "metrics": actions.MetricsList,
 }  # fmt: skip
 """Screens with a query of their own, which can fail."""
 
@@ -140,6 +142,10 @@ async def test_failing(look: Any, name: str) -> None:
     key = SCREENS[name][0]
     failures = {FAILING[name]: Unavailable("the disk does not answer", hint="look at the host")}
     await look(f"{name}-failing", "busy", key, awaits="✗ the disk", failures=failures)
+
+
+async def test_charts(look: Any) -> None:
+    await look("charts", "busy", ":charts development", "right", "right", awaits="last 24h · steps")
 
 
 @pytest.mark.parametrize("name", ["memory", "swarms", "agents", "tree"])

@@ -181,6 +181,8 @@ def lines(ids: Ids, swarm: str, folder: Path) -> dict[str, str]:
         "vault.shred": "vault shred testing",
         "agent.token": f"agent token {ids.agent}",
         "agent.revoke": f"agent revoke {ids.agent}",
+        "metrics.list": "metrics list",
+        "metrics.show": "metrics show host",
         "bench.run": "bench run access.decide --seconds 0.2 --repeats 1",
         "bench.show": "bench show",
         "bench.baseline": "bench baseline walk",
