@@ -14,6 +14,7 @@ import msgspec
 from ..engine import actions, views
 from ..engine.actions import Action
 from ..engine.model import Environment, MessageState, environment_of
+from ..engine.views.queue import when_of
 from ..widgets import Column, Line, Span, line, mark_of, state_span
 from ..widgets.format import count, size
 from . import columns, wording
@@ -120,6 +121,9 @@ def _about_swarm(overview: views.Overview, scope: Scope, moment: Moment) -> Sequ
     if swarm is None:
         return (line(("  This swarm has ended; its agents and their leases are gone.", "muted")),)
     borrowed = f", {size(swarm.borrowed_bytes)} of it borrowed" if swarm.borrowed_bytes else ""
+    killed = f"   {count(swarm.breaches)} killed for more" if swarm.breaches else ""
+    quota = f"   {swarm.cpu_percent} % of a core" if swarm.cpu_percent else ""
+    why = f"gave way: {swarm.gave_way}" if swarm.gave_way else swarm.reason
     return (
         line("  ", state_span(swarm.state), f"  {swarm.name or swarm.id}  ",
              (swarm.environment, columns.place_style(swarm.environment)),
@@ -127,9 +131,9 @@ def _about_swarm(overview: views.Overview, scope: Scope, moment: Moment) -> Sequ
         line(("  agents  ", "muted"), f"{swarm.agents_ready} ready of {swarm.agents_wanted}",
              ("   memory  ", "muted"),
              f"{size(swarm.used_bytes)} used of {size(swarm.memory_bytes)}{borrowed}",
-             ("   restarts  ", "muted"), count(swarm.restarts)),
+             (killed, "warning"), ("   restarts  ", "muted"), count(swarm.restarts)),
         line(("  command  ", "muted"), " ".join(swarm.command) or "the bundled worker",
-             (f"   {swarm.reason}", "warning")),
+             (quota, "muted"), (f"   {why}", "warning")),
     )  # fmt: skip
 
 
@@ -466,12 +470,28 @@ METRICS: Final = Listing(
     opens=lambda row: Place("charts", row.subject),
 )
 
+SCHEDULES: Final = Listing(
+    title="Schedules",
+    columns=columns.schedules,
+    key=_id,
+    empty="Nothing is sent again and again.\n\nn  makes a schedule; or type  "
+    ":schedule create development NAME KIND BODY --every 60",
+    groups=("schedules", "rows", "table", "motion"),
+    query=lambda scope: actions.ScheduleList(environment=scope.place),
+    opens=lambda schedule: Place("schedule", schedule.id),
+    words=lambda schedule: (
+        f"{schedule.id} sends {schedule.kind} {when_of(schedule)}"
+        + (f", waits: {schedule.reason}" if schedule.reason else "")
+    ),
+)
+
 LISTINGS: Final[dict[str, Listing]] = {
     "swarms": SWARMS,
     "swarm": SWARM,
     "agents": AGENTS,
     "agent": AGENT,
     "queue": QUEUE,
+    "schedules": SCHEDULES,
     "memory": MEMORY,
     "records": RECORDS,
     "access": ACCESS,

@@ -72,9 +72,19 @@ def borrowers(moment: Moment) -> tuple[Column[Any], ...]:
         amount("used", "used_bytes"),
         amount("borrowed", "borrowed_bytes"),
         Column("from", lambda s: lenders(s.lenders), width=26, priority=1, style="muted"),
+        Column("killed", _killed, width=6, align="right", style=_killed_style, priority=2),
         Column("agents", swarm_ready, width=6, align="right", priority=3),
         age("age", "created_at_us", moment, priority=4),
     )
+
+
+def _killed(swarm: views.SwarmView) -> str:
+    """How many of its agents were, for what they held."""
+    return f"{swarm.breaches:,}" if swarm.breaches else DASH
+
+
+def _killed_style(swarm: views.SwarmView) -> str:
+    return "warning" if swarm.breaches else "muted"
 
 
 def _agents_of_limit(environment: views.EnvironmentView) -> str:

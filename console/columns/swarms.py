@@ -26,8 +26,17 @@ def swarms(moment: Moment) -> tuple[Column[Any], ...]:
         amount("borrowed", "borrowed_bytes", priority=2),
         number("restarts", priority=1),
         age("age", "created_at_us", moment, priority=4),
-        text("why", "reason", width=20, priority=5, grow=1),
+        Column("why", swarm_why, width=20, priority=5, grow=1),
     )
+
+
+def swarm_why(swarm: views.SwarmView) -> str:
+    """Why it is as it is, what was done for memory first."""
+    if swarm.gave_way:
+        return f"gave way: {swarm.gave_way}"
+    if swarm.breaches:
+        return f"{swarm.breaches} killed for memory{f'; {swarm.reason}' if swarm.reason else ''}"
+    return swarm.reason
 
 
 def swarm_ready(swarm: views.SwarmView) -> str:
