@@ -11,9 +11,7 @@ from typing import Final
 from ..clock import Clock
 
 STOP: Final = "stop"  # the word that tells a connected agent to end
-ORPHANED: Final = (
-    "orphaned"  # what the last line of an agent begins with that ends for want of an engine
-)
+ORPHANED: Final = "orphaned"  # begins the last words of an agent that ends for want of an engine
 MEMORY: Final = "memory"  # with a number behind it: give back so many bytes
 RENEW: Final = "renew"  # the word that asks a connected agent to fetch a new token
 

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import inspect
 import os
 import subprocess
 import sys
+import typing
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
+from itertools import dropwhile, takewhile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from swarmdeck.engine.core import Core, open_core
+from swarmdeck.engine.dataplane import DataPlane
+from swarmdeck.engine.errors import BY_CODE
+from swarmdeck.engine.link import protocol
+from swarmdeck.engine.link.maps import WALKED_BYTES
 from swarmdeck.engine.settings import load_settings
+from swarmdeck.engine.swarms.presence import MEMORY, RENEW, STOP
 from swarmdeck.engine.views import MessageView
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -90,6 +98,45 @@ def test_the_example_is_short_and_imports_only_the_standard_library() -> None:
         for alias in node.names
     }
     assert names <= set(sys.stdlib_module_names)
+
+
+def table(title: str) -> list[list[str]]:
+    """The rows of the first table below a heading of the page."""
+    below = (DOCS / "protocol.md").read_text().split(f"# {title}\n", 1)[1]
+    lines = iter(below.splitlines())
+    rows = takewhile(lambda line: line[:1] == "|", dropwhile(lambda line: line[:1] != "|", lines))
+    return [[cell.strip() for cell in row.split("|")[1:-1]] for row in list(rows)[2:]]
+
+
+def test_the_page_has_every_verb_with_its_arguments() -> None:
+    verbs = DataPlane({}, {}).verbs
+    told = {name.strip("`"): args for name, args, _ in table("Verbs")}
+    assert told.keys() == verbs.keys()
+    for name, verb in verbs.items():
+        wanted = list(inspect.signature(verb).parameters.values())[2:]
+        names = [
+            {"ident": "id", "format_": "format"}.get(each.name, each.name)
+            + ("" if each.default is each.empty else "?")
+            for each in wanted
+        ]
+        assert told[name] == ", ".join(names), name
+
+
+def test_the_page_has_every_message_notice_and_error() -> None:
+    text = (DOCS / "protocol.md").read_text()
+    asked, answered = text.split("From the engine.")
+    for kinds, told in (
+        (typing.get_args(protocol.Request), asked),
+        (typing.get_args(protocol.Response), answered),
+    ):
+        for kind in kinds:
+            assert f"`[{kind.__struct_config__.tag}, " in told, kind
+    assert {row[0].strip("`").split()[0] for row in table("Notices")} >= {STOP, RENEW, MEMORY}
+    codes = {code.strip("` ") for row in table("Errors") for code in row[0].split(",")}
+    assert codes == set(BY_CODE) - {"error"}
+    for number in (protocol.MAX_FRAME_BYTES, protocol.MAX_IN_FLIGHT, WALKED_BYTES):
+        assert f"{number:,}" in text
+    assert f"version {protocol.VERSION}." in text
 
 
 async def test_the_example_works_as_a_swarm(core: Core) -> None:
