@@ -119,7 +119,7 @@ WRONG: tuple[Any, ...] = (
 VERBS = (
     "memory.get", "memory.set", "memory.delete", "memory.has", "memory.clear", "memory.mget",
     "memory.mset", "memory.keys", "memory.incr", "queue.send", "queue.claim", "queue.extend",
-    "queue.ack", "queue.nack", "agent.heartbeat", "agent.ready",
+    "queue.ack", "queue.nack", "queue.send_many", "queue.broadcast", "agent.heartbeat", "agent.ready",
 )  # fmt: skip
 
 
@@ -141,6 +141,18 @@ async def test_every_verb_refuses_arguments_of_other_types(place: Path) -> None:
         verb, args = calls[answer.id - 1]
         assert isinstance(answer, protocol.Failure), (verb, args)
         assert answer.error.code in {"invalid_input", "not_found", "denied"}, (verb, args, answer)
+
+
+async def test_arguments_with_a_default_may_be_left_out_at_the_end(place: Path) -> None:
+    """As clients do that were made before there were any."""
+    call = ["queue.send", "operator", "testing"]
+    old = ["work", b"1", 5, 0, None, None, None, None]
+    for args in (old, [*old, 0]):
+        answer = await request(place, pack([1, 1, *call, args]))
+        assert isinstance(answer, protocol.Result), answer
+    for args in (old[:-1], [*old, 0, 0], [*old, "soon"]):
+        answer = await request(place, pack([1, 1, *call, args]))
+        assert answer.error.code == "invalid_input"
 
 
 async def test_a_key_that_stands_twice_in_a_map_is_refused(place: Path) -> None:
