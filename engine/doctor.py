@@ -35,6 +35,7 @@ def examine(data: Path, settings: Settings) -> list[CheckView]:
         _sqlite,
         _event_loop,
         lambda: _memory(settings),
+        lambda: _enforcement(settings),
         lambda: _directory(data),
         lambda: _disk(data),
         lambda: _filesystem(data),
@@ -94,6 +95,20 @@ def _memory(settings: Settings) -> CheckView:
         detail = f"{format_size(total_bytes)}: {scaled.text}"
         return _warning("memory", detail, "budgets are scaled down; agent limits are not")
     return _ok("memory", format_size(total_bytes))
+
+
+def _enforcement(settings: Settings) -> CheckView:
+    """What would hold agents to their memory here. Which level is in force is read from agents."""
+    from .swarms.enforcement.cgroup import look_for_groups  # noqa: PLC0415 - as in examine
+
+    name, level = "memory limits", settings.enforcement.level
+    if level == "advisory":
+        hint = "set enforcement.level to auto"
+        return _warning(name, "advisory: agents are measured and held to nothing", hint)
+    why_not = look_for_groups().why_not if level == "auto" else f"set to {level}"
+    if why_not:
+        return _ok(name, f"guarded: limits of each process and a guard; {why_not}")
+    return _ok(name, "kernel: a control group for each swarm")
 
 
 # --- the data directory ---------------------------------------------------------------------

@@ -15,7 +15,7 @@ import os
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 ENGINE: Final = "engine"
 PREFIX: Final = "swarm-"
@@ -81,6 +81,51 @@ class Groups:
         return self._given / f"{PREFIX}{swarm}"
 
 
+class Site(NamedTuple):
+    """Where groups could be made, and why not: empty where they can."""
+
+    given: Path
+    root: Path
+    why_not: str
+
+    @property
+    def shown(self) -> str:
+        """The path as the kernel says it."""
+        return f"/{self.given.relative_to(self.root)}".replace("/.", "/")
+
+
+def look_for_groups(
+    proc: Path = Path("/proc"),
+    tree: Path = Path("/sys/fs/cgroup"),
+    *,
+    is_given: Callable[[Path, Path], bool] | None = None,
+) -> Site:
+    """Whether this process may make groups. Changes nothing."""
+    root = tree / "unified" if (tree / "unified" / "cgroup.controllers").exists() else tree
+    own = _own(proc)
+    if own is None or not (root / "cgroup.controllers").exists():
+        return Site(root, root, "there is no cgroup v2 here")
+    at = root / own.lstrip("/")
+    given = at.parent if at.name == ENGINE and at != root else at
+    site = Site(given, root, "")
+    return site._replace(why_not=_why_not(site, at, is_given or _is_given))
+
+
+def _why_not(site: Site, at: Path, is_given: Callable[[Path, Path], bool]) -> str:
+    given, root, _ = site
+    if "memory" not in _words(given / "cgroup.controllers"):
+        return f"memory is no controller of the cgroup {site.shown}"
+    if not is_given(given, root):
+        return f"the cgroup {site.shown} was not delegated to this engine"
+    if given == at and at.suffix == ".service":
+        # Once it hands controllers down, systemd could start no process in it: an engine that
+        # died could not be started again while its agents live.
+        return f"systemd starts the engine in {site.shown} itself: DelegateSubgroup={ENGINE}"
+    if set(_words(given / "cgroup.procs")) - {str(os.getpid())}:
+        return f"other processes sit in the cgroup {site.shown}"
+    return ""
+
+
 def find_groups(
     proc: Path = Path("/proc"),
     tree: Path = Path("/sys/fs/cgroup"),
@@ -89,29 +134,18 @@ def find_groups(
 ) -> tuple[Groups | None, str]:
     """The groups this process may make, or None and why not. Moves this process into the leaf
     `engine` of the given group; nothing else is changed where it cannot be used."""
-    root = tree / "unified" if (tree / "unified" / "cgroup.controllers").exists() else tree
-    own = _own(proc)
-    if own is None or not (root / "cgroup.controllers").exists():
-        return None, "there is no cgroup v2 here"
-    at = root / own.lstrip("/")
-    given = at.parent if at.name == ENGINE and at != root else at
-    if "memory" not in _words(given / "cgroup.controllers"):
-        return None, f"memory is no controller of the cgroup {_shown(given, root)}"
-    if not (is_given or _is_given)(given, root):
-        return None, f"the cgroup {_shown(given, root)} was not delegated to this engine"
-    return _prepare(given, root)
+    site = look_for_groups(proc, tree, is_given=is_given)
+    return (None, site.why_not) if site.why_not else _prepare(site)
 
 
-def _prepare(given: Path, root: Path) -> tuple[Groups | None, str]:
-    others = set(_words(given / "cgroup.procs")) - {str(os.getpid())}
-    if others:
-        return None, f"other processes sit in the cgroup {_shown(given, root)}"
+def _prepare(site: Site) -> tuple[Groups | None, str]:
+    given = site.given
     try:
         (given / ENGINE).mkdir(exist_ok=True)
         _write(given / ENGINE / "cgroup.procs", str(os.getpid()))
         _write(given / "cgroup.subtree_control", "+memory")
     except OSError as error:
-        return None, f"the cgroup {_shown(given, root)} cannot be used: {error.strerror}"
+        return None, f"the cgroup {site.shown} cannot be used: {error.strerror}"
     has_cpu = "cpu" in _words(given / "cgroup.controllers")
     try:
         _write(given / "cgroup.subtree_control", "+cpu")
@@ -142,10 +176,6 @@ def _own(proc: Path) -> str | None:
 def _quota(percent: int | None) -> str:
     """`50` percent of one core as `50000 100000`: microseconds of each period."""
     return f"max {PERIOD_US}" if percent is None else f"{percent * PERIOD_US // 100} {PERIOD_US}"
-
-
-def _shown(group: Path, root: Path) -> str:
-    return f"/{group.relative_to(root)}".replace("/.", "/")
 
 
 def _lines(file: Path) -> list[str]:

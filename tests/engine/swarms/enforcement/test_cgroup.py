@@ -140,6 +140,21 @@ def test_a_tree_that_was_not_given_is_left_as_it_is(tree: Tree) -> None:
     assert said(tree.given / ENGINE / "cgroup.procs") == ""
 
 
+def test_a_unit_without_a_leaf_of_its_own_is_left_as_it_is(tree: Tree) -> None:
+    tree.make("swarmdeck.service", "cpu memory")
+    tree.sits("/swarmdeck.service")
+    found, why = tree.find()
+    assert found is None
+    assert why == (
+        "systemd starts the engine in /swarmdeck.service itself: DelegateSubgroup=engine"
+    )
+    leaf = group(tree.root / "swarmdeck.service" / ENGINE)
+    (tree.root / "swarmdeck.service" / "cgroup.procs").write_text("")
+    tree.sits(f"/swarmdeck.service/{ENGINE}")
+    assert tree.find()[0] is not None
+    assert said(leaf / "cgroup.procs") == str(os.getpid())
+
+
 def test_a_group_with_others_in_it_is_left_as_it_is(tree: Tree) -> None:
     (tree.given / "cgroup.procs").write_text(f"{os.getpid()}\n1\n")
     found, why = tree.find()
