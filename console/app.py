@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from logging.handlers import RotatingFileHandler
@@ -16,7 +17,9 @@ from ..engine.events import Event
 from ..engine.host import EngineHost, HostedEngine
 from ..widgets import load_palette
 from .deck import SwarmDeck
+from .owner import Ways
 from .preferences import Preferences
+from .successor import begin_successor
 
 if TYPE_CHECKING:
     from ..engine.settings import Settings
@@ -38,10 +41,14 @@ def run(data: Path, settings: Settings, preferences: Preferences) -> int:
     def make_host(on_event: Callable[[Event], None]) -> EngineHost:
         return EngineHost(lambda: open_or_attach(data, settings), on_event)
 
+    def attach(on_event: Callable[[Event], None]) -> EngineHost:
+        return EngineHost(lambda: connected(data), on_event)
+
+    ways = Ways(attach, lambda: begin_successor(data, settings))
     if preferences.theme is not None:
         load_palette(preferences.theme)
     _log_to_file(data / "logs")
-    return asyncio.run(attend(SwarmDeck(make_host, _short(data), preferences)))
+    return asyncio.run(attend(SwarmDeck(make_host, _short(data), preferences, ways)))
 
 
 async def attend(app: SwarmDeck) -> int:
@@ -64,6 +71,8 @@ async def attend(app: SwarmDeck) -> int:
             loop.remove_signal_handler(number)
     if app.failure is not None:
         raise app.failure
+    if said := await app.owner.followed():
+        sys.stderr.write(f"swarmdeck: {said}\n")
     return 128 + received[0] if received else app.return_code or 0
 
 
@@ -78,19 +87,39 @@ async def open_or_attach(data: Path, settings: Settings) -> AsyncIterator[Hosted
 
 
 async def _enter(stack: AsyncExitStack, data: Path, settings: Settings) -> HostedEngine:
-    from ..engine.engine import connect, open_engine  # noqa: PLC0415 - after the first frame
-
     loop = asyncio.get_running_loop()
     deadline_s = loop.time() + ATTACH_S
     while True:
         try:
-            return await stack.enter_async_context(open_engine(data, settings=settings))
+            return await stack.enter_async_context(_own(data, settings))
         except EngineBusy as busy:
             with suppress(Unavailable):
-                return await stack.enter_async_context(connect(data))
+                return await stack.enter_async_context(connected(data))
             if loop.time() > deadline_s:
                 raise busy from None
         await asyncio.sleep(_RETRY_S)
+
+
+@asynccontextmanager
+async def _own(data: Path, settings: Settings) -> AsyncIterator[HostedEngine]:
+    """An engine of this process, which writes its log as a headless one does."""
+    from ..engine.core import open_core  # noqa: PLC0415 - after the first frame
+    from ..engine.service.log import engine_log  # noqa: PLC0415
+
+    with engine_log(data, settings.logging) as log:
+        opening = open_core(data, settings=settings, transient=False, headless=False, clock=None)
+        async with opening as core:
+            core.reloading.takes(("logging.",), lambda fresh: log.take(fresh.logging))
+            yield core.engine
+
+
+@asynccontextmanager
+async def connected(data: Path) -> AsyncIterator[HostedEngine]:
+    """The engine of the process that owns the data directory. Raises Unavailable."""
+    from ..engine.engine import connect  # noqa: PLC0415 - after the first frame
+
+    async with connect(data) as engine:
+        yield engine
 
 
 def _log_to_file(folder: Path) -> None:
@@ -102,6 +131,7 @@ def _log_to_file(folder: Path) -> None:
             folder / "console.log", maxBytes=_LOG_BYTES, backupCount=1, delay=True
         )
     handler.setFormatter(logging.Formatter(_LOG_FORMAT))
+    handler.setLevel(logging.WARNING)  # the engine's own log takes what it says besides
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
 
 

@@ -42,6 +42,7 @@ SCREENS: Final[Mapping[str, str]] = {
     "swarms": "All swarms",
     "agents": "All agents",
     "queue": "Messages by environment and state",
+    "schedules": "Messages that are sent again and again",
     "memory": "Memory by environment, and the records in each",
     "access": "Grants and denials in force, and who may do what",
     "bench": "Benchmarks of this machine",
@@ -72,6 +73,7 @@ WORDS: Final = (
     ),
     Word("deny", "Deny what the selected row is about, in a form"),
     Word("describe", "Show the selected row in full"),
+    Word("detach", "Leave engine and swarms to a headless engine, and this console"),
     Word("detail", "Show the selected row in full beside the table, or no longer"),
     Word("edit", "Change the selected row: a form with what it is now"),
     Word("endread", "End the break-glass reads that are in force"),
@@ -103,8 +105,8 @@ WORDS: Final = (
     Word("state", "Show messages of one state only", "next | previous | NAME"),
     Word("theme", "Next theme, or the one named", "[NAME]"),
     Word("unseal", "Unseal the vault; asks for the passphrase where it has one"),
-    Word("why", "Why the selected row is as it is: reasons, rules, remedies"),
     Word("window", "On charts: how far back they go", "next | previous | NAME"),
+    Word("why", "Why the selected row is as it is: reasons, rules, remedies"),
 )
 _WORDS: Final = {word.name: word for word in WORDS}
 

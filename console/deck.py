@@ -32,6 +32,7 @@ from .guard import Guard
 from .history import History
 from .keymap import Key, fill, use, user_keymap
 from .operations import Operations
+from .owner import Owner, Ways
 from .places import Place
 from .preferences import Preferences
 from .screens import DeckScreen, OverviewScreen
@@ -62,7 +63,11 @@ class SwarmDeck(Walker, inherit_bindings=False):
     """
 
     def __init__(
-        self, make_host: HostMaker, data: str, preferences: Preferences | None = None
+        self,
+        make_host: HostMaker,
+        data: str,
+        preferences: Preferences | None = None,
+        ways: Ways | None = None,
     ) -> None:
         self.preferences = preferences or Preferences()
         super().__init__(self.preferences.theme or themes.DEFAULT)
@@ -79,6 +84,7 @@ class SwarmDeck(Walker, inherit_bindings=False):
         self._make_host = make_host
         self._turns = Turns(self)
         self.host = make_host(self._on_event)
+        self.owner = Owner(self, ways, self._on_event)
         self.bridge: Bridge | None = None
         self._opening: asyncio.Task[None] | None = None
         self._attending: Worker[None] | None = None
@@ -121,14 +127,27 @@ class SwarmDeck(Walker, inherit_bindings=False):
         try:
             await asyncio.shield(opening)
         except SwarmDeckError as error:
+            self._not_opened(error)
+            return
+        self.owner.found()
+        await self._look()
+
+    def _not_opened(self, error: SwarmDeckError) -> None:
+        """A console that has shown nothing yet has nothing to stay for."""
+        if self.last.overview is None:
             self.failure = error
             self.exit(return_code=error.exit_code)
             return
+        self.say_error(error)
+        self.owner.lost(error.message)
+
+    async def _look(self) -> None:
         self.bridge = Bridge(self.host, self._wanted, self._show, interval_s=self.interval_s)
         await self.bridge.run()
 
     async def reopen(self) -> None:
         """Give up an engine that was lost and open the directory again."""
+        self.owner.stop_seeking()
         if self._attending is not None:
             self._attending.cancel()
         self.bridge = None
@@ -138,6 +157,14 @@ class SwarmDeck(Walker, inherit_bindings=False):
             self.say_error(error)
         self.host = self._make_host(self._on_event)
         self.open()
+
+    async def change_host(self, host: Host) -> None:
+        """Show another engine, which is open, in place of one that was lost."""
+        if self._attending is not None:
+            self._attending.cancel()
+        before, self.host = self.host, host
+        self._pull_with(self._look())
+        await before.close()
 
     async def shut(self) -> None:
         """Close the engine, also one that is still opening. Raises what closing raised."""
@@ -197,6 +224,7 @@ class SwarmDeck(Walker, inherit_bindings=False):
             return
         attached = self.host.attached
         where = "attached to its engine" if attached else "engine in this console"
+        where = "no engine" if self.owner.gone else where
         crumbs = [each.crumb for each in self._decks()]
         engine = f"{self.data}  ·  {where if bridge else 'opening'}"
         screen.head.show(crumbs, engine, self.guard.banner)
@@ -213,6 +241,8 @@ class SwarmDeck(Walker, inherit_bindings=False):
 
     def _notice(self) -> tuple[str, str]:
         """What matters most beside the numbers: lost, paused, or what is under way."""
+        if self.owner.gone:
+            return f"✗ the engine has ended: {self.owner.gone}  (:reopen opens it here)", "bad"
         if self.last.lost is not None:
             return f"✗ no answer: {self.last.lost.message}  (:reopen opens it here)", "bad"
         if self.bridge is not None and self.bridge.paused:
@@ -220,8 +250,8 @@ class SwarmDeck(Walker, inherit_bindings=False):
         return self.operations.describe(), "accent"
 
     def _on_event(self, event: Event) -> None:
-        if isinstance(event, EngineStopping) and not self.host.attached:
-            self.exit(return_code=0)  # somebody stopped the engine that lives in this console
+        if isinstance(event, EngineStopping):
+            self.owner.heed(event)
         if isinstance(event, Sampled):
             for screen in self._decks():
                 screen.sample(event)
@@ -349,6 +379,7 @@ class SwarmDeck(Walker, inherit_bindings=False):
         """Show the answer of a query; run what changes something, after asking where it must.
         Raises Denied in a console that may only look; every action goes through here."""
         self.guard.check(action)
+        self.owner.check()
         spec = spec_of(action)
         if isinstance(action, Stop) and not self.host.attached:
             self.leave()
@@ -381,6 +412,7 @@ class SwarmDeck(Walker, inherit_bindings=False):
 
     def _request_all(self, jobs: Sequence[Job]) -> None:
         """The same action for several rows: all of them or none may be asked for."""
+        self.owner.check()
         for job in jobs:
             self.guard.check(job.action)
         self.do(self._run_all(self.deck, jobs))
@@ -421,20 +453,20 @@ class SwarmDeck(Walker, inherit_bindings=False):
             self.operations.end(operation)
             self.show_foot()
             self.refresh_soon()
-        if spec_of(action).query and self._typing:
+        if spec_of(action).query and self.is_typing:
             self._later.append((action, result))
         else:
             self._finished(action, result)
 
     @property
-    def _typing(self) -> bool:
+    def is_typing(self) -> bool:
         """Whether a line or a dialog is under way: what took its time must not come between."""
         asking = self.deck is not None and self.deck.asking
         return asking or isinstance(self.screen, Dialog)
 
     def _show_later(self) -> None:
         """Show what had to wait for somebody to end typing."""
-        while self._later and not self._typing:
+        while self._later and not self.is_typing:
             self._finished(*self._later.pop(0))
 
     def _finished(self, action: Action, result: object) -> None:
@@ -458,16 +490,13 @@ class SwarmDeck(Walker, inherit_bindings=False):
 
     def leave(self) -> None:
         """Leave; where that ends swarms, say which and ask."""
-        self.run_worker(self._leave(), exit_on_error=False)
+        self.do(self.owner.leave())
 
-    async def _leave(self) -> None:
-        overview = self.last.overview
-        if not self.host.attached and overview is not None and plans.alive(overview):
-            sure = await self.push_screen_wait(ConfirmScreen(plans.leaving(overview)))
-        else:
-            sure = True
-        if sure:
-            self.exit(return_code=0)
+    def detach(self) -> None:
+        """Leave the engine of this console and its swarms to a headless engine, and then the
+        console. Raises InvalidInput, Busy, Unavailable."""
+        self.owner.check_detach()
+        self.do(self.owner.detach())
 
     def hides(self, key: Key, environment: str) -> bool:
         """Whether a key is of no use here: this console may only look, or there is nothing to

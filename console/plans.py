@@ -16,10 +16,13 @@ from ..engine import actions, views
 from ..engine.actions import Action
 from ..engine.errors import NotFound
 from ..engine.model import parse_level
+from ..engine.views.queue import when_of
 from . import safeguards, wording
 from .safeguards import Draft
 
 PRODUCTION: Final = safeguards.STRICTEST
+DETACH: Final = "detach"
+"""Instead of ending what runs."""
 
 MOST_NAMED: Final = 4
 """Holders of memory that are named one by one."""
@@ -43,6 +46,7 @@ class Plan(msgspec.Struct, frozen=True):
     `touches` are sentences. `words`: one of them must be typed; empty means a key is enough.
     `refused` says why the engine would not do it: there is nothing to confirm then. `secret` must
     be typed again, unseen, instead: a new passphrase with a slip in it would be nobody's.
+    `instead` is another way, by its first letter or, where a word is typed, in full.
     """
 
     question: str
@@ -50,6 +54,7 @@ class Plan(msgspec.Struct, frozen=True):
     words: tuple[str, ...] = ()
     refused: str = ""
     secret: str = ""
+    instead: str = ""
 
 
 def look(action: Action) -> Action | None:
@@ -229,6 +234,38 @@ def _purge(action: actions.QueuePurge, found: Sequence[views.MessageView]) -> Dr
     )
 
 
+def _redrive(action: actions.QueueRedrive, found: Sequence[views.MessageView]) -> Draft:
+    dead = [each for each in found if action.kind in {None, each.kind}]
+    if not dead:
+        raise NotFound(f"no dead letter of {action.environment} is of that kind")
+    kinds = Counter(message.kind for message in dead)
+    count = min(len(dead), action.limit or len(dead))
+    total = wording.count(count, "dead letter")
+    if len(dead) == MOST_COUNTED and action.limit is None:
+        total = f"{MOST_COUNTED:,} dead letters or more; of these"
+    errors = Counter(message.error for message in dead if message.error)
+    touches = [f"{total}: " + ", ".join(f"{kind} {n:,}" for kind, n in kinds.most_common(6))]
+    touches += [f"{n:,} failed with: {error}" for error, n in errors.most_common(3)]
+    touches.append("They are ready at once, the oldest first, each with all its attempts again.")
+    touches.append("What has failed is handed out alone. It stops when the queue is full.")
+    return (
+        f"Make dead letters of {action.environment} ready again?",
+        touches,
+        action.environment,
+        (PRODUCTION,),
+    )
+
+
+def _delete_schedule(_action: actions.ScheduleDelete, schedule: views.ScheduleView) -> Draft:
+    touches = [
+        f"{schedule.kind}, {when_of(schedule)}, sent {schedule.runs:,} times",
+        "It sends nothing any more; messages it has sent stay.",
+        "To stop it for a while, pause it instead.",
+    ]
+    question = f"Delete the schedule {schedule.name} ({schedule.id})?"
+    return question, touches, schedule.environment, (PRODUCTION,)
+
+
 def _stop(action: actions.Stop, overview: views.Overview) -> Draft:
     how = "at once" if action.force else "after their running work"
     return "Stop the engine?", [*ending(overview), f"They end {how}."], *_strictest(overview)
@@ -248,11 +285,18 @@ def alive(overview: views.Overview) -> list[views.SwarmView]:
     return [swarm for swarm in overview.swarms if swarm.state != "terminated"]
 
 
-def leaving(overview: views.Overview) -> Plan:
-    """What ends when the console that carries the engine is left."""
+def leaving(overview: views.Overview, *, can_detach: bool = False) -> Plan:
+    """What ends when the console that carries the engine is left, unless it is detached."""
     environment, words = _strictest(overview)
-    touches = (*ending(overview), "Queued messages and records stay.")
-    return Plan("Leave and end what runs?", touches, words if environment == PRODUCTION else ())
+    touches = [*ending(overview), "Queued messages and records stay."]
+    if can_detach:
+        touches.append("Detached, all of it runs on without this console.")
+    return Plan(
+        "Leave and end what runs?",
+        tuple(touches),
+        words if environment == PRODUCTION else (),
+        instead=DETACH if can_detach else "",
+    )
 
 
 def _strictest(overview: views.Overview) -> tuple[str, tuple[str, ...]]:
@@ -284,6 +328,10 @@ _LOOKS: Final[dict[type[Action], Callable[[Any], Action]]] = {
     actions.QueuePurge: lambda action: actions.QueueList(
         environment=action.environment, state=action.state, kind=action.kind, limit=MOST_COUNTED
     ),
+    actions.QueueRedrive: lambda action: actions.QueueDead(
+        environment=action.environment, limit=MOST_COUNTED
+    ),
+    actions.ScheduleDelete: lambda action: actions.ScheduleShow(id=action.id),
     **safeguards.LOOKS,
 }
 _DRAFTS: Final[dict[type[Action], Callable[[Any, Any], Draft]]] = {
@@ -297,5 +345,7 @@ _DRAFTS: Final[dict[type[Action], Callable[[Any, Any], Draft]]] = {
     actions.MemoryLevel: _level,
     actions.MemoryBudget: _budget,
     actions.QueuePurge: _purge,
+    actions.QueueRedrive: _redrive,
+    actions.ScheduleDelete: _delete_schedule,
     **safeguards.DRAFTS,
 }

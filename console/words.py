@@ -236,9 +236,9 @@ def _records(app: SwarmDeck, arguments: Sequence[str]) -> None:
 
 
 def _reopen(app: SwarmDeck, _arguments: Sequence[str]) -> None:
-    if app.last.lost is None:
+    if app.last.lost is None and not app.owner.gone:
         raise InvalidInput("the engine answers; there is nothing to reopen")
-    app.run_worker(app.reopen(), exit_on_error=False)
+    app.do(app.reopen())
 
 
 def _risk(app: SwarmDeck, arguments: Sequence[str]) -> None:
@@ -282,6 +282,7 @@ TELLERS: Final[dict[str, Teller]] = {
     "copy": _copy,
     "deny": _deny,
     "describe": _describe,
+    "detach": lambda app, _arguments: app.detach(),
     "detail": _detail,
     "edit": _edit,
     "endread": lambda app, _arguments: app.end_reading(),
@@ -311,6 +312,6 @@ TELLERS: Final[dict[str, Teller]] = {
     "theme": _theme,
     "unseal": lambda app, _arguments: app.unseal(),
     "why": _why,
-}
     "window": _window,
+}
 """One for each of `commands.WORDS` but `form`, which opens like any action that lacks a field."""

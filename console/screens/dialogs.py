@@ -286,7 +286,8 @@ class FormScreen(Dialog):
 
 
 class ConfirmScreen(Dialog):
-    """What an action will touch, and the question. Dismissed with True only for a clear yes.
+    """What an action will touch, and the question. Dismissed with True only for a clear yes, with
+    the plan's other way where that was chosen.
 
     The key that asked never answers: yes is `y`, or where the plan wants it a word typed in full.
     What the engine would refuse cannot be confirmed.
@@ -349,18 +350,24 @@ class ConfirmScreen(Dialog):
     def _show_keys(self, wrong: bool = False) -> None:
         if self._wanted:
             what = "the same" if self._plan.secret else "the word"
-            keys = line((" enter ", "accent bold"), "yes, when it is right   ",
+            other = f" or {self._plan.instead}" if self._plan.instead else ""
+            keys = line((" enter ", "accent bold"), f"yes, when it is right{other}   ",
                         ("esc ", "accent bold"), "no")  # fmt: skip
             hint = line((f"  ✗ that is not {what}; nothing was done", "bad")) if wrong else ()
             self._foot.set_lines((hint, keys))
         elif self._plan.refused:
             self._foot.set_lines(((), line((" esc ", "accent bold"), "nothing was done")))
         else:
-            keys = line((" y ", "accent bold"), "yes   ", ("n, esc ", "accent bold"), "no")
+            other = self._plan.instead
+            ways = [(f" {other[0]} ", "accent bold"), (f"{other}  ", "text")] if other else []
+            keys = line(*ways, (" y ", "accent bold"), "yes   ", ("n, esc ", "accent bold"), "no")
             self._foot.set_lines(((), keys))
 
     def on_key(self, event: events.Key) -> None:
-        if not self._wanted and event.character in {"y", "Y", "n", "N"}:
+        if not self._wanted and event.character and event.character == self._plan.instead[:1]:
+            event.stop()
+            self.dismiss(self._plan.instead)
+        elif not self._wanted and event.character in {"y", "Y", "n", "N"}:
             event.stop()
             yes = event.character in {"y", "Y"}
             if not (yes and self._plan.refused):
@@ -370,6 +377,8 @@ class ConfirmScreen(Dialog):
         typed = message.value if self._plan.secret else message.value.strip()
         if typed in self._wanted:
             self.dismiss(True)
+        elif typed and typed == self._plan.instead:
+            self.dismiss(typed)
         else:
             self._show_keys(wrong=True)
 
