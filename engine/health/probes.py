@@ -74,10 +74,12 @@ def probes_of(engine: Engine, addresses: Mapping[str, str]) -> Iterator[Probe]:
         yield Probe(subject=BUS, name=BUS, environment="", look=engine.channels.ping, breaker=BUS)
     for name, place in engine.places.items():
         if place.state != "restoring":
-            yield from _of_place(name, place, addresses)
+            yield from _of_place(engine, name, place, addresses)
 
 
-def _of_place(name: str, place: Place, addresses: Mapping[str, str]) -> Iterator[Probe]:
+def _of_place(
+    engine: Engine, name: str, place: Place, addresses: Mapping[str, str]
+) -> Iterator[Probe]:
     yield Probe(
         subject=name,
         name="store",
@@ -86,8 +88,8 @@ def _of_place(name: str, place: Place, addresses: Mapping[str, str]) -> Iterator
         sure=place.refusal is not None,
     )
     for swarm in place.registry.swarms.values():
-        if swarm.state is not SwarmState.RUNNING:
-            continue
+        if swarm.state is not SwarmState.RUNNING or swarm.id in engine.swarms.vitals.gave_way:
+            continue  # not wanted to run now
         yield Probe(
             subject=swarm.id,
             name="agents",

@@ -67,12 +67,12 @@ class Health:
         self.findings: dict[tuple[str, str], Finding] = {}
         self.recoveries: dict[str, Recovery] = {}
         self.breakers: dict[str, Breaker] = {}
-        self._remedies = Remedies(engine, self._veto)
+        self._remedies = Remedies(engine, self.veto)
         self._loading = asyncio.Lock()
         self._loaded = False
         self._turns = asyncio.Lock()  # one round at a time
         self._runner: asyncio.Task[None] | None = None
-        self._attempts: dict[str, asyncio.Task[None]] = {}
+        self.attempts: dict[str, asyncio.Task[None]] = {}
         self._some = asyncio.Semaphore(REMEDIES_AT_ONCE)
 
     # --- living -----------------------------------------------------------------------------
@@ -84,7 +84,7 @@ class Health:
 
     async def close(self) -> None:
         """End rounds and attempts. What was under way is counted, and never finished."""
-        tasks = [*self._attempts.values(), *([self._runner] if self._runner else [])]
+        tasks = [*self.attempts.values(), *([self._runner] if self._runner else [])]
         for task in tasks:
             task.cancel()
         if tasks:
@@ -116,7 +116,7 @@ class Health:
         for subject in dict.fromkeys(finding.subject for finding in self.findings.values()):
             await self._consider(subject)
         for recovery in list(self.recoveries.values()):
-            if recovery.successor and recovery.subject not in self._attempts:
+            if recovery.successor and recovery.subject not in self.attempts:
                 await self._follow(recovery)
 
     async def look(self, subject: str | None = None) -> None:
@@ -206,10 +206,10 @@ class Health:
         )
 
     def is_under_way(self, subject: str) -> bool:
-        return subject in self._attempts
+        return subject in self.attempts
 
     async def _consider(self, subject: str) -> None:
-        if subject in self._attempts or not (self.is_ill(subject) or self.is_well(subject)):
+        if subject in self.attempts or not (self.is_ill(subject) or self.is_well(subject)):
             return  # one is under way, or it is not known yet how it is
         before, now_us = self.recovery(subject), self._clock.wall_us()
         recovery, verdict = recoveries.judged(
@@ -233,11 +233,11 @@ class Health:
         task = asyncio.create_task(
             self._attempt(recovery.subject), name=f"recover {recovery.subject}"
         )
-        self._attempts[recovery.subject] = task
+        self.attempts[recovery.subject] = task
         task.add_done_callback(partial(self._over, recovery.subject))
 
     def _over(self, subject: str, task: asyncio.Task[None]) -> None:
-        del self._attempts[subject]
+        del self.attempts[subject]
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("the recovery of %s broke", subject, exc_info=error)
 
@@ -272,13 +272,10 @@ class Health:
             if each.subject == subject and each.status is Status.FAILED
         )
 
-    def _veto(self) -> str:
+    def veto(self) -> str:
         """Why the host should carry no more agents, or nothing."""
-        reading = self._engine.host.latest
-        least = self._engine.settings.enforcement.pressure_available
-        if reading.available_bytes < reading.total_bytes * least:
-            return "the host is short of memory"
-        return ""
+        enforcement = self._engine.swarms.keeper.enforcement
+        return "" if enforcement is None else enforcement.veto()
 
     def note(self, subject: str, text: str, severity: str) -> None:
         """Write down for people what recovery does."""
