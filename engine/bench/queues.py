@@ -1,8 +1,9 @@
 """The queue beside Redis streams: the same work on both, interleaved.
 
 `send`, `claim+ack`: one message a call, 100 callers, both clients in this process, ours with its
-engine. `hand over`: one sender and one consumer who waits, from the call to send until the
-consumer has it; `socket hand over` the same with our engine in another process, as Redis is.
+engine. `end to end`: 100 callers send one message each and wait until a consumer has done it.
+`hand over`: one message at a time, from the call to send until the consumer who waits for it has
+it; `socket hand over` the same with our engine in another process, as Redis is.
 """
 
 from __future__ import annotations
@@ -12,17 +13,20 @@ import random
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from ..engine import Engine
 from ..handles import Queue
 from .measure import DRY, Limit, drive, percentile
+from .names import CLAIM_BATCH
 from .served import serve
 from .streams import open_stream
 from .workloads import ENVIRONMENT, KIND, open_bench
 
 CALLERS: Final = 100
+CONSUMERS: Final = 3
 AHEAD_A_SECOND: Final = 40_000  # more than are claimed in one
 HANDED: Final = 500
 PAUSE_S: Final = 0.0005  # so that the consumer waits again
@@ -35,6 +39,8 @@ WORDS: Final = {
     "claim+ack": "one message a call, 100 callers, NORMAL, in process; redis everysec, unix socket",
     "send full": "one message a call, 100 callers, FULL, in process; redis appendfsync always",
     "claim+ack full": "one message a call, 100 callers, FULL, in process; redis appendfsync always",
+    "end to end": "microseconds from send until a consumer has acked it, p50, 100 callers, in "
+    "process; redis everysec",
     "hand over": "microseconds from send to a waiting consumer, p50, in process; redis everysec",
     "socket hand over": "microseconds from send to a waiting consumer in another process than the "
     "engine, p50; redis everysec",
@@ -52,7 +58,7 @@ class Side(Protocol):
 
     async def put(self, body: dict[str, Any]) -> None: ...
 
-    async def take(self) -> list[dict[str, Any]]: ...
+    async def take(self, limit: int) -> list[dict[str, Any]]: ...
 
 
 class Ours:
@@ -78,12 +84,10 @@ class Ours:
             await self._queue.ack(message)
         return None if messages else DRY
 
-    async def take(self) -> list[dict[str, Any]]:
-        bodies = []
-        for message in await self._queue.claim(lease_s=60, wait_s=5):
-            bodies.append(message.body)
-            await self._queue.ack(message)
-        return bodies
+    async def take(self, limit: int) -> list[dict[str, Any]]:
+        messages = await self._queue.claim(limit, lease_s=60, wait_s=5)
+        await asyncio.gather(*map(self._queue.ack, messages))
+        return [message.body for message in messages]
 
 
 class QueueArena:
@@ -102,6 +106,8 @@ class QueueArena:
             pairs[f"send{name}", "streams"].append((sent[0], sent[1]))
             done = [await _claim(side, seconds) for side in (ours, theirs)]
             pairs[f"claim+ack{name}", "streams"].append((done[0], done[1]))
+        waited = [await _end_to_end(side, seconds) for side in (self._rates[0][1], self._everysec)]
+        pairs["end to end", "streams"].append((waited[0], waited[1]))
         for name, ours in self._handing:
             took = [await _hand_over(side) for side in (ours, self._everysec)]
             pairs[name, "streams"].append((took[0], took[1]))
@@ -142,6 +148,32 @@ async def _claim(side: Side, seconds: float) -> float:
     return rate
 
 
+async def _end_to_end(side: Side, seconds: float) -> float:
+    """Median microseconds from a send until a consumer has acknowledged the message."""
+    waiting: dict[int, asyncio.Future[None]] = {}
+    numbers = count()
+
+    async def consume() -> None:
+        while True:
+            for body in await side.take(CLAIM_BATCH):
+                waiting.pop(body["n"]).set_result(None)
+
+    async def pass_through(_: random.Random) -> None:
+        number = next(numbers)
+        done = waiting[number] = asyncio.get_running_loop().create_future()
+        await side.put({"n": number})
+        await done
+
+    consumers = [asyncio.create_task(consume()) for _ in range(CONSUMERS)]
+    try:
+        run = await drive(pass_through, CALLERS, Limit(seconds))
+    finally:
+        for consumer in consumers:
+            consumer.cancel()
+        await asyncio.wait(consumers)
+    return percentile(run.latencies_us, 0.5)
+
+
 async def _hand_over(side: Side) -> float:
     """Median microseconds from a send to the consumer who waits for it."""
     took: list[float] = []
@@ -149,7 +181,7 @@ async def _hand_over(side: Side) -> float:
 
     async def consume() -> None:
         while len(took) < HANDED:
-            for body in await side.take():
+            for body in await side.take(1):
                 took.append((time.perf_counter_ns() - body["at"]) / 1000)
                 done.set()
 

@@ -38,7 +38,8 @@ async def serve(data: Path) -> AsyncIterator[Engine]:
         for name, value in measured_with(data).items()
     }
     server = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "swarmdeck.engine.cli", "--data", str(data), "serve",
+        sys.executable, "-m", "swarmdeck.engine.cli", "--data", str(data),
+        "--log-level", "warning", "serve",
         stdout=asyncio.subprocess.PIPE, env=os.environ | within,
     )  # fmt: skip
     try:

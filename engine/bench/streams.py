@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 STREAM: Final = "work"
 GROUP: Final = "consumers"
+WAIT_MS: Final = 1000
 _NEW: Final[dict[Any, Any]] = {STREAM: ">"}
 
 _encode = msgspec.json.Encoder().encode
@@ -62,14 +63,15 @@ class Stream:
                 await self._client.xack(STREAM, GROUP, ident)
         return None if found else DRY
 
-    async def take(self) -> list[dict[str, Any]]:
-        """The next messages, waited for and acknowledged."""
-        found: Any = await self._waiting.xreadgroup(GROUP, "waiting", _NEW, count=1, block=5000)
-        bodies = []
+    async def take(self, limit: int) -> list[dict[str, Any]]:
+        """Up to so many messages, waited for and acknowledged."""
+        found: Any = await self._waiting.xreadgroup(
+            GROUP, "waiting", _NEW, count=limit, block=WAIT_MS
+        )
+        bodies: list[dict[str, Any]] = []
         for _, messages in found or ():
-            for ident, fields in messages:
-                bodies.append(_decode(fields[b"body"]))
-                await self._waiting.xack(STREAM, GROUP, ident)
+            bodies += (_decode(fields[b"body"]) for _, fields in messages)
+            await self._waiting.xack(STREAM, GROUP, *(ident for ident, _ in messages))
         return bodies
 
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 from ..errors import StorageError
 from . import driver
 from .chain import Chain
 from .disk import Disk, blame, is_disk_trouble
 from .transaction import Operation, Transaction
+
+LOOK_AFTER: Final = 32  # operations: asking how long the log is costs as much as a small insert
 
 
 def run_batch(
@@ -33,8 +35,11 @@ def run_batch(
         disk.full = False
         outcomes = _attempt_all(raw, env, chain, disk, now_us, batch)
         if not disk.full:
-            with suppress(driver.Error):
-                disk.log_pages = _log_pages(raw)
+            disk.unseen += len(batch)
+            if disk.unseen >= LOOK_AFTER:
+                disk.unseen = 0
+                with suppress(driver.Error):
+                    disk.log_pages = _log_pages(raw)
             return outcomes
     _make_room(raw, env, chain, disk, now_us, batch, outcomes)
     return outcomes

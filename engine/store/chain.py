@@ -11,8 +11,9 @@ checkpoint of its head that is also kept elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -58,11 +59,17 @@ def follow(head: Head, rows: Sequence[Row]) -> Head:
 def link(before: bytes, rows: Sequence[Row]) -> bytes:
     """SHA-256 over the hash before and the MessagePack of the rows, in which every field has its
     type and its length."""
-    from hashlib import sha256  # noqa: PLC0415 - what only looks writes no row
-
-    digest = sha256(before)
+    digest = _sha256()(before)
     digest.update(_encode(rows))
     return digest.digest()
+
+
+@cache
+def _sha256() -> Callable[[bytes], Any]:
+    """What only looks writes no row, and need not load it."""
+    from hashlib import sha256  # noqa: PLC0415
+
+    return sha256
 
 
 class Chain:

@@ -136,7 +136,6 @@ class Database:
         limit = self.options.batch_limit
         try:
             while self._waiting or self._flush_wanted:
-                await asyncio.sleep(0)  # let the callers of this turn join the batch
                 if self._flush_wanted:
                     self._flush_wanted = False
                     await self._flush()
@@ -145,6 +144,9 @@ class Database:
                 if self._batch:
                     await self._commit(self._batch)
                     self._batch = []
+                # Callers of this turn join the next batch. Those of the turn that began all this
+                # have: a task starts after it.
+                await asyncio.sleep(0)
         finally:
             self._draining = None
             self._fail_unanswered()

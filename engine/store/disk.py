@@ -23,10 +23,11 @@ class Disk:
     """The disk below one database file. Written on the writer's thread, read on the loop.
 
     `failed` says why the writer's connection is finished, `full` that the disk had no room for
-    what the last batch stored, `log_pages` how long the log is, `unverified` that nobody has
-    looked yet whether a file that was left in use is whole."""
+    what the last batch stored, `log_pages` how long the log was when somebody looked, `unseen`
+    how many operations ago, `unverified` that nobody has looked yet whether a file that was left
+    in use is whole."""
 
-    __slots__ = ("failed", "full", "log_pages", "path", "reserve", "series", "unverified")
+    __slots__ = ("failed", "full", "log_pages", "path", "reserve", "series", "unseen", "unverified")
 
     def __init__(self, path: Path, series: Series, reserve: Reserve | None) -> None:
         self.path = path
@@ -35,6 +36,7 @@ class Disk:
         self.failed = ""
         self.full = False
         self.log_pages = 0
+        self.unseen = 0
         self.unverified = False
 
     @property
