@@ -177,8 +177,7 @@ class Line:
         return ("", *self._directory.targets(waiter.principal))
 
     def _claim(self, waiter: Waiter, probes: tuple[Probe, ...], limit: int) -> None:
-        claim = Claim(self._keeper, waiter, probes, limit)
-        self._database.submit(claim).add_done_callback(lambda done: self._ended(claim, done))
+        self._database.submit(Claim(self._keeper, waiter, probes, limit))
 
     def _wait(self, waiter: Waiter, targets: Sequence[str]) -> None:
         if self._closed or self._clock.monotonic_s() >= waiter.deadline_s:
@@ -202,11 +201,8 @@ class Line:
             for waiter in called:
                 self._seek(waiter, min(waiter.limit, share))
 
-    def _ended(self, claim: Claim, done: asyncio.Future[None]) -> None:
+    def ended(self, claim: Claim) -> None:
         """What a claim has left behind, or did not get to, is for the next in line."""
-        error = None if done.cancelled() else done.exception()
-        if error is not None:
-            claim.waiter.fail(error)
         if not self._waiters:
             return
         for target, kind in claim.probes:

@@ -264,6 +264,12 @@ class MessageQueue(Sending):
         else:
             self.due(taken.rows[0][5])
             claim.waiter.answer(messages)
+        self._line.ended(claim)
+
+    def unclaimed(self, claim: Claim, error: Exception) -> None:
+        """A claim has failed: so has its caller's."""
+        claim.waiter.fail(error)
+        self._line.ended(claim)
 
     def finished(self, ident: int) -> None:
         """An ack was committed."""
