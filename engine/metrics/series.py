@@ -15,7 +15,7 @@ from .names import unit_of
 from .windows import HOUR_S, MINUTES_S
 
 MOST_POINTS: Final = 720
-LEAST_POINTS: Final = 120
+LEAST_POINTS: Final = 200
 """What a window is shown in: of the steps that are kept, the longest that gives so many."""
 
 Number: TypeAlias = int | float
