@@ -52,7 +52,7 @@ class Engine(Protocol):
 
 class Ticker:
     """Runs on the engine's loop; `loop_lag_ms` is how much too late it was called last. `serving`
-    are the environments in use, at any time. Only one that `stays` measures, sends what
+    are the environments in use, at any time. Only one that `stays` measures, probes, sends what
     schedules have due, deletes messages that have ended and looks after health."""
 
     def __init__(self, engine: Engine, serving: Mapping[str, Place], *, stays: bool = True) -> None:
