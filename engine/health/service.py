@@ -67,7 +67,7 @@ class Health:
         self.findings: dict[tuple[str, str], Finding] = {}
         self.recoveries: dict[str, Recovery] = {}
         self.breakers: dict[str, Breaker] = {}
-        self._remedies = Remedies(engine, self.veto)
+        self.remedies = Remedies(engine, self.veto)
         self._loading = asyncio.Lock()
         self._loaded = False
         self._turns = asyncio.Lock()  # one round at a time
@@ -246,7 +246,7 @@ class Health:
         ok = False
         try:
             async with self._some, asyncio.timeout(REMEDY_S):
-                outcome, ok = await self._remedies.apply(self.recovery(subject)), True
+                outcome, ok = await self.remedies.apply(self.recovery(subject)), True
         except TimeoutError:
             outcome = f"failed: not done within {REMEDY_S:g} s"
         except SwarmDeckError as error:
@@ -261,7 +261,7 @@ class Health:
 
     async def _follow(self, recovery: Recovery) -> None:
         try:
-            await self._remedies.follow(recovery)
+            await self.remedies.follow(recovery)
         except SwarmDeckError as error:
             log.warning("%s: its messages do not follow: %s", recovery.subject, error.message)
 
