@@ -134,6 +134,10 @@ def _about_swarm(overview: views.Overview, scope: Scope, moment: Moment) -> Sequ
              (killed, "warning"), ("   restarts  ", "muted"), count(swarm.restarts)),
         line(("  command  ", "muted"), " ".join(swarm.command) or "the bundled worker",
              (quota, "muted"), (f"   {why}", "warning")),
+        line(("  directory  ", "muted"), swarm.directory or "its own",
+             ("   ready within  ", "muted"),
+             f"{swarm.warm_up_s:g} s" if swarm.warm_up_s else "any time",
+             ("   variables  ", "muted"), ", ".join(swarm.variables) or wording.DASH),
     )  # fmt: skip
 
 
@@ -153,7 +157,8 @@ def _about_agent(overview: views.Overview, scope: Scope, moment: Moment) -> Sequ
              count(agent.leased), ("   restarts  ", "muted"), count(agent.restarts)),
         line(("  swarm  ", "muted"), agent.swarm or wording.DASH, ("   teams  ", "muted"),
              ", ".join(agent.teams) or wording.DASH, ("   can  ", "muted"),
-             ", ".join(agent.capabilities) or wording.DASH),
+             ", ".join(agent.capabilities) or wording.DASH,
+             ("   ready for  ", "muted"), wording.ago(moment.us, agent.ready_at_us)),
     )  # fmt: skip
 
 
@@ -177,7 +182,7 @@ SWARM: Final = Listing(
     rows=_members,
     opens=lambda agent: Place("agent", agent.id),
     about=_about_swarm,
-    about_height=4,
+    about_height=5,
     by_environment=False,
 )
 AGENTS: Final = Listing(

@@ -70,6 +70,8 @@ def swarm(ident: str, name: str, environment: str, agents: int, **more: Any) -> 
         "used_bytes": agents * 143 * MIB,
         "restarts": 0,
         "created_at_us": NOW_US - 5_400_000_000,
+        "warm_up_s": 30.0,
+        "variables": ("LANG", "MODEL_KEY"),
     }
     return views.SwarmView(**(fields | more))
 
@@ -91,6 +93,7 @@ def agent(ident: str, of: views.SwarmView | None, place: int, **more: Any) -> vi
         "leased": place % 4,
         "done": 900 + 31 * place,
         "created_at_us": NOW_US - 5_300_000_000,
+        "ready_at_us": NOW_US - 5_280_000_000,
     }
     return views.AgentView(**(fields | more))
 
