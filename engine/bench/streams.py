@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 STREAM: Final = "work"
 GROUP: Final = "consumers"
-WAIT_MS: Final = 1000
+WAIT_MS: Final = 200
 _NEW: Final[dict[Any, Any]] = {STREAM: ">"}
 
 _encode = msgspec.json.Encoder().encode
