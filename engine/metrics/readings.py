@@ -27,6 +27,13 @@ KINDS: Final = (HOST, ENGINE, QUEUE, STORE, "environment", "swarm", "agent")
 
 Readings = dict[str, Number | None]
 
+_OF_A_FILE: Final = (
+    "ready", "oldest_s", "sends_per_s", "claims_per_s", "acks_per_s", "leased", "delayed", "dead",
+    "done", "reads_per_s", "denials_per_s", "commits_per_s", "commit_ms_p99", "agents", "records",
+    "wal_bytes",
+)  # fmt: skip
+"""What is known of an environment only while its file is in use, the most telling first."""
+
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
     """What one file and what lives in it have counted since they were opened, and the 99th of a
@@ -131,19 +138,24 @@ def _engine(sight: Sight, rates: Rates) -> Readings:
 
 
 def _environment(view: EnvironmentView, sight: Sight, rates: Rates) -> Readings:
-    """Memory, messages, and what moves; of one whose file is not in use no rates."""
+    """Memory, messages, and what moves. Of one whose file is not in use only what others know."""
     name, queue, total = view.name, view.queue, sight.totals.get(view.name)
-
-    def rate(of: str) -> float | None:
-        return None if total is None else _rate(rates, (name, of), getattr(total, of))
-
-    return {
+    known: Readings = {
         "used_bytes": view.used_bytes,
         "cpu_percent": None,
+        **dict.fromkeys(_OF_A_FILE),
+        "allocated_bytes": view.allocated_bytes,
+        "file_bytes": sight.senses.file_bytes.get(name),
+    }
+    if total is None:
+        return known
+
+    def rate(of: str) -> float | None:
+        return _rate(rates, (name, of), getattr(total, of))
+
+    return known | {
         "ready": queue.ready,
-        "oldest_s": None
-        if total is None
-        else _age_s(view.oldest_ready_at_us, sight.overview.at_us),
+        "oldest_s": _age_s(view.oldest_ready_at_us, sight.overview.at_us),
         "sends_per_s": rate("sent"),
         "claims_per_s": rate("claimed"),
         "acks_per_s": rate("acked"),
@@ -154,12 +166,10 @@ def _environment(view: EnvironmentView, sight: Sight, rates: Rates) -> Readings:
         "reads_per_s": rate("reads"),
         "denials_per_s": rate("denied"),
         "commits_per_s": rate("batches"),
-        "commit_ms_p99": None if total is None else total.commit_ms_p99,
-        "allocated_bytes": view.allocated_bytes,
+        "commit_ms_p99": total.commit_ms_p99,
         "agents": view.agents,
         "records": view.records,
-        "file_bytes": sight.senses.file_bytes.get(name),
-        "wal_bytes": None if total is None else total.wal_bytes,
+        "wal_bytes": total.wal_bytes,
     }
 
 
