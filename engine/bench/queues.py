@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import count
 from pathlib import Path
@@ -22,7 +22,7 @@ from ..handles import Queue
 from .measure import DRY, Limit, drive, percentile
 from .names import CLAIM_BATCH
 from .served import serve
-from .streams import open_stream
+from .streams import Seen, open_stream, unheeded
 from .workloads import ENVIRONMENT, KIND, open_bench
 
 CALLERS: Final = 100
@@ -59,7 +59,7 @@ class Side(Protocol):
 
     async def put(self, body: dict[str, Any]) -> None: ...
 
-    async def take(self, limit: int) -> list[dict[str, Any]]: ...
+    async def take(self, limit: int, seen: Seen = ...) -> list[dict[str, Any]]: ...
 
 
 class Ours:
@@ -85,8 +85,9 @@ class Ours:
             await self._queue.ack(message)
         return None if messages else DRY
 
-    async def take(self, limit: int) -> list[dict[str, Any]]:
+    async def take(self, limit: int, seen: Seen = unheeded) -> list[dict[str, Any]]:
         messages = await self._queue.claim(limit, lease_s=60, wait_s=WAIT_S)
+        seen([message.body for message in messages])
         await asyncio.gather(*map(self._queue.ack, messages))
         return [message.body for message in messages]
 
@@ -178,10 +179,12 @@ async def _hand_over(side: Side) -> float:
     took: list[float] = []
     done = asyncio.Event()
 
+    def seen(bodies: Sequence[dict[str, Any]]) -> None:
+        took.extend((time.perf_counter_ns() - body["at"]) / 1000 for body in bodies)
+
     async def consume() -> None:
         while len(took) < HANDED:
-            for body in await side.take(1):
-                took.append((time.perf_counter_ns() - body["at"]) / 1000)
+            if await side.take(1, seen):
                 done.set()
 
     async with asyncio.TaskGroup() as group:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -28,6 +28,12 @@ _NEW: Final[dict[Any, Any]] = {STREAM: ">"}
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
+
+Seen = Callable[[Sequence[dict[str, Any]]], object]
+
+
+def unheeded(_: Sequence[dict[str, Any]]) -> None:
+    """For those who only want what is done."""
 
 
 class Stream:
@@ -63,14 +69,15 @@ class Stream:
                 await self._client.xack(STREAM, GROUP, ident)
         return None if found else DRY
 
-    async def take(self, limit: int) -> list[dict[str, Any]]:
-        """Up to so many messages, waited for and acknowledged."""
+    async def take(self, limit: int, seen: Seen = unheeded) -> list[dict[str, Any]]:
+        """Up to so many messages, waited for and acknowledged; `seen` before that."""
         found: Any = await self._waiting.xreadgroup(
             GROUP, "waiting", _NEW, count=limit, block=WAIT_MS
         )
         bodies: list[dict[str, Any]] = []
         for _, messages in found or ():
             bodies += (_decode(fields[b"body"]) for _, fields in messages)
+            seen(bodies)
             await self._waiting.xack(STREAM, GROUP, *(ident for ident, _ in messages))
         return bodies
 
