@@ -36,7 +36,8 @@ stress: setup
 		tests/engine/vault tests/engine/audit tests/engine/access tests/engine/backup
 	STRESS=1 $(BIN)/python -m pytest tests/engine/input/test_fuzz.py
 	STRESS=1 $(BIN)/python -m pytest -s -o faulthandler_timeout=0 \
-		tests/engine/swarms/test_adoption.py tests/engine/swarms/test_clients.py
+		tests/engine/swarms/test_adoption.py tests/engine/swarms/test_clients.py \
+		tests/engine/swarms/enforcement/test_leak.py
 	$(MAKE) faults fuzz
 
 # Every state and cycle of the fault harness, one after another so that nothing else takes the disk's

@@ -12,7 +12,7 @@ from __future__ import annotations
 import enum
 import os
 import resource
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Final, Protocol
@@ -66,6 +66,14 @@ class Processes(Protocol):
 
     def children(self, pid: int) -> list[int]:
         """The processes one process started that still run."""
+        ...
+
+    def session(self, pid: int) -> int | None:
+        """Who leads the session of a process; None for a thread, and when there is none."""
+        ...
+
+    def all(self) -> Iterable[int]:
+        """Every process on the host."""
         ...
 
     def newest(self) -> int | None:
@@ -212,6 +220,19 @@ class LinuxProbe:
             return int(_read(f"{self._proc}/loadavg").split()[4])
         except (OSError, IndexError):
             return None
+
+    def session(self, pid: int) -> int | None:
+        try:
+            leader = int(_read(f"{self._proc}/{pid}/stat").rpartition(b")")[2].split()[3])
+            lines = _read(f"{self._proc}/{pid}/status").splitlines() if leader != pid else []
+        except (OSError, IndexError):
+            return None
+        group = next((line.split()[1] for line in lines if line.startswith(b"Tgid:")), None)
+        return leader if group is None or int(group) == pid else None
+
+    def all(self) -> Iterable[int]:
+        names = os.listdir(self._proc)  # noqa: PTH208 - thousands of them
+        return (int(name) for name in names if name.isdecimal())
 
     def stalled(self) -> float | None:
         try:

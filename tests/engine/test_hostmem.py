@@ -6,8 +6,10 @@ import os
 import resource
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -68,6 +70,12 @@ class FakeProbe:
 
     def stalled(self) -> float | None:
         return None
+
+    def session(self, pid: int) -> int | None:
+        return None
+
+    def all(self) -> Iterable[int]:
+        return list(self.held)
 
 
 @pytest.fixture
@@ -137,12 +145,48 @@ def test_a_process_is_measured_with_its_children(family: subprocess.Popen[bytes]
     assert LinuxProbe().children(family.pid)
 
 
+def test_shared_pages_count_by_parts(family: subprocess.Popen[bytes]) -> None:
+    probe = LinuxProbe()
+    rss, pss = probe.rss(family.pid), probe.pss(family.pid)
+    assert rss is not None
+    assert pss is not None
+    assert 20 * MIB < pss < rss
+
+
+def test_a_new_process_changes_the_newest_number() -> None:
+    probe = LinuxProbe()
+    before = probe.newest()
+    subprocess.run([sys.executable, "-c", ""], check=True)
+    assert probe.newest() != before
+
+
+def test_a_process_is_known_by_its_session_and_a_thread_is_none() -> None:
+    probe = LinuxProbe()
+    assert probe.session(ME) in {os.getsid(0), ME}
+    assert ME in list(probe.all())
+    with ThreadPoolExecutor(1) as other:
+        thread = other.submit(threading.get_native_id).result(30)
+        assert probe.session(thread) is None
+
+
+def test_how_long_work_waits_for_memory_is_read_where_the_kernel_tells(tmp_path: Path) -> None:
+    probe = LinuxProbe(tmp_path)
+    assert probe.stalled() is None
+    (tmp_path / "pressure").mkdir()
+    (tmp_path / "pressure" / "memory").write_text(
+        "some avg10=9.00 avg60=0.19 avg300=0.79 total=5\nfull avg10=1.25 avg60=0.16 total=1\n"
+    )
+    assert probe.stalled() == 1.25
+
+
 def test_a_process_that_has_ended_is_left_out() -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait(timeout=30)
     host = HostMemory()
     assert host.measure([ended.pid]) == {}
     assert LinuxProbe().children(ended.pid) == []
+    assert LinuxProbe().pss(ended.pid) is None
+    assert LinuxProbe().session(ended.pid) is None
     assert LinuxProbe().limits(ended.pid) is None
 
 

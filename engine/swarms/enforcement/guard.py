@@ -18,9 +18,10 @@ from typing import Final
 import msgspec
 
 from ...clock import Clock
-from ...hostmem import Processes, descendants
+from ...hostmem import Processes
 from ...model import format_size
 from ..supervisor import is_running
+from .kin import Kin
 
 HASTE: Final = 5  # looks come so much sooner where a share may be full before the next
 PATIENCE_S: Final = 1.0  # until what was found within its share is looked at closely again
@@ -86,8 +87,8 @@ class Guard:
         self._ended = False
         self._thread: threading.Thread | None = None
         # Of the guard's thread alone:
-        self._trees: dict[str, tuple[int, list[int]]] = {}
-        self._newest: int | None = None
+        self._kin = Kin(processes)
+        self._pids: dict[str, int] = {}
         self._before: dict[str, tuple[float, int]] = {}  # when and what a swarm held
         self._cleared: dict[str, tuple[float, int]] = {}  # when and at what it was found within
 
@@ -144,13 +145,14 @@ class Guard:
         with self._lock:
             agents = {name: each for name, each in self._agents.items() if name not in self._dying}
         shares = self._shares
-        self._renew_trees(agents)
+        self._kin.renew([each.pid for each in agents.values()])
         now_s = self._clock.monotonic_s()
         swarms: dict[str, dict[str, int]] = {}
         for name, each in agents.items():
             if each.swarm in shares:
-                held = sum(self._processes.rss(pid) or 0 for pid in self._tree(name, each))
+                held = sum(self._processes.rss(pid) or 0 for pid in self._kin.of(each.pid))
                 swarms.setdefault(each.swarm, {})[name] = held
+        self._pids = {name: each.pid for name, each in agents.items()}
         waits = [self._look_at(swarm, held, shares[swarm], now_s) for swarm, held in swarms.items()]
         for gone in self._before.keys() - swarms.keys():
             del self._before[gone]
@@ -191,7 +193,7 @@ class Guard:
             Breach(
                 swarm=swarm,
                 agent=agent,
-                pid=self._trees[agent][0],
+                pid=self._pids[agent],
                 held_bytes=held[agent],
                 swarm_bytes=total,
                 share_bytes=share,
@@ -202,8 +204,7 @@ class Guard:
     def _closely(self, agent: str, rss: int) -> int:
         """What an agent holds with shared pages counted by parts; the resident set where that
         cannot be read."""
-        pid, below = self._trees[agent]
-        parts = [self._processes.pss(each) for each in (pid, *below)]
+        parts = [self._processes.pss(pid) for pid in self._kin.of(self._pids[agent])]
         known = [part for part in parts if part is not None]
         return sum(known) if known else rss
 
@@ -214,7 +215,6 @@ class Guard:
                 return  # it has ended meanwhile
             self._dying[breach.agent] = breach
         self._on_breach(breach)
-        below = descendants(self._processes, breach.pid)
         with self._lock:
             # A child cannot be reaped under the lock, so its number is its own; one that another
             # engine has started is looked at first. What left the group is ended one by one.
@@ -223,21 +223,6 @@ class Guard:
                 return
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(breach.pid, signal.SIGKILL)
-            for pid in below:
+            for pid in self._kin.of(breach.pid)[1:]:
                 with suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, signal.SIGKILL)
-
-    def _renew_trees(self, agents: Mapping[str, Agent]) -> None:
-        """Who belongs to whom changes only when some process on the host was made."""
-        newest = self._processes.newest()
-        if newest is None or newest != self._newest:
-            self._trees.clear()
-        self._newest = newest
-        for gone in self._trees.keys() - agents.keys():
-            del self._trees[gone]
-
-    def _tree(self, name: str, agent: Agent) -> tuple[int, ...]:
-        known = self._trees.get(name)
-        if known is None or known[0] != agent.pid:
-            known = self._trees[name] = agent.pid, descendants(self._processes, agent.pid)
-        return (known[0], *known[1])

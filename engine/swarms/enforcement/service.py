@@ -161,6 +161,8 @@ class Enforcement:
         if swarm is not None and self.is_on:
             if swarm not in self._shares.limits:
                 self.follow()
+            if (share := self._shares.limits.get(swarm)) is not None:
+                limit_data(running.pid, share)  # another engine may have set another, or none
             if swarm not in self._in_group:
                 self._watchdog().watch(running.agent, swarm, running.pid, running.started_at)
 

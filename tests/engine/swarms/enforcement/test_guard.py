@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pytest
 
@@ -22,6 +22,12 @@ HOLDER = """
 import subprocess, sys
 if sys.argv[1] == "child":
     sys.exit(subprocess.call([sys.executable, "-c", sys.argv[2], "self", ""]))
+if sys.argv[1] == "stray":
+    # As a shell does with (command &): who started it is gone at once.
+    shell = 'exec 3<&0; ("$0" -c "$1" self "" <&3 &)'
+    subprocess.run(["sh", "-c", shell, sys.executable, sys.argv[2]])
+    while True:
+        __import__("time").sleep(600)
 held = []
 print("ready", flush=True)
 for line in sys.stdin:
@@ -37,6 +43,7 @@ class Table:
         self.resident: dict[int, int] = {}
         self.proportional: dict[int, int] = {}
         self.tree: dict[int, list[int]] = {}
+        self.sessions: dict[int, int] = {}
         self.made: int | None = 1
         self.close_looks = 0
 
@@ -52,6 +59,12 @@ class Table:
 
     def newest(self) -> int | None:
         return self.made
+
+    def session(self, pid: int) -> int | None:
+        return self.sessions.get(pid)
+
+    def all(self) -> Iterable[int]:
+        return list(self.resident)
 
 
 class Watched(Guard):
@@ -188,6 +201,30 @@ def test_children_count_and_are_looked_for_when_something_was_made(
     assert killed(guard) == ["a"]
 
 
+def test_what_lost_its_parent_counts_as_long_as_it_stays_in_the_session(
+    guard: Watched, table: Table
+) -> None:
+    guard.add("a", 1)
+    table.resident = {1: 10 * MIB}
+    guard.look()
+    table.resident[5], table.sessions[5], table.made = 400 * MIB, 1, 6  # nobody's child any more
+    guard.look()
+    assert killed(guard) == ["a"]
+
+
+def test_a_stray_that_ended_and_gave_its_number_to_another_counts_no_more(
+    guard: Watched, table: Table
+) -> None:
+    guard.add("a", 1)
+    table.resident = {1: 10 * MIB}
+    guard.look()
+    table.resident[5], table.sessions[5], table.made = 100 * MIB, 1, 6
+    guard.look()
+    table.resident[5], table.sessions[5], table.made = 400 * MIB, 4711, 5  # all around once
+    guard.look()
+    assert killed(guard) == []
+
+
 def test_where_nothing_tells_of_new_processes_they_are_always_looked_for(
     guard: Watched, table: Table
 ) -> None:
@@ -262,7 +299,7 @@ def take(process: subprocess.Popen[bytes], mebibytes: int) -> None:
     process.stdin.flush()
 
 
-@pytest.mark.parametrize("who", ["self", "child"])
+@pytest.mark.parametrize("who", ["self", "child", "stray"])
 def test_a_process_over_its_share_is_killed_with_all_it_started(real: Real, who: str) -> None:
     real.guard.share({"s": 100 * MIB})
     process = real.start(who)
