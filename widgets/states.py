@@ -35,6 +35,8 @@ STATE_MARKS: Final[dict[str, Mark]] = {
     "dead": Mark("✗", "bad"),
     "expired": Mark("⌛", "warning"),
     "cancelled": Mark("○", "muted"),
+    "late": Mark("▲", "warning"),
+    "paused": Mark("‖", "muted"),
     # health, checks, environments
     "healthy": Mark("●", "good"),
     "degraded": Mark("▲", "warning"),

@@ -19,7 +19,7 @@ from .base import ID_CELLS, STATUSES, Moment, place_style, text, where
 from .bench import VERDICTS, benchmarks
 from .host import borrowers, environments, lenders
 from .metrics import measurements
-from .queue import messages
+from .queue import messages, schedules, steps
 from .records import KeyRow, data_keys, records
 from .store import backups, chains, checks, databases, statements
 from .swarms import agents, swarms
@@ -55,7 +55,10 @@ __all__ = [
     "records",
     "statements",
     "swarms",
+    "recoveries",
+    "schedules",
     "where",
+    "steps",
 ]
 
 BY_VIEW: Final[dict[type[msgspec.Struct], Callable[[Moment], tuple[Column[Any], ...]]]] = {
@@ -64,6 +67,8 @@ BY_VIEW: Final[dict[type[msgspec.Struct], Callable[[Moment], tuple[Column[Any], 
     views.MessageView: messages,
     views.EnvironmentView: environments,
     views.RecordView: records,
+    views.ScheduleView: schedules,
+    views.HistoryView: steps,
     views.GrantView: grants,
     views.AuditView: audit,
     views.BenchView: benchmarks,

@@ -98,7 +98,7 @@ def age(name: str, field: str, moment: Moment, **more: Any) -> Column[Any]:  # n
         lambda view: wording.ago(moment.us, getattr(view, field)),
         width=8,
         align="right",
-        sort=lambda view: -getattr(view, field),
+        sort=lambda view: -(getattr(view, field) or 0),
         **more,
     )
 

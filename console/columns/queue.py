@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...engine import views
+from ...engine.views.queue import when_of
 from ...widgets import Column
 from .. import wording
 from ..wording import DASH
@@ -42,3 +43,36 @@ def _message_note(message: views.MessageView, moment: Moment) -> str:
 
 def _note_style(message: views.MessageView) -> str:
     return "bad" if message.error and message.state != "leased" else "muted"
+
+
+def schedules(moment: Moment) -> tuple[Column[Any], ...]:
+    return (
+        text("name", width=16, grow=1),
+        state(width=9),
+        Column("when", when_of, width=20),
+        Column("next", lambda s: _next(s, moment), width=8, align="right", style=_next_style),
+        age("last", "last_at_us", moment, priority=1),
+        number("runs", width=6),
+        number("skipped", width=7),
+        text("kind", width=13, priority=2),
+        where(priority=3),
+        text("to", width=ID_CELLS, priority=5),
+        text("id", width=ID_CELLS, priority=4),
+    )
+
+
+def _next(schedule: views.ScheduleView, moment: Moment) -> str:
+    return wording.left(moment.us, schedule.next_at_us)
+
+
+def _next_style(schedule: views.ScheduleView) -> str:
+    return "warning" if schedule.state == "late" else "text"
+
+
+def steps(moment: Moment) -> tuple[Column[Any], ...]:
+    return (
+        age("age", "at_us", moment),
+        text("actor", width=ID_CELLS),
+        text("action", width=10),
+        text("detail", width=24, grow=1),
+    )

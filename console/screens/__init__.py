@@ -26,8 +26,9 @@ from .explain import ExplainScreen
 from .frame import DeckScreen
 from .listing import ListScreen
 from .memory import MemoryScreen
+from .message import MessageScreen
 from .overview import OverviewScreen
-from .pane import TextScreen, json_lines, message_lines, text_lines
+from .pane import TextScreen, json_lines, text_lines
 from .queue import QueueScreen
 from .tree import TreeScreen
 from .vault import VaultScreen
@@ -54,8 +55,12 @@ def _scope(place: Place, listing: Listing) -> Scope:
 
 
 def _message(place: Place, moment: Moment) -> DeckScreen:
-    query = actions.QueueShow(id=place.subject)
-    return TextScreen(place.subject, moment, "Message", query=query, read=message_lines)
+    return MessageScreen(place.subject, moment)
+
+
+def _schedule(place: Place, moment: Moment) -> DeckScreen:
+    query = actions.ScheduleShow(id=place.subject)
+    return TextScreen(place.subject, moment, "Schedule", query=query, read=json_lines)
 
 
 def _record(place: Place, moment: Moment) -> DeckScreen:
@@ -178,6 +183,7 @@ _PANELS: Final[dict[str, Panel]] = {
 
 _OTHERS: Final[dict[str, Callable[[Place, Moment], DeckScreen]]] = {
     "message": _message,
+    "schedule": _schedule,
     "record": _record,
     "logs": _logs,
     "detail": _detail,

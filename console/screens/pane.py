@@ -11,13 +11,10 @@ import msgspec
 from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
-from ...engine import views
 from ...engine.actions import Action
-from ...widgets import Line, LineWidget, Span, line, state_span
-from ...widgets.format import moment as written
-from .. import wording
+from ...widgets import Line, LineWidget, Span, line
 from ..bridge import Pull
-from ..columns import Moment, place_style
+from ..columns import Moment
 from .frame import INNER, DeckScreen
 
 _INDENT: Final = "  "
@@ -130,6 +127,10 @@ class TextScreen(DeckScreen):
         else:
             self._pane.show(self._read(pull.answer, self.moment))
 
+    def tell(self, lines: Sequence[Line]) -> None:
+        """Show these lines until the next answer."""
+        self._pane.show(lines)
+
     def rest(self) -> None:
         self._pane.focus()
 
@@ -145,30 +146,6 @@ def text_lines(answer: Sequence[str], _moment: Moment) -> list[Line]:
     return [line(part) for text in answer for part in text.splitlines() or [""]] or [
         line(("  Nothing was written yet.", "muted"))
     ]
-
-
-def message_lines(message: views.MessageView, moment: Moment) -> list[Line]:
-    """A message: what matters of it in words, then all of it."""
-    tries = f"attempt {message.attempt} of {message.max_attempts}"
-    spans: list[Span] = [
-        ("  ", "text"),
-        state_span(message.state),
-        ("  ", "text"),
-        (message.environment, place_style(message.environment)),
-        (f"  {message.kind}, priority {message.priority}, {tries}", "text"),
-    ]
-    facts = [f"from {message.sender}", f"sent {written(message.created_at_us)}"]
-    if message.holder:
-        facts.append(f"held by {message.holder}")
-        facts.append(f"{wording.left(moment.us, message.lease_until_us)} of its lease left")
-    if message.due_at_us and message.state == "delayed":
-        facts.append(f"due in {wording.left(moment.us, message.due_at_us)}")
-    lines = [tuple(spans), line(("  " + ", ".join(facts), "muted"))]
-    if message.error:
-        lines.append(line(("  ✗ ", "bad"), message.error))
-    fields = msgspec.to_builtins(message, builtin_types=())
-    content = {name: fields.pop(name) for name in ("body", "result")}
-    return [*lines, (), *json_lines(content | fields, moment)]
 
 
 def json_lines(view: Any, _moment: Moment) -> list[Line]:  # noqa: ANN401 - any view

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from .. import views
 from ..text import safe_text
+from ..views.queue import when_of
 from .measured import measurements, series
 from .output import Cell, Shown, cell, heading, pairs, record, table
 
@@ -20,6 +21,10 @@ _BACKUPS: Final = (
     "audit_rows", "schema_version", "detail",
 )  # fmt: skip
 _STATEMENTS: Final = ("environment", "count", "p99_ms", "max_ms", "last_at_us")
+_SCHEDULES: Final = (
+    "id", "name", "state", "kind", "next_at_us", "last_at_us", "runs", "skipped", "environment",
+)  # fmt: skip
+_STEPS: Final = ("at_us", "actor", "action", "detail")
 _ALWAYS: Final = "always"
 
 
@@ -148,11 +153,39 @@ PAGES: Final[dict[type, Callable[[Any, Shown], str]]] = {
     views.TokenView: token,
     views.GrantView: grant,
 }
+
+
+def schedules(rows: Sequence[views.ScheduleView], shown: Shown) -> str:
+    """A line for each schedule, with its rhythm in words."""
+    names = [*_SCHEDULES, *(["reason"] if any(row.reason for row in rows) else [])]
+    cells = [
+        [
+            *(cell(row, name, shown.now_us) for name in names[:3]),
+            (safe_text(when_of(row)), False),
+            *(cell(row, name, shown.now_us) for name in names[3:]),
+        ]
+        for row in rows
+    ]
+    titles = [heading(name) for name in names]
+    return table([*titles[:3], "when", *titles[3:]], cells, shown.width)
+
+
+def history(rows: Sequence[views.HistoryView], shown: Shown) -> str:
+    """A line for each step of a message, oldest first."""
+    return table(
+        [heading(name) for name in _STEPS],
+        [[cell(row, name, shown.now_us) for name in _STEPS] for row in rows],
+        shown.width,
+    )
+
+
 LISTS: Final[dict[type, Callable[[Any, Shown], str]]] = {
     views.GrantView: grants,
     views.BackupView: backups,
     views.StatementView: statements,
     views.AuditView: audit,
+    views.ScheduleView: schedules,
+    views.HistoryView: history,
     views.MeasurementView: measurements,
     views.SeriesView: series,
 }

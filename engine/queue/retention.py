@@ -63,6 +63,7 @@ class Retention:
         self._next_s = clock.monotonic_s()
         self._states: list[int] = []  # left in this pass
         self._after = 0
+        self._sweeping = False
 
     @property
     def is_behind(self) -> bool:
@@ -70,7 +71,17 @@ class Retention:
 
     async def sweep(self, budget_s: float) -> int:
         """Go on with a pass, or begin one when it is time; how many messages were deleted. Stops
-        after about `budget_s` seconds. Raises StorageError, Corrupt."""
+        after about `budget_s` seconds; while another call is at it, at once. Raises StorageError,
+        Corrupt."""
+        if self._sweeping:
+            return 0
+        self._sweeping = True
+        try:
+            return await self._sweep(budget_s)
+        finally:
+            self._sweeping = False
+
+    async def _sweep(self, budget_s: float) -> int:
         now_s = self._clock.monotonic_s()
         if not self._states:
             if now_s < self._next_s:

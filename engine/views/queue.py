@@ -109,3 +109,10 @@ class HistoryView(View, frozen=True, kw_only=True):
     action: str
     detail: str
     allowed: bool = True
+
+
+def when_of(schedule: ScheduleView) -> str:
+    """`every 60 s`, or the cron expression with its zone."""
+    if schedule.every_s is not None:
+        return f"every {schedule.every_s:g} s"
+    return f"{schedule.cron} {schedule.zone}"

@@ -401,3 +401,11 @@ EMPTY: dict[type[actions.Action], Any] = {
     actions.DatabaseStats: lambda _: [database(n, records=0, messages=0) for n in range(6)],
 }
 """What an empty store answers instead; every other list is empty."""
+    actions.ScheduleList: lambda a: [
+        each for n in range(4) if a.environment in {None, (each := schedule(n)).environment}
+    ],
+    actions.ScheduleShow: lambda _: schedule(0, body={"path": "lib"}),
+    actions.ScheduleCreate: lambda _: schedule(0),
+    actions.SchedulePause: lambda _: schedule(3),
+    actions.ScheduleResume: lambda _: schedule(0),
+    actions.QueueHistory: history,

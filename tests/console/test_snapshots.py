@@ -103,6 +103,7 @@ SCREENS = {
     "swarms": ("2", "running", "No swarm runs yet"),
     "agents": ("3", "beating", "No agents"),
     "queue": ("4", "due in < 50 s", "No message is in this state"),
+    "schedules": (":schedules", "morning report", "Nothing is sent again"),
     "access": ("6", "✓ may", "No record is in"),
     "bench": ("7", "Latencies · memory set", "Nothing measured yet"),
     "audit": ("8", "memory.get", "Nothing was changed yet"),
@@ -130,7 +131,8 @@ async def test_empty(look: Any, name: str) -> None:
 
 
 FAILING = {
-    "queue": actions.QueueList, "access": actions.AclMatrix, "bench": actions.BenchShow,
+    "queue": actions.QueueList, "schedules": actions.ScheduleList,
+    "access": actions.AclMatrix, "bench": actions.BenchShow,
     "audit": actions.AuditList, "log": actions.EventList, "alerts": actions.AlertList,
     "metrics": actions.MetricsList,
 }  # fmt: skip
@@ -194,6 +196,11 @@ async def test_break_glass(look: Any) -> None:
 
 
 async def test_token(look: Any) -> None:
+async def test_redrive(look: Any) -> None:
+    line = ":queue redrive development"
+    await look("confirm-redrive", "busy", line, awaits="ready at once")
+
+
     keys = (":agent token dev_agent_00000001", "wait:y yes", "y")
     await look("token", "busy", *keys, awaits="Shown this once")
 

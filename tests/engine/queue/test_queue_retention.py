@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -129,3 +130,11 @@ async def test_passes_are_a_minute_apart(scene: Any) -> None:
     assert await sweep(scene) == 0
     scene.clock.advance(1)
     assert await sweep(scene) == 1
+
+
+async def test_one_sweep_at_a_time(scene: Any) -> None:
+    for _ in range(3):
+        await scene.queue.cancel(OPERATOR_PRINCIPAL, await scene.send())
+    scene.clock.advance(DAY_S + 1)
+    found = await asyncio.gather(*(scene.queue.retention.sweep(60) for _ in range(3)))
+    assert sorted(found) == [0, 0, 3]
