@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -221,8 +221,13 @@ class Guard:
             forgotten = self._agents.get(breach.agent) is not known
             if forgotten or not is_running(breach.pid, known.started_at):
                 return
+            self._end(self._kin.of(breach.pid))
+
+    def _end(self, pids: Sequence[int]) -> None:
+        """SIGKILL to the group that the first of these leads, and to the others."""
+        assert min(pids) > 1, f"{pids} are not the processes of an agent"
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(pids[0], signal.SIGKILL)
+        for pid in pids[1:]:
             with suppress(ProcessLookupError, PermissionError):
-                os.killpg(breach.pid, signal.SIGKILL)
-            for pid in self._kin.of(breach.pid)[1:]:
-                with suppress(ProcessLookupError, PermissionError):
-                    os.kill(pid, signal.SIGKILL)
+                os.kill(pid, signal.SIGKILL)
