@@ -49,6 +49,7 @@ SCREENS: Final[Mapping[str, str]] = {
     "audit": "What was changed, read and refused, by whom",
     "log": "What has happened since the engine opened",
     "alerts": "What needs a person",
+    "health": "What probes found, and what is done about it",
     "vault": "Whether records can be read, and every key",
     "backups": "Copies of environments",
     "db": "Database files: size, log, readers, slow statements",

@@ -272,15 +272,16 @@ def fill(
     environment: str = "",
 ) -> tuple[str, ...] | None:
     """The words of a key's command line: `{name}` is that field of `row`, `{subject}` what the
-    screen is about, and `{environment}` on a screen about one needs no row.
+    screen is about, or on one about nothing the row, and `{environment}` on a screen about one
+    needs no row.
 
     None when the line needs a row and there is none, or the row has no such value.
     """
     words = []
     for word in line.split():
-        known = {"subject": subject} if row is not None else {
-            "subject": subject, "environment": environment
-        }  # fmt: skip
+        known = {"subject": subject or getattr(row, "subject", None)}
+        if row is None:
+            known["environment"] = environment
         values = {
             name: known[name] if name in known else getattr(row, name, None)
             for name in fields_of(word)

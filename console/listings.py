@@ -437,6 +437,10 @@ _REMEDIES: Final = {
     "log-pinned": "db",
     "wal": "db",
     "disk": "db",
+    "probe-failed": "health",
+    "recovery-tried": "health",
+    "recovery-spent": "health",
+    "breaker-open": "health",
 }
 """Screens on which something can be done about an alert; the others are explained."""
 
@@ -461,8 +465,41 @@ ALERTS: Final = Listing(
     about=_about_alerts,
     about_height=2,
     words=lambda alert: (
-        f"{alert.subject}: {alert.detail}" + (f". {alert.hint}" if alert.hint else "")
+        f"{alert.subject}: {alert.detail}"
+        + (f". {alert.hint}" if alert.hint else "")
+        + (f". {alert.acknowledged_by} knows of it" if alert.state == "acknowledged" else "")
     ),
+)
+
+
+def _ailing(finding: views.FindingView) -> Place:
+    """Where a finding leads: the swarm, or why a store or the host is as it is."""
+    if finding.probe in {"agents", "http"}:
+        return Place("swarm", finding.subject)
+    return Place("explain", finding.environment or "host")
+
+
+def _told(finding: views.FindingView) -> str:
+    """A finding, what guards it and what recovery came to."""
+    parts = [f"{finding.subject}: {finding.detail}"]
+    if finding.address:
+        parts.append(f"address {finding.address}, breaker {finding.breaker or 'closed'}")
+    if finding.standby:
+        parts.append(f"standby {finding.standby}")
+    if finding.outcome:
+        parts.append(f"recovery: {finding.outcome}")
+    return ". ".join(parts)
+
+
+HEALTH: Final = Listing(
+    title="Health: the last finding of each probe",
+    columns=columns.findings,
+    key=lambda finding: f"{finding.subject} {finding.probe}",
+    empty="Nothing is probed in this environment.",
+    groups=("health", "rows", "table", "motion"),
+    query=lambda scope: actions.HealthList(environment=scope.place),
+    opens=_ailing,
+    words=_told,
 )
 
 METRICS: Final = Listing(
@@ -507,6 +544,7 @@ LISTINGS: Final[dict[str, Listing]] = {
     "db": DATABASES,
     "log": LOG,
     "alerts": ALERTS,
+    "health": HEALTH,
     "metrics": METRICS,
 }
 """By the name of their place."""

@@ -7,7 +7,7 @@ A form shows what is there now: an edit is a change of that, not a blank page.
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -15,6 +15,11 @@ from ..engine import views
 from ..engine.errors import NotFound
 from .columns import KeyRow
 from .places import Place
+
+
+_OF_SUBJECTS: Final = (
+    views.AlertView, views.EventView, views.FindingView, views.RecoveryView,
+)  # fmt: skip
 
 
 class CellRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,7 +51,15 @@ def edit(row: object) -> tuple[str, ...]:
         return ("form", "swarm", "scale", row.id, str(row.agents_wanted), exact(row.memory_bytes))
     if isinstance(row, views.AgentView):
         return ("form", "agent", "update", row.id, "--name", row.name, "--type", row.type)
+    if isinstance(row, views.FindingView | views.RecoveryView):
+        return _edit_recovery(row)
     raise _unfit(row, "changed")
+
+
+def _edit_recovery(row: views.FindingView | views.RecoveryView) -> tuple[str, ...]:
+    words = ["form", "recovery", "set", row.subject, row.policy]
+    words += ["--standby", row.standby] if row.standby else []
+    return (*words, *(["--address", row.address] if row.address else []))
 
 
 def _edit_message(message: views.MessageView) -> tuple[str, ...]:
@@ -84,7 +97,7 @@ def why(row: object) -> Place:
         return Place("explain", row.name)
     if isinstance(row, KeyRow | views.DatabaseView | views.BackupView):
         return Place("explain", row.environment)
-    if isinstance(row, views.AlertView | views.EventView):
+    if isinstance(row, _OF_SUBJECTS):
         return Place("explain", _named(row, row.subject))
     if isinstance(row, views.MeasurementView) and (row.environment or row.kind == "host"):
         return Place("explain", row.subject)
@@ -102,7 +115,7 @@ def _unfit(row: object, what: str) -> NotFound:
 
 def _named(row: Any, subject: str) -> str:  # noqa: ANN401 - an alert or an event
     """What it is about: its subject, else the environment."""
-    found = subject or row.environment
+    found = "host" if subject in {"disk", "memory", "bus"} else subject or row.environment
     if not found:
         raise NotFound("this is about nothing that could be explained", hint="d shows all of it")
     return str(found)

@@ -30,7 +30,7 @@ def severity(**more: Any) -> Column[Any]:  # noqa: ANN401
 
 def alerts(moment: Moment) -> tuple[Column[Any], ...]:
     return (
-        Column("state", _firing, width=10, style=lambda a: "bad" if _fires(a) else "muted"),
+        Column("state", _state, width=14, style=lambda a: _STATES.get(a.state, NONE)[1]),
         severity(),
         text("rule", width=14),
         text("subject", width=ID_CELLS, priority=1),
@@ -40,12 +40,15 @@ def alerts(moment: Moment) -> tuple[Column[Any], ...]:
     )
 
 
-def _fires(alert: views.AlertView) -> bool:
-    return alert.state == "firing"
+_STATES: Final = {
+    "firing": ("✗ firing", "bad"),
+    "acknowledged": ("· acknowledged", "warning"),
+    "resolved": ("✓ resolved", "muted"),
+}
 
 
-def _firing(alert: views.AlertView) -> str:
-    return "✗ firing" if _fires(alert) else f"✓ {alert.state}"
+def _state(alert: views.AlertView) -> str:
+    return _STATES.get(alert.state, NONE)[0]
 
 
 def journal(_moment: Moment) -> tuple[Column[Any], ...]:

@@ -167,7 +167,7 @@ def _key_of(kind: type[View]) -> Callable[[Any], str]:
 _GRAVEST: Final = {"failed": 0, "warning": 1}
 _NAMING: Final = (
     "environment", "namespace", "key", "name", "path", "sequence", "subject", "action", "priority",
-    "metric",
+    "metric", "probe",
 )  # fmt: skip
 _PANELS: Final[dict[str, Panel]] = {
     "memory": MemoryScreen,

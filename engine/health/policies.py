@@ -28,16 +28,17 @@ class Policies:
     # --- looking ----------------------------------------------------------------------------
 
     async def findings(self, environment: str | None) -> list[FindingView]:
-        """The latest findings, those of the host first; where nobody has looked yet, they are
-        made. Raises StorageError."""
+        """The latest findings, what is ill first; where nobody has looked yet, they are made.
+        Raises StorageError."""
         health = self._health
         if not health.findings:
             await health.look()
-        return [
+        found = [
             finding_view(health, each)
             for each in health.findings.values()
             if environment in {None, each.environment}
         ]
+        return sorted(found, key=lambda finding: _GRAVEST[finding.status])
 
     async def check(self, subject: str | None) -> list[FindingView]:
         """Look at everything or at one subject now, and say what was found. Raises NotFound,
@@ -138,6 +139,7 @@ class Policies:
         return self._health.places[environment_of(swarm)]
 
 
+_GRAVEST: Final = {"failed": 0, "suspect": 1, "ok": 2}
 _VERBS: Final = {
     Policy.RESTART: "restart",
     Policy.RECREATE: "recreate",

@@ -29,6 +29,9 @@ def finding_view(health: Health, finding: Finding) -> FindingView:
         attempts_max=health.limits.attempts,
         next_at_us=next_attempt_us(recovery, health.limits),
         breaker=_breaker(health, finding),
+        standby=recovery.standby,
+        address=recovery.address,
+        outcome=recovery.outcome,
     )
 
 

@@ -8,7 +8,8 @@ from .base import View
 class FindingView(View, frozen=True, kw_only=True):
     """What a probe found last. `status` is ok, suspect (failed, and not believed yet) or failed,
     since `since_at_us`; `attempts` of recovery of at most `attempts_max`, the next not before
-    `next_at_us`. `breaker` is closed, open or half-open, empty where there is none."""
+    `next_at_us`. `breaker` is closed, open or half-open, empty where there is none. `standby`,
+    `address` and `outcome` are those of its recovery."""
 
     subject: str
     probe: str
@@ -23,6 +24,9 @@ class FindingView(View, frozen=True, kw_only=True):
     attempts_max: int
     next_at_us: int | None = None
     breaker: str = ""
+    standby: str = ""
+    address: str = ""
+    outcome: str = ""
 
 
 class RecoveryView(View, frozen=True, kw_only=True):

@@ -122,6 +122,45 @@ def alert(number: int, **more: Any) -> views.AlertView:
     return views.AlertView(**(fields | more))
 
 
+_PROBED = (
+    ("disk", "disk", "", "ok", "71.2 GB of 252 GB are free", "ALERT_ONLY", 0),
+    ("memory", "memory", "", "ok", "71 GB of 96 GB are available; limits are guarded",
+     "ALERT_ONLY", 0),
+    ("production", "store", "production", "ok", "written and read back", "RESTART", 0),
+    ("development", "store", "development", "suspect", "no answer within 10 s", "RESTART", 1),
+    ("dev_swarm_7m2pz0tb", "agents", "development", "failed",
+     "7 of 8 agents are there; dev_agent_00000002 failed: killed by SIGKILL", "RECREATE", 3),
+    ("dev_swarm_7m2pz0tb", "http", "development", "ok", "200 OK", "RECREATE", 3),
+)  # fmt: skip
+
+
+def finding(number: int, **more: Any) -> views.FindingView:
+    subject, probe, environment, status, detail, policy, attempts = _PROBED[number % len(_PROBED)]
+    fields: dict[str, Any] = {
+        "subject": subject, "probe": probe, "environment": environment, "status": status,
+        "detail": detail, "latency_ms": 3.0 + number * 4, "policy": policy, "attempts": attempts,
+        "attempts_max": 3, "since_at_us": NOW_US - (number + 1) * 130_000_000,
+        "checked_at_us": NOW_US - 12_000_000,
+        "outcome": "8 agents were replaced by 8 new ones" if attempts == 3 else "",
+        "address": "http://127.0.0.1:8080/health" if policy == "RECREATE" else "",
+        "breaker": "closed" if probe == "http" else "",
+    }  # fmt: skip
+    return views.FindingView(**(fields | more))
+
+
+def recovery(number: int, **more: Any) -> views.RecoveryView:
+    found = finding(number)
+    fields: dict[str, Any] = {
+        "subject": found.subject, "environment": found.environment, "policy": found.policy,
+        "state": "spent" if found.attempts == 3 else "idle", "standby": "",
+        "address": found.address, "attempts": found.attempts, "attempts_max": 3,
+        "attempted_at_us": NOW_US - 400_000_000 if found.attempts else None,
+        "healthy_since_at_us": None, "next_at_us": None, "outcome": found.outcome,
+        "successor": "", "set": False, "changed_at_us": None, "changed_by": "",
+    }  # fmt: skip
+    return views.RecoveryView(**(fields | more))
+
+
 def happening(number: int, **more: Any) -> views.EventView:
     severity = ("info", "info", "warning", "critical")[number % 4]
     fields: dict[str, Any] = {
@@ -374,6 +413,12 @@ ANSWERS: dict[type[actions.Action], Any] = {
     actions.AclWho: decisions,
     actions.Explain: explanation,
     actions.AlertList: lambda a: [alert(n) for n in range(2 if a.firing else 5)],
+    actions.AlertAck: lambda a: alert(0, id=a.id, state="acknowledged"),
+    actions.HealthList: lambda _: [finding(n) for n in range(6)],
+    actions.HealthCheck: lambda a: [finding(n) for n in range(6)],
+    actions.RecoveryList: lambda _: [recovery(n) for n in range(5)],
+    actions.RecoverySet: lambda a: recovery(4, subject=a.subject, policy=a.policy),
+    actions.RecoveryReset: lambda a: recovery(4, subject=a.subject, attempts=0),
     actions.EventList: lambda _: [happening(n) for n in range(40)],
     actions.MemoryAdmit: admission,
     actions.MemoryBudget: admission,

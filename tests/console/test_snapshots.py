@@ -112,6 +112,7 @@ SCREENS = {
     "vault": ("V", "● active", "none yet"),
     "backups": (":backups", "verified", "No backup was made yet"),
     "db": (":db", "USE TEMP B-TREE", "No statement took longer"),
+    "health": ("I", "✗ failed", "Nothing is probed"),
     "metrics": (":metrics", "memory available", "Nothing was measured yet"),
     "tree": ("T", "payments", "No swarm runs yet"),
 }
@@ -134,7 +135,7 @@ FAILING = {
     "queue": actions.QueueList, "schedules": actions.ScheduleList,
     "access": actions.AclMatrix, "bench": actions.BenchShow,
     "audit": actions.AuditList, "log": actions.EventList, "alerts": actions.AlertList,
-    "metrics": actions.MetricsList,
+    "metrics": actions.MetricsList, "health": actions.HealthList,
 }  # fmt: skip
 """Screens with a query of their own, which can fail."""
 
