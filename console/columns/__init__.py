@@ -17,7 +17,6 @@ from .access import RISKS, audit, decisions, grants
 from .alerts import SEVERITIES, alerts, journal
 from .base import ID_CELLS, STATUSES, Moment, place_style, text, where
 from .bench import VERDICTS, benchmarks
-from .health import findings, recoveries
 from .host import borrowers, environments, lenders
 from .metrics import measurements
 from .queue import messages, schedules, steps
@@ -47,7 +46,6 @@ __all__ = [
     "databases",
     "decisions",
     "environments",
-    "findings",
     "grants",
     "journal",
     "lenders",
@@ -55,23 +53,21 @@ __all__ = [
     "messages",
     "place_style",
     "records",
-    "recoveries",
-    "statements",
-    "swarms",
-    "recoveries",
     "schedules",
-    "where",
+    "statements",
     "steps",
+    "swarms",
+    "where",
 ]
 
 BY_VIEW: Final[dict[type[msgspec.Struct], Callable[[Moment], tuple[Column[Any], ...]]]] = {
     views.SwarmView: swarms,
     views.AgentView: agents,
     views.MessageView: messages,
-    views.EnvironmentView: environments,
-    views.RecordView: records,
     views.ScheduleView: schedules,
     views.HistoryView: steps,
+    views.EnvironmentView: environments,
+    views.RecordView: records,
     views.GrantView: grants,
     views.AuditView: audit,
     views.BenchView: benchmarks,
@@ -79,8 +75,6 @@ BY_VIEW: Final[dict[type[msgspec.Struct], Callable[[Moment], tuple[Column[Any], 
     views.AlertView: alerts,
     views.MeasurementView: measurements,
     views.EventView: journal,
-    views.FindingView: findings,
-    views.RecoveryView: recoveries,
     views.BackupView: backups,
     views.DatabaseView: databases,
     views.StatementView: statements,

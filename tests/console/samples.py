@@ -403,6 +403,49 @@ def _wave(
     )  # fmt: skip
 
 
+def schedule(number: int, **more: Any) -> views.ScheduleView:
+    """One every minute, one on weekdays, one that waits for room, one that is paused."""
+    fields: dict[str, Any] = {
+        "id": f"dev_schedule_{number + 1}",
+        "environment": ("development", "production", "research", "testing")[number % 4],
+        "name": ("tidy up", "morning report", "digest", "probe")[number % 4],
+        "state": ("active", "active", "late", "paused")[number % 4],
+        "kind": ("sweep", "report", "digest", "probe")[number % 4],
+        "to": "dev_swarm_7m2pz0tb" if number % 4 == 2 else None, "priority": 5,
+        "every_s": (60.0, None, 900.0, 5.0)[number % 4],
+        "cron": "30 6 * * mon-fri" if number % 4 == 1 else None,
+        "zone": "Europe/Berlin" if number % 4 == 1 else "UTC", "overlap": False, "expires_s": None,
+        "max_attempts": 3,
+        "next_at_us": (
+            NOW_US + 40_000_000, NOW_US + 9 * 3_600_000_000, NOW_US - 5, None,
+        )[number % 4],
+        "last_at_us": NOW_US - 130_000_000 * (number + 1),
+        "last_message": f"dev_msg_{number + 40:08d}", "runs": 1_204 * (number + 1),
+        "skipped": 3 * (number % 4), "created_by": "operator", "created_at_us": NOW_US - DAY_US,
+        "reason": "the queue of research is full: 1,000 of 1,000 messages are open"
+        if number % 4 == 2 else "",
+    }  # fmt: skip
+    return views.ScheduleView(**(fields | more))
+
+
+def history(_action: actions.QueueHistory) -> list[views.HistoryView]:
+    """A message that failed once, whose second holder was killed."""
+    told = (
+        ("operator", "send", "digest"), ("dev_agent_00000001", "claim", "attempt 1"),
+        ("dev_agent_00000001", "nack", "ValueError: no such file"),
+        ("dev_agent_00000002", "claim", "attempt 2"),
+        ("engine", "take_back", "dev_agent_00000002 ended while it held this (attempt 2)"),
+        ("dev_agent_00000003", "claim", "attempt 3"),
+    )  # fmt: skip
+    return [
+        views.HistoryView(
+            environment="development", sequence=900 + n, at_us=NOW_US - (60 - n * 9) * 1_000_000,
+            actor=actor, action=action, detail=detail,
+        )
+        for n, (actor, action, detail) in enumerate(told)
+    ]  # fmt: skip
+
+
 ANSWERS: dict[type[actions.Action], Any] = {
     actions.QueueFlow: lambda a: [flow(a.environment)],
     actions.QueuePause: lambda a: flow(a.environment, mode="paused"),
