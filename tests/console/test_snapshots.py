@@ -196,12 +196,12 @@ async def test_break_glass(look: Any) -> None:
     await look("confirm-break-glass", "busy", *keys, awaits="owner is told")
 
 
-async def test_token(look: Any) -> None:
 async def test_redrive(look: Any) -> None:
     line = ":queue redrive development"
     await look("confirm-redrive", "busy", line, awaits="ready at once")
 
 
+async def test_token(look: Any) -> None:
     keys = (":agent token dev_agent_00000001", "wait:y yes", "y")
     await look("token", "busy", *keys, awaits="Shown this once")
 
