@@ -16,7 +16,6 @@ from ..engine.errors import NotFound
 from .columns import KeyRow
 from .places import Place
 
-
 _OF_SUBJECTS: Final = (
     views.AlertView, views.EventView, views.FindingView, views.RecoveryView,
 )  # fmt: skip

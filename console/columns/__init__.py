@@ -17,6 +17,7 @@ from .access import RISKS, audit, decisions, grants
 from .alerts import SEVERITIES, alerts, journal
 from .base import ID_CELLS, STATUSES, Moment, place_style, text, where
 from .bench import VERDICTS, benchmarks
+from .health import findings, recoveries
 from .host import borrowers, environments, lenders
 from .metrics import measurements
 from .queue import messages, schedules, steps
@@ -46,6 +47,7 @@ __all__ = [
     "databases",
     "decisions",
     "environments",
+    "findings",
     "grants",
     "journal",
     "lenders",
@@ -53,6 +55,7 @@ __all__ = [
     "messages",
     "place_style",
     "records",
+    "recoveries",
     "schedules",
     "statements",
     "steps",
@@ -75,6 +78,8 @@ BY_VIEW: Final[dict[type[msgspec.Struct], Callable[[Moment], tuple[Column[Any], 
     views.AlertView: alerts,
     views.MeasurementView: measurements,
     views.EventView: journal,
+    views.FindingView: findings,
+    views.RecoveryView: recoveries,
     views.BackupView: backups,
     views.DatabaseView: databases,
     views.StatementView: statements,

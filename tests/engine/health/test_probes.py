@@ -147,6 +147,7 @@ def start_redis(folder: Path, port: int) -> subprocess.Popen[bytes]:
     )
 
 
+@pytest.mark.redis
 async def test_a_stopped_redis_opens_the_breaker_and_comes_back(
     make_ward: Callable[..., Awaitable[Any]], tmp_path: Path
 ) -> None:
