@@ -242,7 +242,7 @@ class SwarmDeck(Walker, inherit_bindings=False):
     def _notice(self) -> tuple[str, str]:
         """What matters most beside the numbers: lost, paused, or what is under way."""
         if self.owner.gone:
-            return f"✗ the engine has ended: {self.owner.gone}  (:reopen opens it here)", "bad"
+            return f"✗ no engine, :reopen opens it here: {self.owner.gone}", "bad"
         if self.last.lost is not None:
             return f"✗ no answer: {self.last.lost.message}  (:reopen opens it here)", "bad"
         if self.bridge is not None and self.bridge.paused:
@@ -382,7 +382,7 @@ class SwarmDeck(Walker, inherit_bindings=False):
         self.owner.check()
         spec = spec_of(action)
         if isinstance(action, Stop) and not self.host.attached:
-            self.leave()
+            (self.detach if action.keep else self.leave)()
         elif isinstance(action, Demo) and self.operations.runs(Demo):
             self.say_error(Busy("the demo runs already", hint=":cancel ends it"))
         elif plans.needs_plan(action):

@@ -183,7 +183,8 @@ class Owner:
             if await _answers(host):
                 self._app.say("attached to the engine that has followed")
             else:
-                self._heard = "it has ended as well"
+                self._heard = "the one that followed has ended as well"
+                await asyncio.sleep(LOOK_S)
 
     def _offer(self) -> None:
         overview = self._app.last.overview

@@ -267,6 +267,9 @@ def _delete_schedule(_action: actions.ScheduleDelete, schedule: views.ScheduleVi
 
 
 def _stop(action: actions.Stop, overview: views.Overview) -> Draft:
+    if action.keep:
+        wait = "They run on and wait a while for the next engine, then end themselves."
+        return "Stop the engine, and leave its agents?", [*ending(overview), wait], "", ()
     how = "at once" if action.force else "after their running work"
     return "Stop the engine?", [*ending(overview), f"They end {how}."], *_strictest(overview)
 
