@@ -92,6 +92,7 @@ class Watch:
         return Sight(
             overview=engine.overview(),
             reclaims=engine.journal.reclaims,
+            breaches=engine.journal.breaches,
             ignored=engine.budgets.ignored,
             pinned={name: place.database.pinned() for name, place in engine.places.items()},
             disks=self._disks(),
