@@ -447,6 +447,14 @@ def history(_action: actions.QueueHistory) -> list[views.HistoryView]:
 
 
 ANSWERS: dict[type[actions.Action], Any] = {
+    actions.ScheduleList: lambda a: [
+        each for n in range(4) if a.environment in {None, (each := schedule(n)).environment}
+    ],
+    actions.ScheduleShow: lambda _: schedule(0, body={"path": "lib"}),
+    actions.ScheduleCreate: lambda _: schedule(0),
+    actions.SchedulePause: lambda _: schedule(3),
+    actions.ScheduleResume: lambda _: schedule(0),
+    actions.QueueHistory: history,
     actions.QueueFlow: lambda a: [flow(a.environment)],
     actions.QueuePause: lambda a: flow(a.environment, mode="paused"),
     actions.QueueDrain: lambda a: flow(a.environment, mode="draining"),
@@ -489,11 +497,3 @@ EMPTY: dict[type[actions.Action], Any] = {
     actions.DatabaseStats: lambda _: [database(n, records=0, messages=0) for n in range(6)],
 }
 """What an empty store answers instead; every other list is empty."""
-    actions.ScheduleList: lambda a: [
-        each for n in range(4) if a.environment in {None, (each := schedule(n)).environment}
-    ],
-    actions.ScheduleShow: lambda _: schedule(0, body={"path": "lib"}),
-    actions.ScheduleCreate: lambda _: schedule(0),
-    actions.SchedulePause: lambda _: schedule(3),
-    actions.ScheduleResume: lambda _: schedule(0),
-    actions.QueueHistory: history,
