@@ -16,7 +16,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from ..engine import commandline
-from ..engine.actions import ACTIONS, Action, ActionSpec
+from ..engine.actions import ACTIONS, Action, ActionSpec, spec_of
 from ..engine.commandline import Completion
 from ..engine.errors import InvalidInput
 from ..engine.model import PREFIXES, Environment, MessageState, printable
@@ -420,5 +420,12 @@ def _carries(words: Sequence[str], kinds: Collection[str]) -> bool:
 
 
 def line_of(action: Action) -> str:
-    """The command line that asks for the same outside the console."""
-    return shlex.join([commandline.PROGRAM, *commandline.render(action)])
+    """The command line that asks for the same outside the console. Values of variables, which may
+    be secret, are left out: a name alone stands for the value where the line is run."""
+    named = {
+        each.field: tuple(text.partition("=")[0] for text in getattr(action, each.field))
+        for each in parameters(spec_of(action))
+        if each.kind == "variable"
+    }
+    shown = msgspec.structs.replace(action, **named) if named else action
+    return shlex.join([commandline.PROGRAM, *commandline.render(shown)])

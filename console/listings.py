@@ -150,8 +150,7 @@ def _about_agent(overview: views.Overview, scope: Scope, moment: Moment) -> Sequ
         line("  ", state_span(agent.state), f"  {agent.name}  ",
              (agent.environment, columns.place_style(agent.environment)),
              (f"  {agent.type}  {agent.id}  up {wording.ago(moment.us, agent.created_at_us)}",
-              "muted"),
-             (f"  {agent.reason}", "warning")),
+              "muted")),
         line(("  ", "muted"), process, ("   memory  ", "muted"), size(agent.used_bytes),
              ("   done  ", "muted"), count(agent.done), ("   holds  ", "muted"),
              count(agent.leased), ("   restarts  ", "muted"), count(agent.restarts)),
@@ -159,6 +158,7 @@ def _about_agent(overview: views.Overview, scope: Scope, moment: Moment) -> Sequ
              ", ".join(agent.teams) or wording.DASH, ("   can  ", "muted"),
              ", ".join(agent.capabilities) or wording.DASH,
              ("   ready for  ", "muted"), wording.ago(moment.us, agent.ready_at_us)),
+        line(("  why  ", "muted"), (agent.reason, "warning") if agent.reason else wording.DASH),
     )  # fmt: skip
 
 
@@ -204,7 +204,7 @@ AGENT: Final = Listing(
     query=lambda scope: actions.QueueList(holder=scope.subject),
     opens=lambda message: Place("message", message.id),
     about=_about_agent,
-    about_height=4,
+    about_height=5,
     by_environment=False,
 )
 

@@ -38,6 +38,13 @@ def test_a_whole_line_becomes_its_action() -> None:
     assert split(commands.line_of(wanted))[1:] == split(line)
 
 
+def test_a_line_that_is_shown_holds_no_value_of_a_variable() -> None:
+    wanted = actions.SwarmCreate(
+        environment="testing", agents=1, memory_bytes=1 << 30, variables=("KEY=s3=cret", "HOME")
+    )
+    assert commands.line_of(wanted).endswith("--memory 1GB --env KEY --env HOME")
+
+
 def test_an_unfinished_line_opens_its_form_with_what_was_typed() -> None:
     intent = interpret(split("swarm create development --memory 1GB --name 'my swarm'"))
     texts = {"environment": "development", "memory_bytes": "1GB", "name": "my swarm"}
