@@ -11,7 +11,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import pytest
 
@@ -21,6 +21,7 @@ from swarmdeck.console.columns import Moment
 from swarmdeck.console.keymap import packaged, parse_user_keymap
 from swarmdeck.console.listings import LISTINGS
 from swarmdeck.engine import alerts, commandline
+from swarmdeck.engine.actions.health import PolicyName
 from swarmdeck.engine.cli.options import OPTIONS_HELP, read_options
 from swarmdeck.engine.cli.serve import read_words
 from swarmdeck.engine.errors import SwarmDeckError
@@ -46,6 +47,8 @@ STAND_INS = {
     "VALUE": "1",
     "VIEW": "queue",
 }
+POLICIES = frozenset(get_args(PolicyName))
+"""Words in capitals that are meant."""
 PROCESSES = {"init", "serve"}
 """Commands that are processes of their own and no actions."""
 
@@ -87,7 +90,10 @@ def _lines(begin: str, page: Path) -> Iterator[Line]:
 def _filled(text: str) -> list[str]:
     """The words of a line with those in capitals filled in."""
     words = shlex.split(text)
-    return [STAND_INS[word] if re.fullmatch(r"[A-Z][A-Z_]+", word) else word for word in words]
+    return [
+        STAND_INS[word] if re.fullmatch(r"[A-Z][A-Z_]+", word) and word not in POLICIES else word
+        for word in words
+    ]
 
 
 SHELL = [line for page in PAGES for line in _lines("swarmdeck", page)]

@@ -197,7 +197,7 @@ class OverviewScreen(DeckScreen):
         self._access.set_lines(_access_lines(overview.access))
         self._bench.set_lines(_bench_lines(overview.benchmarks))
         if pull.asked == self.query_wanted():
-            self._firing = pull.answer if pull.error is None else None
+            self._firing = _firing(pull.answer) if pull.error is None else None
             self._alerts.set_lines(_alert_lines(self._firing, self.moment))
             self._alerts.note = f"{count(len(self._firing))} firing" if self._firing else ""
         self._glance.tell(_glance_parts(overview, self._firing))
@@ -306,6 +306,11 @@ def _spark(rates: Sequence[float]) -> str:
     if most <= 0:
         return ""
     return "".join(_EIGHTHS[max(0, min(7, round(rate / most * 8) - 1))] for rate in rates[-8:])
+
+
+def _firing(alerts: Sequence[views.AlertView]) -> Sequence[views.AlertView]:
+    """Those that call for somebody: nobody has acknowledged them."""
+    return [alert for alert in alerts if alert.state == "firing"]
 
 
 def _alert_lines(firing: Sequence[views.AlertView] | None, moment: Moment) -> Sequence[Line]:
