@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 import pty
@@ -13,6 +14,7 @@ import sys
 import termios
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +24,13 @@ import pytest
 
 from swarmdeck.console.app import open_or_attach
 from swarmdeck.console.deck import SwarmDeck
-from swarmdeck.engine import actions
+from swarmdeck.engine import actions, connect
 from swarmdeck.engine.host import EngineHost
 from swarmdeck.engine.settings import load_settings
 
 LEAVES_S = 3.0
+TIMES = 20 if os.environ.get("STRESS") else 2
+"""How often each end of a console is tried."""
 
 
 def make_host(data: Path, on_event: Callable[[Any], None]) -> EngineHost:
@@ -178,8 +182,9 @@ ENDS = {"HUP": signal.SIGHUP, "TERM": signal.SIGTERM, "INT": signal.SIGINT, "clo
 
 
 @pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("turn", range(TIMES))
 def test_the_end_of_the_console_closes_engine_and_agents(
-    terminal: Terminal, tmp_path: Path, end: str
+    terminal: Terminal, tmp_path: Path, end: str, turn: int
 ) -> None:
     start_swarm(terminal)
     agents = psutil.Process(terminal.pid).children(recursive=True)
@@ -208,6 +213,74 @@ def test_stopped_from_elsewhere_the_console_ends_with_its_engine(
     assert terminal.ended(20) == 0
     assert asked.wait(20) == 0
     assert not started_below(tmp_path / "data")
+
+
+def ask(data: Path, action: actions.Action) -> Any:
+    """What the engine of a directory answers, over its socket."""
+
+    async def asked() -> Any:
+        async with connect(data) as engine:
+            return await engine.run(action)
+
+    return asyncio.run(asked())
+
+
+def ready(data: Path) -> list[int | None]:
+    """The processes of the agents that are ready."""
+    return [agent.pid for agent in ask(data, actions.AgentList()) if agent.state == "ready"]
+
+
+def test_detached_the_swarms_run_on_and_the_next_console_attaches(
+    terminal: Terminal, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    start_swarm(terminal)
+    terminal.until(lambda: len(ready(data)) == 2)
+    before = ready(data)
+    terminal.press("Q")
+    assert terminal.ended(30) == 0
+    assert b"detached: the engine runs on as process" in terminal.raw.rpartition(b"\x1b[?1049l")[2]
+    engine = ask(data, actions.Status()).engine
+    assert engine.headless
+    assert engine.pid != terminal.pid
+    assert os.getsid(engine.pid) == engine.pid, "no terminal can end it"
+    second = Terminal(data)
+    try:
+        second.until(lambda: "attached to its engine" in second.text)
+        second.until(lambda: "2/2" in second.text)
+        assert ready(data) == before
+        ask(data, actions.Stop())
+        second.until(lambda: "The engine has ended" in second.text)
+        second.press("q")
+        assert second.ended(10) == 0
+    finally:
+        second.close()
+        with suppress(ProcessLookupError):
+            os.kill(engine.pid, signal.SIGKILL)
+
+
+def test_a_console_whose_engine_is_killed_takes_over_with_the_agents(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    first = Terminal(data)
+    second = None
+    try:
+        first.until(lambda: "No swarm runs yet" in first.text)
+        start_swarm(first)
+        second = Terminal(data)
+        second.until(lambda: "attached to its engine" in second.text)
+        second.until(lambda: len(ready(data)) == 2)
+        before = ready(data)
+        os.kill(first.pid, signal.SIGKILL)
+        second.until(lambda: "The engine has ended" in second.text)
+        second.press("t")
+        second.until(lambda: "·  engine in this console" in second.text)
+        second.until(lambda: ready(data) == before)
+        os.kill(second.pid, signal.SIGTERM)
+        assert second.ended(LEAVES_S) == 128 + signal.SIGTERM
+    finally:
+        first.close()
+        if second is not None:
+            second.close()
 
 
 def test_leaving_with_q_asks_first_and_y_ends_what_runs(terminal: Terminal, tmp_path: Path) -> None:

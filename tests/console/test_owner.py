@@ -206,7 +206,7 @@ async def test_an_engine_that_ends_is_said_and_can_be_taken_over(
         assert "stopped by the operator" in deck.text
         assert "crawl (development): 8 agents" in deck.text
         await deck.press("t")
-        await deck.until(lambda: "engine in this console" in deck.text)
+        await deck.until(lambda: "·  engine in this console" in deck.text)
         assert len(here.hosts) == 2
         assert here.hosts[0].closed
         await deck.type("queue send development digest 1")
@@ -225,7 +225,7 @@ async def test_what_is_asked_for_meanwhile_is_refused(stage: Callable[..., Stage
         assert here.hosts[0].changes() == []
         await deck.type("theme")
         await deck.type("reopen")
-        await deck.until(lambda: "engine in this console" in deck.text)
+        await deck.until(lambda: "·  engine in this console" in deck.text)
 
 
 async def test_an_engine_that_comes_is_attached_to_without_a_question(

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import json
 import os
@@ -22,6 +23,8 @@ from typing import Any, Final
 import psutil
 import pytest
 
+from swarmdeck.engine import actions as act
+from swarmdeck.engine.actions import Action
 from swarmdeck.engine.core import open_core
 from swarmdeck.engine.engine import connect
 
@@ -83,24 +86,29 @@ class Service:
         assert said, process.stderr and process.stderr.read()
         return json.loads(said)
 
-    def run(self, *words: str) -> Any:
-        done = subprocess.run(
-            [sys.executable, "-c", ENTRY, "--data", str(self.data), "--json", *words],
-            env=self.environment, capture_output=True, timeout=LIMIT_S, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+    def ask(self, action: Action) -> Any:
+        """What the engine answers, over its socket: a process for each question would be dear."""
+
+        async def asked() -> Any:
+            async with connect(self.data) as engine:
+                return await engine.run(action)
+
+        return asyncio.run(asked())
+
+    def message(self, ident: str) -> Any:
+        return self.ask(act.QueueShow(id=ident))
 
     def swarm(self, agents: int) -> list[psutil.Process]:
-        self.run("swarm", "create", "development", f"--agents={agents}", "--memory=128MB")
+        wanted = act.SwarmCreate(environment="development", agents=agents, memory_bytes=128 << 20)
+        self.ask(wanted)
         return self.agents(agents)
 
     def agents(self, ready: int) -> list[psutil.Process]:
         """The processes of the agents, once so many are ready."""
 
         def look() -> list[psutil.Process]:
-            found = [each for each in self.run("agent", "list") if each["state"] == "ready"]
-            return [psutil.Process(each["pid"]) for each in found] if len(found) == ready else []
+            found = [each for each in self.ask(act.AgentList()) if each.state == "ready"]
+            return [psutil.Process(each.pid) for each in found] if len(found) == ready else []
 
         return list(until(look, f"{ready} agents that are ready"))
 
@@ -188,7 +196,7 @@ def test_hup_puts_in_force_what_can_be_and_names_the_rest(service: Service) -> N
     until(lambda: service.said("the settings stay as they were"), "the file is refused")
     assert service.said("config.toml:2")
     service.config.unlink()
-    changed = {each["name"]: each["state"] for each in service.run("reload")}
+    changed = {each.name: each.state for each in service.ask(act.Reload())}
     assert changed == {"logging.level": "in force"}
     assert server.poll() is None
 
@@ -199,17 +207,18 @@ def test_hup_puts_in_force_what_can_be_and_names_the_rest(service: Service) -> N
 def test_the_next_engine_takes_up_the_agents_of_one_that_leaves_them(service: Service) -> None:
     first = service.serve()
     before = {agent.pid for agent in service.swarm(2)}
-    ident = service.run("queue", "send", "development", "sleep", '{"seconds": 1.5}')["id"]
-    until(lambda: service.run("queue", "show", ident)["state"] == "leased", "it is worked on")
+    work = act.QueueSend(environment="development", kind="sleep", body={"seconds": 1.5})
+    ident = service.ask(work).id
+    until(lambda: service.message(ident).state == "leased", "it is worked on")
     second = service.serve("--wait", "60", "--quiet", ready=False)
     assert service.line(second) == {"waiting_for": first.pid}
-    assert service.run("stop", "--keep")["changed"] == 2
+    assert service.ask(act.Stop(keep=True)).changed == 2
     assert service.line(second)["pid"] == second.pid
     assert first.wait(LIMIT_S) == 0
     assert {agent.pid for agent in service.agents(2)} == before
-    until(lambda: service.run("queue", "show", ident)["state"] == "done", "it is done")
-    assert service.run("queue", "show", ident)["attempt"] == 1, "nobody else was given it"
-    service.run("stop")
+    until(lambda: service.message(ident).state == "done", "it is done")
+    assert service.message(ident).attempt == 1, "nobody else was given it"
+    service.ask(act.Stop())
     assert second.wait(LIMIT_S) == 0
     assert gone([psutil.Process(pid) for pid in before if psutil.pid_exists(pid)])
 
@@ -296,7 +305,8 @@ def test_hup_and_a_closed_terminal_end_neither_it_nor_its_agents(
     )  # fmt: skip
     os.close(follower)
     service.started.append(server)
-    until((service.data / "run/engine.sock").is_symlink, "it serves")
+    until((service.data / "logs/engine.log").exists, "it writes its log")
+    until(lambda: service.said("serves"), "it serves")
     agents = service.swarm(2)
     server.send_signal(signal.SIGHUP)
     until(lambda: service.said("read again"), "HUP reads the settings")
