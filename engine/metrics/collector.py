@@ -111,7 +111,6 @@ class Collector:
             await self._thin(at_s + step_s)
             self._trouble = ""
         except SwarmDeckError as error:
-            self._progress = thinning.Progress()
             if self._trouble != error.message:
                 log.warning("what was measured is not kept: %s", error.message)
             self._trouble = error.message

@@ -204,6 +204,14 @@ async def test_a_long_window_ends_with_what_no_longer_step_holds_yet(bench: Benc
     assert [value is not None for value in found.values[-5:]] == [False, *[True] * 4]
 
 
+async def test_what_is_in_a_longer_step_is_not_counted_again_from_memory(bench: Bench) -> None:
+    for lag_ms, times in ((0.0, 3), (10.0, 20), (40.0, 5)):  # the 20 fill two steps, the 5 none
+        for _ in range(times):
+            await bench.step(lag_ms=lag_ms)
+    found = await bench.series("engine", "loop_lag_ms", "7d")
+    assert (found.step_s, found.values[-1], found.highs[-1]) == (900, 16, 40)
+
+
 async def test_agents_are_measured_with_their_processors(bench: Bench) -> None:
     swarm = await bench.core.engine.swarms.create(
         "development", agents=2, memory_bytes=128 << 20, command=["sleep", "60"]
