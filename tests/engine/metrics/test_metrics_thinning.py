@@ -142,6 +142,21 @@ async def test_nothing_is_deleted_before_it_is_in_a_longer_step(database: Databa
     assert list(await rows(database, MINUTES_S)) == [START_S]
 
 
+async def test_what_is_older_than_is_set_is_forgotten_with_its_name(database: Database) -> None:
+    await measure(database, START_S, [1])
+    await thin(database, START_S + KEPT_S)
+    assert list(await rows(database, HOUR_S)) == [START_S]
+    assert await names(database) == 1
+    await thin(database, START_S + KEPT_S + 3 * HOUR_S)
+    assert await rows(database, HOUR_S) == {}
+    assert await names(database) == 0
+
+
+async def names(database: Database) -> int:
+    sql = "SELECT count(*) FROM measured"
+    return int((await database.read(lambda reader: reader.execute(sql).fetchone()))[0])
+
+
 async def test_a_clock_set_back_takes_the_future_away(database: Database) -> None:
     for n in range(4):
         await measure(database, START_S + 30 * n, [n])
