@@ -122,19 +122,34 @@ class Send(QueueOperation):
     def apply(cls, tx: Transaction, operations: Sequence[Self]) -> list[int]:
         """The id each message has. What has no key needs no answer from the store, so that all
         of it is one executemany."""
-        ring = operations[0].keeper.keyring
-        bodies = letters.protect(ring, tx, ((op.letter, op.text) for op in operations))
+        keeper, env, now_us = operations[0].keeper, tx.env, tx.now_us
+        bodies = letters.protect(keeper.keyring, tx, [(op.letter, op.text) for op in operations])
+        plain: list[tuple[object, ...]] = []
+        timed: list[tuple[object, ...]] = []
         for op, body in zip(operations, bodies, strict=True):
             op.body = body
-        tx.executemany(sql.INSERT, [op.row(tx) for op in operations if op.key is None])
-        outcomes = [op.ident if op.key is None else op.change(tx) for op in operations]
-        for op, ident in zip(operations, outcomes, strict=True):
+            op.sent_us = now_us
+            if op.key is not None:
+                continue
+            if op.delay_us or op.expires_us:
+                timed.append(op.row(tx))
+                continue
+            op.deadline_us = None
+            plain.append((op.ident, env, op.kind, op.target, op.priority, op.max_attempts,
+                          op.sender, now_us, now_us, body))  # fmt: skip
+        tx.executemany(sql.INSERT_PLAIN, plain)
+        tx.executemany(sql.INSERT, timed)
+        head = f"{keeper.prefix}_msg_"
+        outcomes = []
+        for op in operations:
+            ident = op.ident if op.key is None else op.change(tx)
             if ident == op.ident:
-                tx.audit(op.sender, "queue.send", op.shown(ident), detail=op.kind)
+                tx.audit(op.sender, "queue.send", f"{head}{ident}", detail=op.kind)
+            outcomes.append(ident)
         return outcomes
 
     def row(self, tx: Transaction) -> tuple[object, ...]:
-        self.sent_us = now_us = tx.now_us
+        now_us = tx.now_us
         due_us = now_us + self.delay_us if self.delay_us else None
         expires_us = now_us + self.expires_us if self.expires_us else None
         self.deadline_us = due_us or expires_us  # a message never expires before it is due
@@ -152,6 +167,18 @@ class Send(QueueOperation):
     def committed(self, outcome: int) -> str:
         self.keeper.sent(self, created=outcome == self.ident)
         return self.shown(outcome)
+
+    @classmethod
+    def settle(cls, operations: Sequence[Self], outcomes: Sequence[Any]) -> None:
+        keeper = operations[0].keeper
+        head, sent = f"{keeper.prefix}_msg_", keeper.sent
+        for op, outcome in zip(operations, outcomes, strict=True):
+            if type(outcome) is not int:
+                op.fail(outcome)
+                continue
+            sent(op, created=outcome == op.ident)
+            if not op.future.done():
+                op.future.set_result(f"{head}{outcome}")
 
     def fail(self, error: Exception) -> None:
         self.keeper.unsent()

@@ -1,9 +1,9 @@
 """Who claims when: consumers are called, in turn, as soon as there is something for them.
 
-A claim that finds nothing waits in line. Whatever makes messages ready marks their lanes; once
-a turn of the loop, before the writer takes its next batch, each marked lane calls as many from
-the line as it has messages, and their claims ride in the same batch as the sends that called
-them. Nobody polls, and nobody is forgotten:
+A claim that finds nothing waits in line. Whatever makes messages ready marks their lanes; just
+before the writer takes its next batch, each marked lane calls as many from the line as it has
+messages, and their claims ride in the same batch as the sends that called them. Nobody polls, and
+nobody is forgotten:
 
 - A caller goes into line only when none of its lanes holds anything as of the last commit.
 - From then on a message can become ready only by a commit, and every commit marks its lane.
@@ -83,7 +83,7 @@ class Line:
         self._waiters = Waiters()
         self._last_ticket = 0
         self._marked: dict[tuple[str, str], int] = {}  # lane: messages on their way into it
-        self._calling: asyncio.Handle | None = None
+        self._calling = False
         self._closed = False
 
     def __len__(self) -> int:
@@ -104,20 +104,21 @@ class Line:
         deadline_s = self._clock.monotonic_s() + wait_s
         self._last_ticket += 1
         waiter = Waiter(self._last_ticket, principal, kinds, limit, lease_us, deadline_s, future)
-        if self._calling is not None:
+        if self._calling:
             self._call()  # those in line come first
         self._seek(waiter, limit)
         return future
 
     def mark(self, target: str, kind: str, coming: int = 0) -> None:
-        """A lane has got messages, or `coming` are on their way. Those in line are called before
-        the turn is over: scheduled ahead of the writer's batch, their claims become part of it."""
+        """A lane has got messages, or `coming` are on their way. Those in line are called just
+        before the writer takes its next batch: their claims become part of it."""
         if not self._waiters:
             return
         lane = (target, kind)
         self._marked[lane] = self._marked.get(lane, 0) + coming
-        if self._calling is None and not self._closed:
-            self._calling = self._loop.call_soon(self._call)
+        if not self._calling and not self._closed:
+            self._calling = True
+            self._database.before_batch(self._call)
 
     def refresh(self) -> None:
         """Everyone's targets or right to claim may have changed."""
@@ -145,9 +146,7 @@ class Line:
 
     def close(self) -> None:
         self._closed = True
-        if self._calling is not None:
-            self._calling.cancel()
-            self._calling = None
+        self._marked.clear()
         self.dismiss()
 
     def claimed_nothing(self, claim: Claim, *, exhausted: bool) -> None:
@@ -190,9 +189,7 @@ class Line:
 
     def _call(self) -> None:
         """Let those in line claim, as many as there are messages, and share alike."""
-        if self._calling is not None:
-            self._calling.cancel()
-            self._calling = None
+        self._calling = False
         marked, self._marked = self._marked, {}
         for (target, kind), coming in marked.items():
             messages = self._lanes.ready(target, kind) + coming

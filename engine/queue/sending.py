@@ -16,7 +16,7 @@ from .broadcast import Said, SendMany, check_size, key_for
 from .delivery import Keeper, Send
 from .desk import Desk
 from .line import Directory, Line
-from .statements import READY
+from .statements import DELAYED, READY
 
 
 class Sending(Desk):
@@ -149,8 +149,8 @@ class Sending(Desk):
         send.target = self.target(to)
         send.priority = arguments.whole(priority, 1, 10, "priority")
         send.delay_us = arguments.wait(delay_s)
-        send.expires_us = arguments.expiry(expires_s, send.delay_us)
-        send.key = arguments.dedup_key(key)
+        send.expires_us = 0 if expires_s is None else arguments.expiry(expires_s, send.delay_us)
+        send.key = None if key is None else arguments.dedup_key(key)
         most = self._settings.max_attempts if max_attempts is None else max_attempts
         send.max_attempts = arguments.whole(most, 1, arguments.MAX_ATTEMPTS, "max_attempts")
         send.text = arguments.body(body)
@@ -177,17 +177,17 @@ class Sending(Desk):
 
     def sent(self, send: Send, *, created: bool) -> None:
         """A send was committed; `created` is false when its key was known."""
-        if not send.delay_us:
-            self.counters.lanes.sent(send.target, send.kind, send.ident)
-        if not created:
-            self.flow.settled()
-            return
-        self.counters.added(send.state, send.target, send.kind, send.priority, send.sent_us)
+        counters, target, kind = self.counters, send.target, send.kind
+        state = DELAYED if send.delay_us else READY
+        if state == READY:
+            counters.lanes.sent(target, kind, send.ident)
+        if created:
+            counters.added(state, target, kind, send.priority, send.sent_us)
+            if send.deadline_us is not None:
+                self.due(send.deadline_us)
+            if state == READY:
+                self._line.mark(target, kind)
         self.flow.settled()
-        if send.deadline_us is not None:
-            self.due(send.deadline_us)
-        if send.state == READY:
-            self._line.mark(send.target, send.kind)
 
     def unsent(self, count: int = 1) -> None:
         """So many sends have failed."""

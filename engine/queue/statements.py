@@ -15,6 +15,11 @@ INSERT: Final = """
 INSERT INTO message (id, env, kind, target, priority, state, max_attempts, sender, dedup_key,
                      due_at, expires_at, created_at, updated_at, body)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+# Of most messages, which have neither key nor times: each NULL that is not bound saves a share.
+INSERT_PLAIN: Final = """
+INSERT INTO message (id, env, kind, target, priority, state, max_attempts, sender, created_at,
+                     updated_at, body)
+VALUES (?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?)"""
 INSERT_ONCE: Final = INSERT + " ON CONFLICT (env, dedup_key) WHERE dedup_key IS NOT NULL DO NOTHING"
 SELECT_BY_KEY: Final = "SELECT id FROM message WHERE env = ? AND dedup_key = ?"
 

@@ -91,6 +91,7 @@ class Database:
         self._loop = asyncio.get_running_loop()
         self._waiting: list[Operation] = []
         self._batch: list[Operation] = []
+        self._before: list[Callable[[], None]] = []
         self._draining: asyncio.Task[None] | None = None
         self._queries: list[tuple[Callable[[Reader], Any], asyncio.Future[Any]]] = []
         self._answering: asyncio.Task[None] | None = None
@@ -117,6 +118,13 @@ class Database:
         self._start_draining()
         return future
 
+    def before_batch(self, call: Callable[[], None]) -> None:
+        """Call this on the loop just before the next batch is taken, so that what it submits is
+        part of that batch. It must not raise."""
+        if not self._closed:
+            self._before.append(call)
+            self._start_draining()
+
     def _start_draining(self) -> None:
         if self._draining is None:
             self._loading = False  # the connection is its thread's from here on
@@ -135,10 +143,13 @@ class Database:
     async def _drain(self) -> None:
         limit = self.options.batch_limit
         try:
-            while self._waiting or self._flush_wanted:
+            while self._waiting or self._flush_wanted or self._before:
                 if self._flush_wanted:
                     self._flush_wanted = False
                     await self._flush()
+                before, self._before = self._before, []
+                for call in before:
+                    call()
                 self._batch = self._waiting[:limit]
                 del self._waiting[:limit]
                 if self._batch:
