@@ -121,7 +121,7 @@ def _about_swarm(overview: views.Overview, scope: Scope, moment: Moment) -> Sequ
     if swarm is None:
         return (line(("  This swarm has ended; its agents and their leases are gone.", "muted")),)
     borrowed = f", {size(swarm.borrowed_bytes)} of it borrowed" if swarm.borrowed_bytes else ""
-    killed = f"   {count(swarm.breaches)} killed for more" if swarm.breaches else ""
+    killed = f", {count(swarm.breaches)} killed" if swarm.breaches else ""
     quota = f"   {swarm.cpu_percent} % of a core" if swarm.cpu_percent else ""
     why = f"gave way: {swarm.gave_way}" if swarm.gave_way else swarm.reason
     return (
@@ -129,9 +129,10 @@ def _about_swarm(overview: views.Overview, scope: Scope, moment: Moment) -> Sequ
              (swarm.environment, columns.place_style(swarm.environment)),
              (f"  {swarm.id}  up {wording.ago(moment.us, swarm.created_at_us)}", "muted")),
         line(("  agents  ", "muted"), f"{swarm.agents_ready} ready of {swarm.agents_wanted}",
+             (killed, "warning"),
              ("   memory  ", "muted"),
              f"{size(swarm.used_bytes)} used of {size(swarm.memory_bytes)}{borrowed}",
-             (killed, "warning"), ("   restarts  ", "muted"), count(swarm.restarts)),
+             ("   restarts  ", "muted"), count(swarm.restarts)),
         line(("  command  ", "muted"), " ".join(swarm.command) or "the bundled worker",
              (quota, "muted"), (f"   {why}", "warning")),
         line(("  directory  ", "muted"), swarm.directory or "its own",
