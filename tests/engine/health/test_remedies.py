@@ -203,6 +203,17 @@ async def test_failover_moves_the_work_of_a_killed_swarm_to_its_standby(ward: An
     assert len(ward.pids(standby)) == 1
 
 
+async def test_what_a_wedged_agent_holds_follows_to_the_standby(ward: Any, hanging: str) -> None:
+    ill, standby = await ward.swarm(1), await ward.swarm(1)
+    await ward.policy(ill, "FAILOVER", standby=standby, address=hanging)
+    await ward.send(ward.agents(ill)[0].id, b'"held"')
+    assert await ward.claims(ill) == ['"held"']
+    await ward.round()
+    await ward.round()
+    assert ward.pids(ill) == []
+    assert await ward.claims(standby) == ['"held"']
+
+
 async def test_nothing_fails_over_to_a_standby_that_is_dead_itself(ward: Any) -> None:
     ill, standby = await ward.swarm(1), await ward.swarm(1)
     await ward.policy(ill, "FAILOVER", standby=standby)
