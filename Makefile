@@ -41,11 +41,12 @@ stress: setup
 	$(MAKE) faults fuzz
 
 # Every state and cycle of the fault harness, one after another so that nothing else takes the disk's
-# time: power loss 6 min, kills and signals 7 min, refused calls 45 min. FAULTS_SEED repeats a run.
+# time: power loss 6 min, kills and signals 7 min, refused calls 45 min, consumers killed 2 min. FAULTS_SEED repeats a run.
 faults: setup
 	STRESS=1 $(BIN)/python -m pytest -s -o faulthandler_timeout=0 tests/faults/test_power_loss.py
 	STRESS=1 $(BIN)/python -m pytest -s -o faulthandler_timeout=0 tests/faults/test_kill.py
 	STRESS=1 $(BIN)/python -m pytest -s -o faulthandler_timeout=0 tests/faults/test_io_errors.py
+	STRESS=1 $(BIN)/python -m pytest -s -o faulthandler_timeout=0 tests/faults/test_consumers_killed.py
 
 # Each decoder for FUZZ_S seconds (600); what is interesting is kept in .fuzz/ for the next run.
 fuzz: setup

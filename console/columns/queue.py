@@ -49,7 +49,7 @@ def schedules(moment: Moment) -> tuple[Column[Any], ...]:
     return (
         text("name", width=16, grow=1),
         state(width=9),
-        Column("when", when_of, width=20),
+        Column("when", when_of, width=22, grow=2),
         Column("next", lambda s: _next(s, moment), width=8, align="right", style=_next_style),
         age("last", "last_at_us", moment, priority=1),
         number("runs", width=6),
