@@ -91,8 +91,8 @@ async def test_a_message_that_is_gone_cannot_be_edited(fakes: Any) -> None:
         assert "Not found" in deck.toasts[0]
 
 
-@pytest.mark.parametrize("key", ["X", "P"])
-async def test_a_purge_counts_and_asks(fakes: Any, key: str) -> None:
+@pytest.mark.parametrize(("key", "kind"), [("X", None), ("P", "digest")])
+async def test_a_purge_counts_and_asks(fakes: Any, key: str, kind: str | None) -> None:
     async with fakes.console(fakes.busy()) as deck:
         await deck.type("queue dead @development")
         await deck.until(lambda: "not a digest" in deck.text)
@@ -103,8 +103,92 @@ async def test_a_purge_counts_and_asks(fakes: Any, key: str) -> None:
         assert "12 messages: digest 12" in deck.text
         assert "gone for good" in deck.text
         await deck.press("y")
-        wanted = actions.QueuePurge(environment="development", state="dead")
+        wanted = actions.QueuePurge(environment="development", state="dead", kind=kind)
         await deck.until(lambda: deck.host.changes() == [wanted])
+
+
+async def test_dead_letters_are_counted_with_their_errors_before_they_are_redriven(
+    fakes: Any,
+) -> None:
+    async with fakes.console(fakes.busy()) as deck:
+        await deck.type("queue dead @development")
+        await deck.until(lambda: "not a digest" in deck.text)
+        await deck.press("L")
+        await deck.until(lambda: isinstance(deck.app.screen, FormScreen))
+        await deck.press("enter")
+        await deck.until(lambda: isinstance(deck.app.screen, ConfirmScreen))
+        assert "12 dead letters: digest 12" in deck.text
+        assert "12 failed with: ValueError: not a digest" in deck.text
+        await deck.press("y")
+        wanted = actions.QueueRedrive(environment="development", kind="digest")
+        await deck.until(lambda: deck.host.changes() == [wanted])
+
+
+async def test_nothing_dead_is_nothing_to_redrive(fakes: Any) -> None:
+    async with fakes.console(fakes.busy()) as deck:
+        await deck.type("queue redrive development --kind other")
+        await deck.until(lambda: deck.toasts)
+        assert "no dead letter" in deck.toasts[0]
+        assert deck.host.changes() == []
+
+
+async def test_a_message_tells_its_history_and_asks_again_only_when_it_moved(fakes: Any) -> None:
+    host = fakes.FakeHost(fakes.busy())
+    async with fakes.console(host=host) as deck:
+        await deck.type("queue @development")
+        await deck.until(lambda: "1 of 40" in deck.text)
+        await deck.press("enter")
+        await deck.until(lambda: "ended while it held this" in deck.text)
+        assert "no such file" in deck.text
+
+        def asked() -> int:
+            return sum(isinstance(each, actions.QueueHistory) for each in host.asked)
+
+        looks = sum(isinstance(each, actions.QueueShow) for each in host.asked)
+        await deck.press("ctrl+r")
+        await deck.until(
+            lambda: sum(isinstance(each, actions.QueueShow) for each in host.asked) > looks
+        )
+        assert asked() == 1
+        message = host.answers[actions.QueueShow]
+        host.answers[actions.QueueShow] = lambda a: msgspec.structs.replace(message(a), attempt=3)
+        await deck.press("ctrl+r")
+        await deck.until(lambda: asked() == 2)
+
+
+async def test_a_history_that_cannot_be_read_leaves_the_message(fakes: Any) -> None:
+    host = fakes.FakeHost(fakes.busy())
+    host.failures[actions.QueueHistory] = Unavailable("looking took longer than 10 s")
+    async with fakes.console(host=host) as deck:
+        await deck.type("queue @development")
+        await deck.until(lambda: "1 of 40" in deck.text)
+        await deck.press("enter")
+        await deck.until(lambda: "its history: looking took longer" in deck.text)
+        assert '"body"' in deck.text
+
+
+async def test_schedules_are_run_paused_resumed_and_deleted_by_keys(fakes: Any) -> None:
+    async with fakes.console(fakes.busy(), size=(120, 30)) as deck:
+        await deck.press("4", "S")
+        await deck.until(lambda: "every 60 s" in deck.text)
+        await deck.press("r")
+        await deck.until(lambda: actions.ScheduleRun(id="dev_schedule_1") in deck.host.asked)
+        await deck.press("s")
+        await deck.until(lambda: actions.SchedulePause(id="dev_schedule_1") in deck.host.asked)
+        await deck.press("C")
+        await deck.until(lambda: actions.ScheduleResume(id="dev_schedule_1") in deck.host.asked)
+        await deck.press("ctrl+x")
+        await deck.until(lambda: isinstance(deck.app.screen, ConfirmScreen))
+        assert "messages it has sent stay" in deck.text
+        await deck.press("y")
+        await deck.until(lambda: actions.ScheduleDelete(id="dev_schedule_1") in deck.host.asked)
+
+
+async def test_a_late_schedule_says_why(fakes: Any) -> None:
+    async with fakes.console(fakes.busy(), size=(120, 30)) as deck:
+        await deck.type("schedules @research")
+        await deck.until(lambda: "▲ late" in deck.text)
+        assert "waits: the queue of research is full" in deck.text
 
 
 async def test_long_queues_are_read_a_page_at_a_time(fakes: Any) -> None:
