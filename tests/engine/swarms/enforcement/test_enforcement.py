@@ -12,6 +12,7 @@ import threading
 import pytest
 
 from swarmdeck.engine.errors import Busy, Unavailable
+from swarmdeck.engine.events import AgentChanged
 from swarmdeck.engine.model import GIB, MIB, OPERATOR_PRINCIPAL, AgentState
 from swarmdeck.engine.swarms.enforcement.pressure import PRESSED_S, ROOMY_S, SETTLE_S, TOLD_S
 from swarmdeck.engine.swarms.enforcement.shares import ASK_S, GRACE_S
@@ -190,6 +191,8 @@ async def test_the_least_important_swarm_gives_way_and_comes_back(scene: Scene) 
         AgentState.STARTING, "gave way: the host has 1 GB of 96 GB available",
     )  # fmt: skip
     assert scene.swarms.view(gone).gave_way == "the host has 1 GB of 96 GB available"
+    told = [event.reason for event in scene.events if isinstance(event, AgentChanged)]
+    assert not any("again in" in reason for reason in told), "nobody starts it meanwhile"
     await scene.seconds(60)
     assert len(scene.pids(kept)) == 1, "production never gives way"
     scene.probe.available = TOTAL
