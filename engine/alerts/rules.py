@@ -192,7 +192,7 @@ def _of_swarms(overview: Overview) -> Iterator[Finding]:
 
 def _of_swarm(swarm: SwarmView, ill: int) -> Iterator[Finding]:
     issues = []
-    if swarm.agents_live < swarm.agents_wanted:
+    if swarm.agents_live + swarm.agents_coming < swarm.agents_wanted:
         issues.append(f"{swarm.agents_live} of {swarm.agents_wanted} agents run")
     if ill:
         issues.append(f"{ill} {'agent is' if ill == 1 else 'agents are'} stale or ended")

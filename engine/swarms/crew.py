@@ -29,7 +29,7 @@ from .output import Rotation
 from .presence import ORPHANED, STOP
 from .registry import Registry
 from .roster import Agent, Swarm
-from .spawning import SpawnRates
+from .spawning import WAITS, SpawnRates
 from .supervisor import (
     BUNDLED_WORKER,
     Exit,
@@ -167,7 +167,7 @@ class Crew:
 
     @property
     def _why_waiting(self) -> str:
-        return f"waits for its turn: {self.rates.per_minute} a minute may start"
+        return f"{WAITS}: {self.rates.per_minute} a minute may start"
 
     async def _start_in_turn(self, swarm: Swarm, agent: str, token: str, wait_s: float) -> None:
         await self._wait_turn(swarm.id, wait_s)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 MINUTE_S: Final = 60.0
+WAITS: Final = "waits for its turn"  # stands in the reason of an agent that is to start later
 
 
 class SpawnRate:

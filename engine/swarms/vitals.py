@@ -12,6 +12,7 @@ from ..settings import AgentSettings
 from ..views import AgentView, HealthView, LoanView, SwarmView
 from .crew import Site
 from .roster import Agent, Swarm
+from .spawning import WAITS
 
 Status = Literal["healthy", "degraded", "critical"]
 
@@ -83,6 +84,7 @@ class Vitals:
             cpu_percent=swarm.setup.cpu_percent,
             breaches=self.breaches.get(swarm.id, 0),
             gave_way=self.gave_way.get(swarm.id, ""),
+            agents_coming=sum(agent.pid is None and WAITS in agent.reason for agent in agents),
         )
 
     def _held(self, swarm: Swarm) -> Holding | None:

@@ -7,7 +7,8 @@ from .host import LoanView
 
 
 class SwarmView(View, frozen=True, kw_only=True):
-    """`variables` are the names of those its processes are started with, never their values.
+    """`agents_coming` are those whose turn to start has not come yet. `variables` are the names
+    of those its processes are started with, never their values.
     `directory` empty: one of the swarm's own. `warm_up_s` 0: no limit. `cpu_percent` is its quota
     of processor time, of one core. `breaches` are its agents killed for what they held since the
     engine opened; `gave_way` why it is stopped until the host has memory again, if it is."""
@@ -33,6 +34,7 @@ class SwarmView(View, frozen=True, kw_only=True):
     cpu_percent: int | None = None
     breaches: int = 0
     gave_way: str = ""
+    agents_coming: int = 0
 
 
 class AgentView(View, frozen=True, kw_only=True):

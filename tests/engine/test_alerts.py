@@ -329,6 +329,8 @@ def test_a_swarm_is_ill_with_fewer_agents_stale_or_dead_ones(scene: Scene) -> No
             scene.agents[ident] = replace(each, state="stale")
     ending = scene.swarm(3)
     scene.swarms[ending] = replace(scene.swarms[ending], agents_live=1, state="draining")
+    large = scene.swarm(20)
+    scene.swarms[large] = replace(scene.swarms[large], agents_live=10, agents_coming=10)
     scene.look(31)
     assert {(a.subject, a.severity, a.detail) for a in scene.firing()} == {
         (short, "warning", "3 of 4 agents run"),

@@ -81,6 +81,7 @@ async def test_a_large_swarm_starts_so_many_at_once_and_can_be_ended_meanwhile(
         assert {(agent.state, agent.reason) for agent in waiting} == {
             ("starting", "waits for its turn: 3 a minute may start")
         }
+        assert swarm.agents_coming == 2
         issues = core.swarms.health(swarm.id).issues
         assert sum("waits for its turn" in issue for issue in issues) == 2
         ended = await core.engine.swarms.terminate(swarm.id)
