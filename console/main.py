@@ -10,21 +10,20 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from ..engine.cli.main import main as run_command
-from ..engine.cli.options import Options
-from ..engine.cli.where import load
-from ..engine.errors import InvalidInput
+from ..engine import process
 
 if TYPE_CHECKING:
     from ..engine.cli.charts import Canvas, Charted
+    from ..engine.cli.options import Options
     from ..engine.settings import Settings
     from .preferences import Preferences
 
 
 def main() -> int:
     """Run what the command line asks for and return the exit code."""
+    process.spare()  # before there is anything to load
+    from ..engine.cli.main import main as run_command  # noqa: PLC0415
+
     return run_command(console=open_console, plot=draw)
 
 
@@ -44,6 +43,9 @@ def draw(rows: Charted, canvas: Canvas) -> str:
 def open_console(options: Options) -> int:
     """Open the console in this terminal. Raises InvalidInput where there is none and for a view
     that is none, ConfigError for bad settings and keys."""
+    from ..engine.cli.where import load  # noqa: PLC0415 - nothing for subcommands
+    from ..engine.errors import InvalidInput  # noqa: PLC0415
+
     if options.json:
         raise InvalidInput("--json needs a command", hint="for example swarmdeck status --json")
     _check_terminal()
@@ -53,12 +55,15 @@ def open_console(options: Options) -> int:
         os.environ.setdefault("TEXTUAL_COLOR_SYSTEM", "standard")  # read when it is imported
     from .app import run  # noqa: PLC0415 - subcommands must not load the terminal library
 
+    process.tune()
     return run(settings.data_dir.absolute(), settings, wanted)
 
 
 def _preferences(options: Options, settings: Settings) -> Preferences:
     """How the console is to begin, with what is wrong in it found before the screen is taken."""
-    from . import commands, keymap, preferences  # noqa: PLC0415 - nothing for subcommands
+    import msgspec  # noqa: PLC0415 - nothing for subcommands
+
+    from . import commands, keymap, preferences  # noqa: PLC0415
 
     keymap.use(keymap.user_keymap(preferences.keymap_file()))
     view = commands.beginning(options.view, options.filter)
@@ -69,6 +74,8 @@ def _preferences(options: Options, settings: Settings) -> Preferences:
 
 
 def _check_terminal() -> None:
+    from ..engine.errors import InvalidInput  # noqa: PLC0415 - nothing for subcommands
+
     hint = "without a terminal use commands, such as swarmdeck status"
     if not sys.stdin.isatty() or not sys.stderr.isatty():
         raise InvalidInput("the console needs a terminal on stdin and stderr", hint=hint)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import random
+import os
 import time
 from pathlib import Path
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
+
+if TYPE_CHECKING:
+    import random
 
 ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford base 32: no i, l, o, u
 # Linux counts the time asleep only on this one: waking up is not a jump of the wall clock.
@@ -61,12 +64,13 @@ class SystemClock:
             return ""
 
     def uniform(self, low: float, high: float) -> float:
+        import random  # noqa: PLC0415 - a command that is over in a moment waits for nothing
+
         return random.uniform(low, high)  # noqa: S311 - jitter, not a secret
 
     def token(self, length: int) -> str:
-        import secrets  # noqa: PLC0415 - slow to import, and most commands make no token
-
-        return "".join(secrets.choice(ID_ALPHABET) for _ in range(length))
+        # 32 characters: five bits of each byte choose one, all of them as likely.
+        return "".join(ID_ALPHABET[byte & 31] for byte in os.urandom(length))
 
 
 class FakeClock:
@@ -76,7 +80,9 @@ class FakeClock:
         self.now_us = start_us
         self.booted = "fake"
         self._jumped_us = 0
-        self._random = random.Random(seed)  # noqa: S311 - reproducible on purpose
+        import random  # noqa: PLC0415 - as above
+
+        self._random: random.Random = random.Random(seed)  # noqa: S311 - reproducible on purpose
 
     def advance(self, seconds: float) -> None:
         self.now_us += int(seconds * 1_000_000)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from .main import main
+from .. import process
 
 if __name__ == "__main__":
+    process.spare()  # before there is anything to load
+    from .main import main
+
     sys.exit(main(sys.argv[1:]))

@@ -50,7 +50,7 @@ def main(
     is called when there is no command, `plot` where charts are asked for, and their errors leave
     here as well."""
     words = sys.argv[1:] if argv is None else list(argv)
-    process.tune()
+    process.spare()
     process.leave_no_core()
     process.end_without_search()
     try:

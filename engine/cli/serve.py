@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from .. import process
 from ..core import Core, open_core
 from ..errors import EngineBusy, InvalidInput, SwarmDeckError
 from ..events import EngineStopping
@@ -113,6 +114,7 @@ def serve(words: Sequence[str], options: Options) -> int:
     if not wanted.quiet:
         where.log_to_stderr(settings.logging.level)
     service = Service(where.data_directory(options), settings, notifier, as_json=options.json)
+    process.tune()
     run_loop(service.run(wanted.wait_s), fast=True)
     return 0
 

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from .. import process
 from ..actions import Action, Demo, Reload, Stop, spec_of
 from ..engine import connect, open_engine
 from ..errors import EngineBusy, Unavailable
@@ -78,6 +79,8 @@ async def _attached(action: Action, data: Path) -> Any:  # noqa: ANN401 - the re
 
 
 async def _embedded(action: Action, data: Path, options: Options) -> Any:  # noqa: ANN401 - the result
+    if _full(action):
+        process.tune()
     async with contextlib.AsyncExitStack() as stack:
         opening = open_engine(data, settings=where.load(options), transient=not _full(action))
         try:

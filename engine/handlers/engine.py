@@ -8,7 +8,6 @@ from typing import Any
 from .. import actions, upkeep, views
 from ..actions import Action
 from ..dispatch import Context
-from ..doctor import examine
 from ..environment import Place
 from ..events import HANDED_OVER
 from ..model import Environment
@@ -57,6 +56,8 @@ class EngineHandlers(Part):
         return await run_demo(self._services, action, context.progress)
 
     async def doctor(self, _: Context, __: Action) -> list[views.CheckView]:
+        from ..doctor import examine  # noqa: PLC0415 - few ask for it
+
         settings = self._services.settings
         loop = asyncio.get_running_loop()
         found = await loop.run_in_executor(None, examine, self._services.engine.data, settings)

@@ -8,7 +8,6 @@ between the two is lost, which is the price of never asking an agent to reopen i
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 from typing import Final
 
@@ -110,4 +109,6 @@ def _copy_end(source: Path, target: Path, limit_bytes: int) -> None:
         reader.seek(max(0, source.stat().st_size - limit_bytes))
         descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with open(descriptor, "wb") as writer:  # noqa: PTH123 - opened with its rights above
+            import shutil  # noqa: PLC0415 - brings three compressors, for files that are full
+
             shutil.copyfileobj(reader, writer)

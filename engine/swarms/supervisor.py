@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -371,6 +370,8 @@ def resolve_command(command: Sequence[str], directory: Path) -> tuple[str, ...]:
         raise InvalidInput("a worker command cannot hold NUL characters")
     program, *arguments = command
     local = (directory / Path(program).expanduser()) if "/" in program else None
+    import shutil  # noqa: PLC0415 - brings three compressors, for the start of a swarm
+
     found = shutil.which(local or program)
     if found is None:
         there = local is not None and local.is_file()
