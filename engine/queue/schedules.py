@@ -99,7 +99,7 @@ class Schedules:
         text, drafted = arguments.body(wanted.body), self._drafted(principal, wanted)
         change = firing.store(drafted, text, self._prefix, self._queue.keyring)
         made = await self._database.write(change, topic="queue", then=self._put)
-        return self._view(made)
+        return msgspec.structs.replace(self._view(made), body=codec.decode_json(text))
 
     def _drafted(self, principal: Principal, wanted: Wanted) -> Schedule:
         now_us = self._clock.wall_us()

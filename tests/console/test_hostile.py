@@ -66,6 +66,15 @@ def _poisoned_vault(fakes: Any) -> views.VaultView:
     )
 
 
+def _poisoned_schedule(fakes: Any) -> views.ScheduleView:
+    bad = fakes.HOSTILE
+    found: views.ScheduleView = fakes.samples.schedule(
+        1, id=bad, environment=bad, name=bad, state=bad, kind=bad, to=bad, cron=bad, zone=bad,
+        reason=bad, created_by=bad, last_message=bad, body={bad: bad},
+    )  # fmt: skip
+    return found
+
+
 def hostile_host(fakes: Any) -> Any:
     bad = fakes.HOSTILE
     host = fakes.FakeHost(poisoned(fakes))
@@ -150,6 +159,13 @@ def hostile_host(fakes: Any) -> Any:
                 ),
             ),
         ),
+        actions.ScheduleList: lambda _: [_poisoned_schedule(fakes)],
+        actions.ScheduleShow: lambda _: _poisoned_schedule(fakes),
+        actions.QueueHistory: lambda _: [
+            views.HistoryView(
+                environment=bad, sequence=1, at_us=1, actor=bad, action=bad, detail=bad
+            )
+        ],
         actions.VaultStatus: lambda _: _poisoned_vault(fakes),
         actions.BackupList: lambda _: [fakes.samples.backup(1, name=bad, status=bad, detail=bad)],
         actions.DatabaseStats: lambda _: [
@@ -169,7 +185,8 @@ def hostile_host(fakes: Any) -> Any:
 
 PLACES = [
     *(Place(name) for name in ("swarms", "agents", "queue", "memory", "access", "bench", "audit")),
-    *(Place(name) for name in ("log", "alerts", "tree", "vault", "backups", "db")),
+    *(Place(name) for name in ("schedules", "log", "alerts", "tree", "vault", "backups", "db")),
+    Place("schedule", "dev_schedule_1"),
     Place("records", "research"),
     Place("explain", "dev_msg_00000001"),
     Place("as", IDENT),
