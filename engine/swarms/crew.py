@@ -219,8 +219,10 @@ class Crew:
         """An agent's process ended while no engine watched it. Returns what is known of it."""
         site = self._sites[agent.environment]
         await site.queue.release(agent.id)
-        reason = "never started"
-        if agent.pid is not None:
+        reason = agent.reason.partition("; ")[0]  # without when it was to start again
+        if agent.pid is None:
+            reason = "never started" if not reason or reason.startswith(WAITS) else reason
+        else:
             words = await self.supervisor.last_words(agent.environment, agent.id)
             reason = told("ended while no engine ran", words)
         await site.registry.ended(agent.id, AgentState.EXITED, reason)

@@ -120,6 +120,22 @@ async def test_restarts_are_starts_too(tmp_path: Path) -> None:
         assert members(core, swarm)[0].state == "starting"
 
 
+async def test_those_that_wait_when_an_engine_leaves_start_with_the_next(tmp_path: Path) -> None:
+    async with opened(tmp_path, spawn_per_minute=2, restarts=9) as core:
+        failing = await create(core, 1, command=(sys.executable, "-c", "raise SystemExit('boom')"))
+        await until(lambda: "again in 2 s" in members(core, failing)[0].reason)
+        swarm = await create(core, 3, command=AGENT)
+        assert swarm.agents_coming == 1
+        core.swarms.keep_running()
+    async with opened(tmp_path, spawn_per_minute=2) as core:
+        (gone,) = members(core, failing)
+        assert gone.reason == "exit code 1: boom; again in 1 s"
+        came = next(agent for agent in members(core, swarm) if agent.pid is None)
+        assert came.reason == "never started; again in 1 s"
+        await until(lambda: core.swarms.view(swarm.id).agents_ready == 3)
+        assert sorted(a.restarts for a in members(core, swarm)) == [0, 0, 1]
+
+
 # --- with what it was given -------------------------------------------------------------------
 
 
