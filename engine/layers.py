@@ -14,7 +14,7 @@ import tomllib
 import types
 import typing
 from collections.abc import Iterator, Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -120,7 +120,7 @@ class Catalogue:
             self.variables[PREFIX + field.name.upper().replace(".", "__")] = field
 
     def _add(self, kind: Any, prefix: str) -> None:  # noqa: ANN401 - a struct or its generic alias
-        for found in msgspec.structs.fields(kind):
+        for found in _fields_of(kind):
             name = prefix + found.name
             if _is_section(found.type):
                 self.sections[name] = found.type
@@ -142,6 +142,12 @@ class Catalogue:
             return "one of " + ", ".join(near)
         found = found or difflib.get_close_matches(name, names, n=1)
         return f"did you mean {found[0]}?" if found else "see swarmdeck config show"
+
+
+@cache
+def _fields_of(kind: Any) -> tuple[msgspec.structs.FieldInfo, ...]:  # noqa: ANN401 - a type
+    """Found out once: each section is looked at for the catalogue, and again when it is built."""
+    return msgspec.structs.fields(kind)
 
 
 def _is_section(kind: Any) -> bool:  # noqa: ANN401 - a type expression
@@ -361,7 +367,7 @@ def build(kind: type[S], given: Mapping[str, Given], prefix: str = "") -> S:
     """The struct of one section, filled from checked values. A setting that is given nowhere
     keeps the default of its struct; one without a default is a hole in the packaged files."""
     values: dict[str, Any] = {}
-    for found in msgspec.structs.fields(kind):
+    for found in _fields_of(kind):
         name = prefix + found.name
         if _is_section(found.type):
             values[found.name] = build(found.type, given, name + ".")
