@@ -60,6 +60,7 @@ async def explain_message(
 async def _ready(draft: Draft, services: Services, place: Place, message: MessageView) -> str:
     before = await place.database.read(lambda reader: _count_before(reader, message))
     takers = _takers(services, place, message)
+    paused = _paused(draft, place)
     if message.expires_at_us is not None:
         left_s = (message.expires_at_us - _now_us(services, message)) / 1_000_000
         draft.adds("expires", f"it expires in {span(left_s)}")
@@ -70,6 +71,8 @@ async def _ready(draft: Draft, services: Services, place: Place, message: Messag
             f"{many} more urgent or older messages of kind {message.kind} are before it in its "
             "lane",
         )
+    if paused:
+        return "its queue is paused, and hands nothing out"
     if not takers.running:
         return _nobody(draft, services, place, message, takers)
     who = count(len(takers.running), "running agent")
@@ -81,6 +84,17 @@ async def _ready(draft: Draft, services: Services, place: Place, message: Messag
         return "it waits for its turn"
     draft.adds("kinds", f"an agent that asks only for other kinds than {message.kind} leaves it")
     return "it goes to the next agent that asks for work of its kind"
+
+
+def _paused(draft: Draft, place: Place) -> bool:
+    """Whether the queue hands nothing out, and what would change that."""
+    state = place.queue.flow.state
+    if state.mode != "paused":
+        return False
+    why = f": {state.reason}" if state.reason else ""
+    draft.blocks("paused", f"{state.changed_by} paused the queue of {place.environment}{why}")
+    draft.remedy(actions.QueueResume(environment=place.environment.value))
+    return True
 
 
 def _nobody(

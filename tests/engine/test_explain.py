@@ -99,6 +99,16 @@ async def test_a_ready_message_counts_what_is_before_it(asked: Asked) -> None:
     assert text(view, "takers").startswith("1 running agent may take it, 1 of them without")
 
 
+async def test_a_ready_message_of_a_paused_queue(asked: Asked) -> None:
+    asked.connect(await asked.agent())
+    ident = await asked.queue.send("digest")
+    await asked.core.engine.run(act.QueuePause(environment="testing", reason="upgrade"))
+    view = await asked.why(ident)
+    assert view.verdict == "its queue is paused, and hands nothing out"
+    assert text(view, "paused") == "operator paused the queue of testing: upgrade"
+    assert view.remedies == ("swarmdeck queue resume testing",)
+
+
 async def test_a_ready_message_that_nobody_may_take(asked: Asked) -> None:
     ident = await asked.queue.send("digest", expires_s=90)
     view = await asked.why(ident)
