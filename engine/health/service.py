@@ -200,6 +200,14 @@ class Health:
             if each.subject == subject
         )
 
+    def is_still_ill(self, recovery: Recovery) -> bool:
+        """Whether a look since the last attempt has found it ill."""
+        return any(
+            each.checked_us > (recovery.attempted_at_us or 0)
+            for each in self.findings.values()
+            if each.subject == recovery.subject and each.status is Status.FAILED
+        )
+
     def is_well(self, subject: str) -> bool:
         return all(
             each.status is Status.OK for each in self.findings.values() if each.subject == subject

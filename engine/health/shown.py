@@ -27,7 +27,7 @@ def finding_view(health: Health, finding: Finding) -> FindingView:
         policy=recovery.policy.value,
         attempts=recovery.attempts,
         attempts_max=health.limits.attempts,
-        next_at_us=next_attempt_us(recovery, health.limits),
+        next_at_us=_next_us(health, recovery),
         breaker=_breaker(health, finding),
         standby=recovery.standby,
         address=recovery.address,
@@ -47,7 +47,7 @@ def recovery_view(health: Health, recovery: Recovery) -> RecoveryView:
         attempts_max=health.limits.attempts,
         attempted_at_us=recovery.attempted_at_us,
         healthy_since_at_us=recovery.healthy_since_us,
-        next_at_us=next_attempt_us(recovery, health.limits),
+        next_at_us=_next_us(health, recovery),
         outcome=recovery.outcome,
         successor=recovery.successor,
         set=bool(recovery.changed_by),
@@ -63,12 +63,17 @@ def _state(health: Health, recovery: Recovery) -> str:
         return "under way"
     if recovery.policy is Policy.ALERT_ONLY:
         return "off"
-    ill = health.is_ill(recovery.subject)
-    if ill and recovery.attempts >= health.limits.attempts:
+    if not health.is_still_ill(recovery):
+        return "idle"
+    if recovery.attempts >= health.limits.attempts:
         return "spent"
+    return "idle" if _next_us(health, recovery) is None else "waiting"
+
+
+def _next_us(health: Health, recovery: Recovery) -> int | None:
+    """When the next attempt may be made, None when it may be now."""
     next_us = next_attempt_us(recovery, health.limits)
-    waits = next_us is not None and health.now_us() < next_us
-    return "waiting" if waits and ill else "idle"
+    return next_us if next_us is not None and next_us > health.now_us() else None
 
 
 def _breaker(health: Health, finding: Finding) -> str:

@@ -116,8 +116,9 @@ async def test_what_recovery_does_is_told_by_alerts(ward: Any) -> None:
         if number == 0:
             fired = {a.rule: a for a in ward.core.alerts.list(None, firing=True)}
             assert fired["recovery-tried"].subject == swarm
+    assert (await ward.recovery(swarm)).state == "idle"  # nobody has looked since
     await ward.kill(swarm)
-    await ward.round()
+    await ward.round(after_s=1)
     for _ in range(2):
         ward.core.alerts.evaluate()
     fired = {a.rule: a for a in ward.core.alerts.list(None, firing=True)}
