@@ -439,7 +439,10 @@ class Core:
         """Loaded with the first second of an engine that stays, or when somebody asks."""
         from .metrics.service import Metrics  # noqa: PLC0415 - one command measures nothing
 
-        return Metrics(self)
+        made = Metrics(self)
+        if not self._brief:
+            self.reloading.takes(("metrics.",), lambda _: None)  # every step reads them anew
+        return made
 
     @cached_property
     def health(self) -> Health:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from swarmdeck.engine.metrics import thinning
 from swarmdeck.engine.metrics.sensors import Senses
 from swarmdeck.engine.metrics.service import Metrics
 from swarmdeck.engine.model import Role
+from swarmdeck.engine.settings import load_settings
 from swarmdeck.engine.views import SeriesView
 
 STEP_S: Final = 30
@@ -315,6 +317,26 @@ async def test_an_agent_asks_for_its_own_only(bench: Bench) -> None:
     for subject in ("host", "production"):
         with pytest.raises(Denied):
             core.dispatch(actions.MetricsShow(subject=subject), looking)
+
+
+async def test_the_pace_can_be_set_while_the_engine_runs(tmp_path: Path, clock: FakeClock) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text("[metrics]\ninterval_s = 60\n")
+    settings = load_settings(config, os.environ, {})
+    async with open_core(
+        tmp_path / "data", settings=settings, transient=False, headless=True, clock=clock
+    ) as core:
+        metrics = core.metrics
+        config.write_text("[metrics]\ninterval_s = 10\n")
+        [change] = await core.reload("operator")
+        assert (change.name, change.state) == ("metrics.interval_s", "in force")
+        metrics.tick(0)
+        clock.advance(10)
+        await asyncio.wait([metrics._measuring])
+        metrics.tick(0)
+        await asyncio.wait([metrics._measuring])
+        [host, *_] = await metrics.list()
+        assert host.step_s == 10
 
 
 async def test_one_command_measures_nothing(tmp_path: Path, clock: FakeClock) -> None:
