@@ -38,6 +38,7 @@ stress: setup
 	STRESS=1 $(BIN)/python -m pytest -s -o faulthandler_timeout=0 \
 		tests/engine/swarms/test_adoption.py tests/engine/swarms/test_clients.py \
 		tests/engine/swarms/enforcement/test_leak.py
+	STRESS=1 $(BIN)/python -m pytest -n 2 -o faulthandler_timeout=0 tests/simulation
 	$(MAKE) faults fuzz
 
 # Every state and cycle of the fault harness, one after another so that nothing else takes the disk's

@@ -9,16 +9,18 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from swarmdeck.engine.actions import QueueDrain, QueuePause, QueueResume
 from swarmdeck.engine.agent import Agent, Identity, connect_agent
+from swarmdeck.engine.codec import decode_json
 from swarmdeck.engine.errors import (
     Conflict,
     Denied,
     NotFound,
     SwarmDeckError,
 )
-from swarmdeck.engine.codec import decode_json
 from swarmdeck.engine.handles import Message, Write
 from swarmdeck.engine.model import OPERATOR, OPERATOR_PRINCIPAL
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 KINDS: Final = ("build", "check", "ship")
 LEASE_S: Final = 6.0
+PATIENCE_S: Final = (0.0, 0.0005, 0.002, 0.05, 2.0)
 
 
 class Failed(Exception):
@@ -184,17 +187,18 @@ async def send_jobs(world: World) -> None:
     async with asyncio.TaskGroup() as group:
         while not world.over:
             await asyncio.sleep(chance.expovariate(world.scale.jobs_per_s))
-            group.create_task(_send(world, _some_job(world, chance)))
+            wait_s, times = chance.choice((0, 0, 2.0)), chance.choice((1, 1, 1, 1, 2))
+            group.create_task(_send(world, _some_job(world, chance), wait_s, times))
 
 
 def _some_job(world: World, chance: random.Random) -> Job:
-    environment = chance.choice(world.environments)
+    environment, longest_s = chance.choice(world.environments), world.scale.work_s
     swarms = world.swarms_of(environment)
     return world.oracle.new_job(
         environment=environment,
         kind=chance.choice(KINDS),
         priority=chance.choice((2, 5, 5, 5, 8, 10)),
-        work_s=chance.choice((0.0, 0.05, 0.3, 1.0, 4.0, 15.0)) * chance.random(),
+        work_s=chance.choice((0.0, 0.01, 0.02, 0.1, 0.3, 1.0)) * chance.random() * longest_s,
         fails=chance.choices((0, 1, 2, 99), (80, 10, 5, 5))[0],
         delay_s=chance.choice((0, 0, 0, 0, 3.0)),
         expires_s=chance.choice((None, None, None, None, 20.0)),
@@ -202,13 +206,16 @@ def _some_job(world: World, chance: random.Random) -> Job:
     )
 
 
-async def _send(world: World, job: Job) -> None:
-    while not world.has_ended:
+async def _send(world: World, job: Job, wait_s: float, times: int) -> None:
+    """Send a job until that is acknowledged, and again where somebody does not trust the answer."""
+    while not world.has_ended and times:
+        if job.to in world.ended_swarms:
+            job.to = None
         try:
             ident = await world.ask(
                 lambda engine: engine.queue(job.environment).send(
                     job.kind, job.body, priority=job.priority, delay_s=job.delay_s,
-                    expires_s=job.expires_s, key=job.key, to=job.to,
+                    expires_s=job.expires_s, key=job.key, to=job.to, wait_s=wait_s,
                 )
             )  # fmt: skip
         except NotFound:  # its swarm has ended meanwhile
@@ -219,7 +226,7 @@ async def _send(world: World, job: Job) -> None:
         else:
             with world.judged():
                 world.oracle.sent(job, ident)
-            return
+            times -= 1
 
 
 async def claim_and_leave(world: World) -> None:
@@ -229,9 +236,9 @@ async def claim_and_leave(world: World) -> None:
     while not world.over:
         await asyncio.sleep(chance.expovariate(world.scale.leavers_per_s))
         environment = chance.choice(world.environments)
-        patience_s = chance.choice((0.0, 0.0005, 0.002, 0.05, 2.0))
+        claim = partial(_claim_once, world, environment, chance.choice(PATIENCE_S))
         try:
-            await world.ask(lambda _: _claim_once(world, environment, patience_s))
+            await world.ask(lambda _, claim=claim: claim())
         except (SwarmDeckError, Died) as error:
             world.refused("claim", error)
 
@@ -289,7 +296,7 @@ async def steer(world: World) -> None:
     chance = random.Random(f"steering {world.seed}")
     while not world.over:
         await asyncio.sleep(chance.expovariate(world.scale.steps_per_s))
-        act = chance.choices((_cancel, _retry, _scale, _replace), (4, 3, 3, 1))[0]
+        act = chance.choices((_cancel, _retry, _scale, _replace, _pause), (4, 3, 3, 1, 1))[0]
         try:
             await act(world, chance)
         except (NotFound, Conflict) as error:
@@ -324,6 +331,25 @@ async def _scale(world: World, chance: random.Random) -> None:
 async def _replace(world: World, chance: random.Random) -> None:
     if world.swarms:
         await world.replace_swarm(chance.choice(sorted(world.swarms)), force=chance.random() < 0.5)
+
+
+async def _pause(world: World, chance: random.Random) -> None:
+    environment, stop = chance.choice(world.environments), chance.choice((QueuePause, QueueDrain))
+    await world.ask(lambda engine: engine.run(stop(environment=environment)))
+    await asyncio.sleep(chance.uniform(0.5, 4.0))
+    await resume(world, environment)
+
+
+async def resume(world: World, environment: str) -> None:
+    """Let a queue go on, until that is acknowledged."""
+    while not world.has_ended:
+        try:
+            await world.ask(lambda engine: engine.run(QueueResume(environment=environment)))
+        except (SwarmDeckError, Died) as error:
+            world.refused("resume", error)
+            await asyncio.sleep(0.5)
+        else:
+            return
 
 
 def messages_of(answer: Sequence[Any]) -> list[Message]:

@@ -105,7 +105,7 @@ class Carried:
         function, arguments, answer = self._calls.popleft()
         try:
             found, error = function(self._seen, *arguments), None
-        except Exception as raised:
+        except Exception as raised:  # noqa: BLE001 - it is the caller's, as from a thread
             found, error = None, raised
         self._later(self._told, answer, found, error)
 

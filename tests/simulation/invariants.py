@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .world import World
 
 LATE_S: Final = 4.0  # what is due is done by then
+RESUMED_US: Final = 5_000_000  # a disk may take that long to record that a queue goes on
 FREED_S: Final = 1.0  # and what a dead agent held is free
 _COUNTED: Final = ("_states", "leases", "leased_by", "done_by", "redelivered")
 
@@ -56,6 +57,7 @@ def look(world: World) -> None:
         if database._draining is None and database._writer._inner is not None:
             raw = database._writer._inner.raw
             _counters(name, place.queue, raw)
+            _depth(name, database, place.queue)
             if world.is_calm:
                 _due(world, name, place, raw)
 
@@ -66,13 +68,22 @@ def one_process_each(world: World) -> None:
         if len(running) > 1:
             raise Violation(f"{agent} runs {len(running)} times")
     if world.is_calm and not world.steering:
-        known = {
-            ident: agent
-            for name in world.environments
-            for ident, agent in world.core.places[name].registry.agents.items()
-        }
-        if strangers := sorted(set(world.kernel.alive()) - set(known)):
-            raise Violation(f"{strangers} run, and no file knows of them")
+        _those_recorded(world)
+
+
+def _those_recorded(world: World) -> None:
+    """Who runs is recorded, and who is recorded as running does, or will soon."""
+    known = {
+        ident: agent
+        for name in world.environments
+        for ident, agent in world.core.places[name].registry.agents.items()
+    }
+    if strangers := sorted(set(world.kernel.alive()) - set(known)):
+        raise Violation(f"{strangers} run, and no file knows of them")
+    cared_for = world.core.swarms._crew.watched
+    for ident, agent in known.items():
+        if agent.is_live and not agent.is_external and ident not in cared_for:
+            raise Violation(f"{ident} is {agent.state}, does not run, and nobody will start it")
 
 
 def _ledger(world: World) -> None:
@@ -116,6 +127,20 @@ def _counters(name: str, queue: Any, raw: Any) -> None:
             raise Violation(f"{name} counts priorities of {STATES[state]} wrong")
 
 
+def _depth(name: str, database: Any, queue: Any) -> None:
+    """Not more is open than may be, nothing is on its way that has arrived, and nobody waits for
+    room that is there."""
+    flow = queue.flow
+    if queue.counters.open > flow.limit:
+        raise Violation(f"{name} holds {queue.counters.open} messages, {flow.limit} are allowed")
+    if not database._waiting and flow._coming:
+        raise Violation(f"{name} counts {flow._coming} messages on their way, and none is")
+    first = next(iter(flow._line.values()), None)
+    room = flow._coming + queue.counters.open < flow.limit and flow.state.mode != "draining"
+    if first is not None and first.messages == 1 and room and flow._serving is None:
+        raise Violation(f"{name} has room, and {len(flow._line)} senders wait for some")
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Counter):
         return {key: count for key, count in sorted(value.items()) if count}
@@ -130,7 +155,8 @@ def _due(world: World, name: str, place: Any, raw: Any) -> None:
     for ident, holder, attempt, since_us in raw.execute(_LEASES).fetchall():
         old = since_us < late_us
         _holder(world, name, f"{place.queue.prefix}_msg_{ident}", holder, attempt, old=old)
-    _served(name, place.queue)
+    if place.queue.flow.state.mode != "paused":
+        _served(name, place.queue)
 
 
 def _holder(world: World, name: str, ident: str, holder: str, attempt: int, *, old: bool) -> None:
@@ -153,9 +179,8 @@ def _served(name: str, queue: Any) -> None:
         wanted = queue._line._waiters.wanted(target)
         for kind in kinds:
             if kind in wanted or None in wanted:
-                raise Violation(
-                    f"{name}: {kinds} of {target or 'anybody'} are ready while some wait for {wanted}"
-                )
+                whose = target or "anybody"
+                raise Violation(f"{name}: {kinds} of {whose} are ready, and some wait for {wanted}")
 
 
 # --- at the end -----------------------------------------------------------------------------------
@@ -237,7 +262,7 @@ def _trail(world: World, name: str, raw: Any) -> None:
         if row[0] != number:
             raise Violation(f"{name}: the trail has {row[0]} where {number} should be")
         commit.append(tuple(row))
-        replay.follow(row[4], row[5], row[3], row[7])
+        replay.follow(row)
         if found is not None:
             if link(before, commit) != found:
                 raise Violation(f"{name}: the chain breaks at {row[0]}")
@@ -256,11 +281,26 @@ class Replay:
         self._leased: dict[int, tuple[str, int]] = {}
         self._attempt: Counter[int] = Counter()
         self._odd = odd
+        self._paused = False
+        self._early = ""
+        self._claimed_us = 0
 
-    def follow(self, action: str, object_: str, actor: str, detail: str) -> None:
+    def follow(self, row: Sequence[Any]) -> None:
+        _, _, at_us, actor, action, object_, _, detail = row
+        if self._early == "":
+            self._claimed_us = at_us
+        if action in {"queue.pause", "queue.drain", "queue.resume"}:
+            self._turn(action, at_us)
         step = getattr(self, "_" + action.removeprefix("queue."), None)
         if action.startswith("queue.") and step is not None and "_msg_" in object_:
             step(int(object_.rpartition("_")[2]), actor, detail)
+
+    def _turn(self, action: str, at_us: int) -> None:
+        """Going on is in force before it is recorded, with what is claimed meanwhile."""
+        if self._early and (action != "queue.resume" or at_us - self._claimed_us > RESUMED_US):
+            raise Violation(self._early)
+        self._early = ""
+        self._paused = action == "queue.pause"
 
     def _lane(self, ident: int) -> tuple[str, str]:
         row = self._rows[ident]
@@ -274,6 +314,8 @@ class Replay:
         attempt = int(detail.split()[1])
         if ident in self._leased:
             raise Violation(f"{self._name}: {ident} was claimed while it was leased")
+        if self._paused and not self._early:
+            self._early = f"{self._name}: {ident} was claimed while the queue was paused"
         if attempt != self._attempt[ident] + 1:
             raise Violation(f"{self._name}: {ident} was claimed at attempt {attempt}")
         self._attempt[ident] = attempt
@@ -324,4 +366,3 @@ class Replay:
     def _gone(self, ident: int) -> None:
         self._leased.pop(ident, None)
         self._ready.get(self._lane(ident), {}).pop(ident, None)
-

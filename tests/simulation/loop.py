@@ -24,12 +24,15 @@ from weakref import WeakKeyDictionary
 T = TypeVar("T")
 
 THREAD_S = (0.00005, 0.002)  # how long what an engine does on a thread takes
+SPINNING = 200_000  # steps in one virtual second, of which there are a few hundred
 _UNWINDINGS = 100
-TURN_S = 0.00002  # and a turn of the loop: nothing is for nothing, or who looks again soon never ends
+TURN_S = (
+    0.00002  # and a turn of the loop: nothing is for nothing, or who looks again soon never ends
+)
 
 
 class Stuck(AssertionError):
-    """Nobody has anything to do, and nobody waits for a time."""
+    """Nobody has anything to do and waits for a time, or everybody has too much."""
 
 
 class Died(Exception):
@@ -160,7 +163,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         super().__init__()
         self.turns = 0
         self.network: Any = None  # what serves and connects unix sockets
-        self._now = 0.0
+        self._now = self._second = 0.0
+        self._turns_before = 0
         self._chance = random.Random(f"loop {seed}")
         self._owners: WeakKeyDictionary[asyncio.Task[Any], Process] = WeakKeyDictionary()
         self._readers: dict[int, tuple[Context, Callable[..., Any], tuple[Any, ...]]] = {}
@@ -188,6 +192,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
                 raise Stuck("nobody waits for anything")
             self._now = max(self._now, scheduled[0].when())
         self._now += TURN_S
+        self._look_for_spinning()
         while scheduled and scheduled[0].when() <= self._now:
             ready.append(heapq.heappop(scheduled))
         turn = [handle for handle in ready if not handle.cancelled()]
@@ -202,6 +207,12 @@ class VirtualLoop(asyncio.BaseEventLoop):
             elif not handle.cancelled():
                 self.turns += 1
                 handle._run()
+
+    def _look_for_spinning(self) -> None:
+        if self._now >= self._second + 1.0:
+            self._second, self._turns_before = self._now, self.turns
+        elif self.turns - self._turns_before > SPINNING:
+            raise Stuck(f"{SPINNING:,} steps within a second of {self._now:.0f} s")
 
     def create_task(self, coro: Any, *, name: Any = None, context: Any = None) -> Any:
         task = super().create_task(coro, name=name, context=context)
@@ -219,7 +230,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         def work() -> None:
             try:
                 result = func(*args)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - it is the caller's, as from a thread
                 if not answer.done():
                     answer.set_exception(error)
             else:

@@ -17,7 +17,7 @@ from swarmdeck.engine.acl.access import Access
 from swarmdeck.engine.memory.operations import Set
 from swarmdeck.engine.queue import delivery, statements, upkeep
 from swarmdeck.engine.queue.counters import Counters
-from swarmdeck.engine.queue.line import Line
+from swarmdeck.engine.queue.flow import Flow
 from swarmdeck.engine.queue.service import MessageQueue
 from swarmdeck.engine.store import batch
 from swarmdeck.engine.swarms.crew import Crew
@@ -44,8 +44,7 @@ class Mutant(NamedTuple):
         if isinstance(found, str):
             return self._changed(found)
         bound = found.__func__ if isinstance(found, classmethod) else found
-        made = _compiled(bound, self._changed(textwrap.dedent(inspect.getsource(found))))
-        return made
+        return _compiled(bound, self._changed(textwrap.dedent(inspect.getsource(found))))
 
     def _changed(self, text: str) -> str:
         assert text.count(self.old) == 1, f"{self.what}: {self.old!r} is not there once"
@@ -86,9 +85,9 @@ MUTANTS: Final = (
            "return int(row[0])", "return self.ident"),
     Mutant("a commit that failed is answered as one that did not", batch, "_attempt",
            "return [blame(error, env, committing=committing) for _ in batch]",
-           "return outcomes if committing else [blame(error, env, committing=False) for _ in batch]"),
+           "return outcomes if committing else [blame(error, env, committing=0) for _ in batch]"),
     Mutant("delays are forgotten", upkeep, "_next_deadline",
-           "(sql.NEXT_DELAY, sql.NEXT_LEASE, sql.NEXT_EXPIRY)", "(sql.NEXT_LEASE, sql.NEXT_EXPIRY)"),
+           "(sql.NEXT_DELAY, sql.NEXT_LEASE, sql", "(sql.NEXT_LEASE, sql"),
     Mutant("a living agent is not taken up again", Crew, "adopt",
            "if not self.supervisor.adopt(running):", "if True:"),
     Mutant("older goes before more urgent", statements, "HEADS_OF_KIND",
@@ -101,8 +100,12 @@ MUTANTS: Final = (
            "then=self._drop", "then=lambda _: None"),
     Mutant("an end that the disk refused is forgotten", Crew, "_surely",
            "await asyncio.sleep(RECORD_AGAIN_S)", "return"),
-    Mutant("a claim that leaves something calls nobody", Line, "_ended",
-           "self.mark(target, each)", "pass"),
+    Mutant("a send that was refused counts for ever", Flow, "settled",
+           "self._coming -= count", "self._coming -= count if self._coming % 7 else 0"),
+    Mutant("who waits for room is not let in", Flow, "serve_soon",
+           "if self._line and self._serving is None:", "if len(self._line) > 1:"),
+    Mutant("one message more than fits", Flow, "takes",
+           "self.depth + count > self.limit", "self.depth + count > self.limit + 1"),
     Mutant("leases that ran out are not taken from the count", upkeep.Release, "committed",
            "self.keeper.moved(outcome)", "pass"),
 )  # fmt: skip

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from swarmdeck.engine.errors import SwarmDeckError
 
+from .actors import resume
 from .disk import FULL, IO_ERROR
 from .loop import Died
 
@@ -44,6 +45,8 @@ async def relent(world: World) -> None:
     if world.clock.jumped_us:
         world.clock.jumped_us = 0
         await asyncio.sleep(2.0)
+    for environment in world.environments:
+        await resume(world, environment)
     world.trouble(15.0)
 
 
@@ -102,6 +105,22 @@ async def _refuse_commits(world: World, chance: random.Random) -> None:
     name = chance.choice([*world.environments, "coordination"])
     code = chance.choice((IO_ERROR, IO_ERROR, FULL))
     world.disk.refuse(f"{name}.db", code, chance.choice((1, 1, 2)))
+    world.trouble(8.0)
+
+
+async def _kill_on_a_bad_disk(world: World, chance: random.Random) -> None:
+    """What ends a process may be what the disk suffers from."""
+    name = chance.choice(world.environments)
+    prefix = world.core.places[name].environment.prefix
+    running = [
+        each
+        for agent, found in sorted(world.kernel.alive().items())
+        for each in found
+        if agent.startswith(prefix)
+    ]
+    for each in chance.sample(running, min(len(running), 2)):
+        world.kernel.killpg(each.pid, signal.SIGKILL)
+    world.disk.refuse(f"{name}.db", IO_ERROR, chance.choice((1, 2, 3)))
     world.trouble(8.0)
 
 
@@ -167,6 +186,7 @@ FAULTS: Final[dict[str, tuple[Fault, int]]] = {
     "slow network": (_slow_network, 2),
     "slow disk": (_slow_disk, 2),
     "refuse commits": (_refuse_commits, 3),
+    "kill on a bad disk": (_kill_on_a_bad_disk, 2),
     "freeze engine": (_freeze_engine, 1),
     "crash engine": (_crash_engine, 1),
     "fail starts": (_fail_starts, 1),

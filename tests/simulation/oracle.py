@@ -23,7 +23,7 @@ class Violation(AssertionError):
 
 @dataclass
 class Job:
-    """A piece of work that somebody has sent, or tries to. `fails`: attempts that end in an error."""
+    """A piece of work that somebody has sent, or tries to. The first `fails` attempts fail."""
 
     number: int
     environment: str

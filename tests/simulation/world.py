@@ -39,7 +39,10 @@ from .oracle import Oracle, Violation
 START_US: Final = 1_800_000_000_000_000
 DRAIN_S: Final = 400.0  # virtual: what is left once nothing goes wrong any more
 LOOK_EVERY_S: Final = 1.0
-QUIET: Final = ("asyncio", "swarmdeck.engine.agent")  # agents log the failures they are made to have
+QUIET: Final = (
+    "asyncio",
+    "swarmdeck.engine.agent",
+)  # agents log the failures they are made to have
 
 
 @dataclass(frozen=True)
@@ -54,12 +57,22 @@ class Scale:
     grants_per_s: float = 0.3
     steps_per_s: float = 0.15
     diary_per_s: float = 0.5  # of each agent
+    depth: int = 30  # of each queue
+    work_s: float = 15.0  # the longest job
+    backoff_s: float = 1.0
     faults: tuple[str, ...] = ()  # only these
 
 
 QUICK: Final = Scale(
-    swarms=(("development", 3),), duration_s=15.0, jobs_per_s=3.0, faults_per_s=0.6, leavers_per_s=1.0,
-)  # fmt: skip
+    swarms=(("development", 2),),
+    duration_s=6.0,
+    jobs_per_s=4.0,
+    faults_per_s=0.8,
+    leavers_per_s=1.0,
+    steps_per_s=0.3,
+    work_s=3.0,
+    backoff_s=0.3,
+)
 SHORT: Final = Scale()
 HOUR: Final = Scale(
     swarms=(
@@ -262,12 +275,14 @@ class World:
                     break
                 except Died:
                     await asyncio.sleep(0.5)
+            self.swarms.pop(ident, None)  # it may have been taken up again meanwhile
             self.ended_swarms.add(ident)
             self.oracle.note("ended", ident)
         await self.refill()
 
     async def refill(self) -> None:
-        """Give each environment a swarm that has none."""
+        """Give each environment a swarm that has none. What is addressed to one that is over is
+        cancelled: nobody could take it, and it would stand in the way of others."""
         for environment, agents in self.scale.swarms:
             while not self.swarms_of(environment):
                 try:
@@ -277,6 +292,14 @@ class World:
                     await asyncio.sleep(1.0)
                     with suppress(SwarmDeckError, Died):
                         await self.adopt_swarms()
+
+        for job in self.oracle.jobs.values():
+            if job.to in self.ended_swarms and job.ident and not job.acknowledged:
+                job.cancelled = True
+                with suppress(SwarmDeckError, Died):
+                    await self.ask(
+                        lambda engine, job=job: self.message_act(engine, "cancel", job.ident)
+                    )
 
     async def adopt_swarms(self) -> None:
         """Learn which swarms there are, after nobody was told; each environment has one again."""
@@ -289,7 +312,7 @@ class World:
         return [ident for ident in self.swarms if self.environment_of(ident) == environment]
 
     def environment_of(self, ident: str) -> str:
-        return next(name for name in self.environments if name.startswith(ident.split("_")[0]))
+        return next(name for name in self.environments if name.startswith(ident.partition("_")[0]))
 
     def live_agents(self) -> list[str]:
         return sorted(self.kernel.alive())
@@ -336,9 +359,13 @@ class World:
     async def outcome(self) -> None:
         """Live through it all. Raises Violation."""
         story = asyncio.create_task(self._story())
-        await asyncio.wait({story, self._wrong}, return_when=asyncio.FIRST_COMPLETED)
-        if not self._wrong.done():
+        limit_s = 2 * self.scale.duration_s + 3 * DRAIN_S
+        waits = {story, self._wrong}
+        await asyncio.wait(waits, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+        if story.done():
             story.result()
+        elif not self._wrong.done():
+            raise Violation(f"not over after {limit_s:.0f} s: {invariants.open_messages(self)}")
 
     async def _story(self) -> None:
         await self.open_engine()
@@ -424,6 +451,8 @@ def settings_of(world: World) -> Settings:
         None,
         {},
         {
+            **{f"queue.depth.{name}": world.scale.depth for name in world.environments},
+            "queue.backoff_base_s": world.scale.backoff_s,
             "agents.spawn_per_minute": 6000,
             "agents.restarts": 100,
             "enforcement.level": "advisory",  # a guard is a thread of its own
@@ -517,7 +546,7 @@ def _simulated(
     with _in_place(world, scratch):
         try:
             run(loop, world.outcome())
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is what came of the seed
             world.broken = world.broken or f"{type(error).__name__}: {error}"
         world.end()
         finish(loop)
