@@ -72,7 +72,7 @@ def _typed(text: str, begin: str) -> str:
     text = text.strip().removeprefix("$ ")
     if not text.startswith(begin) or "…" in text:
         return ""
-    return re.split(r"\s+(?:#\s|&$)", text)[0].strip()
+    return re.split(r"\s+(?:#\s|>\s|&$)", text)[0].strip()
 
 
 def _lines(begin: str, page: Path) -> Iterator[Line]:
