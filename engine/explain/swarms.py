@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 SHOWN: Final = 10  # of agents, messages and events each
 
 _ENDED: Final = frozenset({AgentState.EXITED, AgentState.FAILED})
+_OF_HEALTH: Final = frozenset({"probe-failed", "recovery-tried", "recovery-spent", "breaker-open"})
 
 
 def explain_swarm(
@@ -41,10 +42,20 @@ def explain_swarm(
         draft.remedy(actions.SwarmTerminate(id=ident, force=True))
     _missing(draft, health)
     _memory(draft, services, place, swarm)
+    _recovered(draft, services, swarm)
     if health.ready_messages:
         waiting = count(health.ready_messages, "message")
         draft.adds("queue", f"for it or its agents there is work waiting: {waiting}")
     return draft.view(_verdict(health))
+
+
+def _recovered(draft: Draft, services: Services, swarm: SwarmView) -> None:
+    """What its probes have found, and what recovery came to."""
+    for alert in services.alerts.list(swarm.environment, firing=True):
+        if alert.subject == swarm.id and alert.rule in _OF_HEALTH:
+            draft.adds(alert.rule, alert.detail)
+            if alert.rule == "recovery-spent":
+                draft.remedy(actions.RecoveryReset(subject=swarm.id))
 
 
 def _verdict(health: HealthView) -> str:

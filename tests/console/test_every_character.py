@@ -268,7 +268,7 @@ async def shown(deck: Any) -> None:
 PLACES: Final = {
     "overview": Place("overview"),
     **{name: Place(name) for name in ("swarms", "agents", "queue", "memory", "access", "bench")},
-    **{name: Place(name) for name in ("audit", "log", "alerts", "tree")},
+    **{name: Place(name) for name in ("audit", "log", "alerts", "health", "tree")},
     "explain": Place("explain", "dev_msg_00000001"),
     "as": Place("as", IDENT),
     "swarm": Place("swarm", SWARM),

@@ -126,6 +126,9 @@ async def test_what_recovery_does_is_told_by_alerts(ward: Any) -> None:
         swarm, "critical",
     )  # fmt: skip
     assert fired["recovery-spent"].hint == f"swarmdeck recovery reset {swarm}"
+    why = await ward.core.engine.run(act.Explain(subject=swarm))
+    assert "recovery-spent" in {reason.rule for reason in why.reasons}
+    assert f"swarmdeck recovery reset {swarm}" in why.remedies
 
 
 async def test_an_engine_looks_after_its_swarms_by_itself(tmp_path: Path) -> None:
