@@ -76,6 +76,7 @@ class Collector:
         self._read_s: float | None = None
         self._end_s: int | None = None  # of the step that was due last
         self._ids: dict[tuple[str, table.Names], int] = {}
+        self._names: dict[table.Names, table.Names] = {}
         self._progress = thinning.Progress()
         self._trouble = ""
 
@@ -157,10 +158,11 @@ class Collector:
 
     async def _keep(self, step_s: int, at_s: int, found: Mapping[str, Readings]) -> None:
         """Write a step, and remember it once it is in the file."""
-        rows = {
-            subject: Row(at_s, step_s, tuple(each), encoded(list(each.values())))
-            for subject, each in found.items()
-        }
+        rows = {}
+        for subject, each in found.items():
+            # The same few tuples for all rows: an hour of them stays in memory.
+            names = self._names.setdefault(tuple(each), tuple(each))
+            rows[subject] = Row(at_s, step_s, names, encoded(list(each.values())))
         taken = [table.Taken(name, row.names, row.readings) for name, row in rows.items()]
         known = self._ids
 
