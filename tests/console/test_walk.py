@@ -86,7 +86,8 @@ async def prepare(data: Path) -> Ids:
             await memory.set(f"plan:{level}", {"text": level}, level=level)
         queue = engine.queue("development", as_=agent)
         dead = await queue.send("broken", {"n": 1}, max_attempts=1)
-        for message in await queue.claim(1):
+        await queue.send("spoilt", {"n": 1}, max_attempts=1)
+        for message in await queue.claim(2):
             await queue.nack(message, error="it cannot be read")
         leased = await queue.send("slow", {"n": 2})
         await queue.claim(1, lease_s=3000)
@@ -163,7 +164,7 @@ def lines(ids: Ids, swarm: str, folder: Path) -> dict[str, str]:
         "queue.cancel": f"queue cancel {ids.ready}",
         "queue.purge": f"queue purge {here} cancelled",
         "queue.history": f"queue history {ids.ready}",
-        "queue.redrive": f"queue redrive {here} --kind nothing",
+        "queue.redrive": f"queue redrive {here} --kind spoilt",
         "schedule.create": f"schedule create {here} tidy sweep '{{}}' --every 3600",
         "schedule.list": "schedule list",
         "schedule.show": "schedule show dev_schedule_1",

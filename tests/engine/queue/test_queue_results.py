@@ -56,6 +56,7 @@ async def test_whoever_waits_is_woken_by_the_end(scene: Any, end: str) -> None:
     beside = asyncio.create_task(scene.queue.outcome(OPERATOR_PRINCIPAL, ident, 60))
     await waiting(scene, 2)
     await bring_to(scene, ident, end)
+    assert not scene.queue.awaited, "they would be told when their time is up, and no sooner"
     if end == "deleted":
         with pytest.raises(NotFound):
             await caller
