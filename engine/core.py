@@ -432,7 +432,12 @@ class Core:
         """Loaded in an engine that stays, where settings can be read again."""
         from .reload import Reloading  # noqa: PLC0415 - a command reads them once
 
-        return Reloading(self.settings, self._take_settings)
+        made = Reloading(self.settings, self._take_settings)
+        made.takes(
+            ("enforcement.guard_interval_s", "enforcement.pressure_available"),
+            lambda settings: self.swarms.keeper.change(settings.enforcement),
+        )
+        return made
 
     @cached_property
     def metrics(self) -> Metrics:

@@ -98,6 +98,16 @@ def _memory(draft: Draft, services: Services, place: Place, swarm: SwarmView) ->
             f"its processes use {format_size(swarm.used_bytes)}, more than the "
             f"{format_size(swarm.memory_bytes)} it was granted",
         )
+    if swarm.gave_way:
+        draft.blocks("gave-way", f"it is stopped until there is room: {swarm.gave_way}")
+        draft.remedy(actions.MemoryPlan())
+    if swarm.breaches:
+        draft.adds(
+            "killed",
+            f"{count(swarm.breaches, 'agent')} of it killed for holding more than its share "
+            "since the engine opened",
+        )
+        _roomier(draft, services, place, swarm)
     held = f"it holds {format_size(swarm.memory_bytes)}"
     if swarm.lenders:
         draft.adds(
@@ -111,6 +121,16 @@ def _memory(draft: Draft, services: Services, place: Place, swarm: SwarmView) ->
     for event in (each for each in taken if each.kind == "reclaim"):
         draft.adds("taken-back", event.text)
     _more(draft, services, place)
+
+
+def _roomier(draft: Draft, services: Services, place: Place, swarm: SwarmView) -> None:
+    """Twice the memory where that could be granted, else half the agents."""
+    more = swarm.memory_bytes
+    if more <= services.budgets.use(place.environment.value).available_bytes:
+        agents, size_bytes = swarm.agents_wanted, 2 * more
+    else:
+        agents, size_bytes = max(1, swarm.agents_wanted // 2), more
+    draft.remedy(actions.SwarmScale(id=swarm.id, agents=agents, memory_bytes=size_bytes))
 
 
 def _more(draft: Draft, services: Services, place: Place) -> None:

@@ -10,8 +10,11 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from ..errors import Unavailable
 from ..model import environment_of
+from ..settings import EnforcementSettings
 from .crew import Crew, Site, Surroundings
 from .roster import Setup
 from .supervisor import Exit, Launch, Running
@@ -29,6 +32,7 @@ class Keeper:
         self._around = around
         self._crew = crew
         self._leaving = leaving
+        self._settings = around.enforcement
         self._enforcement: Enforcement | None = None
         crew.why_memory = self._why_memory
         crew.supervisor.warden = self
@@ -51,6 +55,15 @@ class Keeper:
                 hint="leave --cpu out, or run the engine where cgroup v2 is delegated to it",
             )
 
+    def change(self, settings: EnforcementSettings) -> None:
+        """Enforce as these settings say, at the level of before: that counts from the next start
+        of an engine."""
+        if self._settings is None:
+            return
+        self._settings = msgspec.structs.replace(settings, level=self._settings.level)
+        if self._enforcement is not None:
+            self._enforcement.change(self._settings)
+
     def follow(self) -> None:
         """Grants have changed."""
         if self._enforcement is not None:
@@ -68,11 +81,12 @@ class Keeper:
 
     def _load(self) -> Enforcement | None:
         around = self._around
-        if self._enforcement is None and around.enforcement is not None and around.host is not None:
+        settings = self._settings
+        if self._enforcement is None and settings is not None and around.host is not None:
             from .enforcement.service import Enforcement  # noqa: PLC0415 - see above
 
             self._enforcement = Enforcement(
-                around.enforcement,
+                settings,
                 ledger=around.ledger,
                 host=around.host,
                 clock=around.clock,

@@ -219,6 +219,20 @@ async def test_done_expired_and_cancelled_messages(asked: Asked) -> None:
 # --- swarms and agents ----------------------------------------------------------------------
 
 
+async def test_a_swarm_tells_what_was_done_for_memory(asked: Asked) -> None:
+    swarm = await asked.engine.swarms.create(
+        "testing", agents=1, memory_bytes=64 * MIB, command=SLEEPING
+    )
+    vitals = asked.core.swarms.vitals
+    vitals.breaches, vitals.gave_way = {swarm.id: 2}, {swarm.id: "the host is short"}
+    view = await asked.why(swarm.id)
+    assert text(view, "killed").startswith("2 agents of it killed")
+    assert text(view, "gave-way") == "it is stopped until there is room: the host is short"
+    assert view.remedies[:2] == (
+        "swarmdeck memory plan", f"swarmdeck swarm scale {swarm.id} 1 128MB"
+    )  # fmt: skip
+
+
 async def test_a_swarm_tells_why_agents_are_missing(asked: Asked) -> None:
     swarm = await asked.engine.swarms.create(
         "testing", agents=1, memory_bytes=64 * MIB, command=FAILING

@@ -76,7 +76,7 @@ class Guard:
     ) -> None:
         self._processes = processes
         self._clock = clock
-        self._interval_s = interval_s
+        self.interval_s = interval_s
         self._on_breach = on_breach
         self._lock = threading.Lock()  # around what both threads change, and every kill
         self._agents: dict[str, Agent] = {}
@@ -132,7 +132,7 @@ class Guard:
     # --- on the guard's thread ------------------------------------------------------------------
 
     def _run(self) -> None:
-        wait_s = self._interval_s
+        wait_s = self.interval_s
         while not self._ended:
             self._stir.wait(wait_s if self._agents else IDLE_S)
             self._stir.clear()
@@ -157,7 +157,7 @@ class Guard:
         for gone in self._before.keys() - swarms.keys():
             del self._before[gone]
             self._cleared.pop(gone, None)
-        return min(waits, default=self._interval_s)
+        return min(waits, default=self.interval_s)
 
     def _look_at(self, swarm: str, held: Mapping[str, int], share: int, now_s: float) -> float:
         """Judge one swarm where it holds too much; when to look again otherwise."""
@@ -167,12 +167,12 @@ class Guard:
         if total > share:
             if self._needs_close_look(swarm, total, share, now_s):
                 self._judge(swarm, held, share, now_s)
-            return self._interval_s / HASTE if total > before else self._interval_s
+            return self.interval_s / HASTE if total > before else self.interval_s
         self._cleared.pop(swarm, None)
         per_s = (total - before) / (now_s - before_s) if now_s > before_s else 0.0
         if per_s <= 0:
-            return self._interval_s
-        return max(self._interval_s / HASTE, min(self._interval_s, (share - total) / per_s))
+            return self.interval_s
+        return max(self.interval_s / HASTE, min(self.interval_s, (share - total) / per_s))
 
     def _needs_close_look(self, swarm: str, total: int, share: int, now_s: float) -> bool:
         """Not when that was done a moment ago and it has hardly grown since: a close look costs

@@ -63,7 +63,7 @@ class Pressure:
     lets nothing give way."""
 
     def __init__(self, share: float, priorities: Mapping[str, int]) -> None:
-        self._share = share
+        self.share = share
         self._priorities = priorities
         self._pressed_since_s: float | None = None
         self._roomy_since_s: float | None = None
@@ -79,7 +79,7 @@ class Pressure:
 
     def is_short(self, total_bytes: int, available_bytes: int) -> bool:
         """Whether the host has less available than it must."""
-        return available_bytes < total_bytes * self._share
+        return available_bytes < total_bytes * self.share
 
     def forget(self, known: Collection[str]) -> None:
         """All swarms but these have ended."""
@@ -116,7 +116,7 @@ class Pressure:
         first = self._first(candidates)
         if first is None:
             return None
-        short = int(total_bytes * self._share) - available_bytes
+        short = int(total_bytes * self.share) - available_bytes
         text = (
             f"the host has {format_size(available_bytes)} of {format_size(total_bytes)} available"
         )
@@ -145,7 +145,7 @@ class Pressure:
     ) -> Step | None:
         # The most important first, and among equals the one that gave way last.
         swarm = min(reversed(self._rested), key=lambda name: self._rested[name].priority)
-        wanted = self._rested[swarm].held_bytes + ROOMY_TIMES * total_bytes * self._share
+        wanted = self._rested[swarm].held_bytes + ROOMY_TIMES * total_bytes * self.share
         if available_bytes < wanted or stalled >= STALLED_PERCENT:
             self._roomy_since_s = None
             return None

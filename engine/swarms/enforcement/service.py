@@ -96,6 +96,13 @@ class Enforcement:
         self._in_group: frozenset[str] = frozenset()
         self._task: asyncio.Task[None] | None = None
 
+    def change(self, settings: EnforcementSettings) -> None:
+        """Take over new settings of the same level."""
+        self._settings = settings
+        self._pressure.share = settings.pressure_available
+        if self._guard is not None:
+            self._guard.interval_s = settings.guard_interval_s
+
     @property
     def is_on(self) -> bool:
         """Whether anything is done, or all is measured only."""

@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 
+import msgspec
 import pytest
 
 from swarmdeck.engine.errors import Busy, Unavailable
@@ -230,6 +231,19 @@ async def test_no_agent_is_started_while_the_host_is_short(scene: Scene) -> None
     scene.host.sample()
     with pytest.raises(Busy, match="waited for memory 50 %"):
         await make(scene)
+
+
+async def test_settings_can_change_while_agents_run_but_not_the_level(scene: Scene) -> None:
+    await make(scene, "research")
+    scene.probe.available = TOTAL // 50
+    scene.host.sample()
+    with pytest.raises(Busy):
+        await make(scene)
+    chosen = {"level": "advisory", "pressure_available": 0.01, "guard_interval_s": 0.05}
+    scene.swarms.keeper.change(msgspec.structs.replace(scene.settings.enforcement, **chosen))
+    swarm = await make(scene, memory_bytes=100 * MIB, command=HOARDING)
+    await scene.seconds(20)
+    await until(lambda: scene.deeds == [("killed", swarm)])
 
 
 async def test_a_quota_of_processor_time_that_nobody_keeps_is_refused(scene: Scene) -> None:
