@@ -110,13 +110,20 @@ def _environment_rows(overview: views.Overview) -> list[list[Cell]]:
             (str(each.queue.ready), True),
             (str(each.queue.leased), True),
             (str(each.queue.dead), True),
-            (safe_text(each.state), False),
+            (safe_text(_state(each)), False),
             (safe_text(each.isolation), False),
             (safe_text(each.durability), False),
             (safe_text(each.loss_window), False),
         ]
         for each in overview.environments
     ]
+
+
+def _state(environment: views.EnvironmentView) -> str:
+    """Whether it serves, and whether its queue is stopped."""
+    if environment.queue_mode == "running":
+        return environment.state
+    return f"{environment.state}, queue {environment.queue_mode}"
 
 
 def _plan_rows(overview: views.Overview) -> list[list[Cell]]:

@@ -37,7 +37,7 @@ class QueueHandlers(Part):
             action.to, action.priority, action.delay_s, action.expires_s, action.key,
             action.max_attempts,
         )  # fmt: skip
-        return views.Done(changed=len(idents), detail=f"{len(idents):,} agents have one each")
+        return views.Done(changed=len(idents), detail=f"sent to {len(idents):,} agents")
 
     async def queue_pause(self, context: Context, action: actions.QueuePause) -> views.FlowView:
         queue = self._place(action.environment).queue
