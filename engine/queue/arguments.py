@@ -41,10 +41,10 @@ def _known_kind(name: str) -> str:
 
 def number(ident: str, prefix: str) -> int:
     """The number in a message id. What cannot be an id of the environment is not found."""
-    head, _, digits = text(ident, "message id").rpartition("_")
-    plain = digits.isascii() and digits.isdigit() and len(digits) <= 19
-    value = int(digits) if plain else 0
-    if head != f"{prefix}_msg" or not 0 < value <= MAX_ID or digits != str(value):
+    digits = text(ident, "message id").removeprefix(f"{prefix}_msg_")
+    plain = digits.isascii() and digits.isdigit() and len(digits) <= 19 and digits[0] != "0"
+    value = int(digits) if plain and len(digits) < len(ident) else 0
+    if not 0 < value <= MAX_ID:
         raise NotFound(f"no message {printable(ident)}", hint=f"ids look like {prefix}_msg_1")
     return value
 
