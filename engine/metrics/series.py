@@ -75,6 +75,9 @@ class Stat:
         return _short(self.mean), self.least, self.greatest, self.count
 
 
+Cell: TypeAlias = Reading | Stat
+
+
 def encoded(readings: Sequence[Reading]) -> bytes:
     return _encode(readings)
 
@@ -134,16 +137,17 @@ def span_of(window_s: int, step_s: int, now_s: int, newest_s: int | None) -> Spa
 
 
 class Weave:
-    """Makes series of rows, whatever order they come in. Rows outside the span are left out."""
+    """Makes series of rows, whatever order they come in. Rows outside the span are left out. A
+    step of one row keeps its reading as it is: mostly there is nothing to put together."""
 
     def __init__(self, span: Span) -> None:
         self._span = span
-        self._stats: dict[str, list[Stat | None]] = {}
+        self._cells: dict[str, list[Cell]] = {}
 
     def add(self, rows: Iterable[Row], wanted: frozenset[str] | None = None) -> None:
         """Take in rows; only readings that are `wanted`, None is all."""
         before: tuple[str, ...] | None = None
-        places: list[tuple[int, list[Stat | None]]] = []
+        places: list[tuple[int, list[Cell]]] = []
         for row in rows:
             first, last = self._covered(row)
             if first > last:
@@ -151,12 +155,9 @@ class Weave:
             if row.names is not before:
                 before, places = row.names, self._places(row.names, wanted)
             readings = decoded(row.readings)
-            for at, stats in places:
+            for at, cells in places:
                 for place in range(first, last + 1):
-                    stat = stats[place]
-                    if stat is None:
-                        stat = stats[place] = Stat()
-                    stat.add(readings[at])
+                    cells[place] = _with(cells[place], readings[at])
 
     def _covered(self, row: Row) -> tuple[int, int]:
         """The first and last step that a row says something of: several where its own is longer."""
@@ -167,27 +168,36 @@ class Weave:
 
     def _places(
         self, names: Sequence[str], wanted: frozenset[str] | None
-    ) -> list[tuple[int, list[Stat | None]]]:
+    ) -> list[tuple[int, list[Cell]]]:
         return [
-            (at, self._stats.setdefault(name, [None] * self._span.count))
+            (at, self._cells.setdefault(name, [None] * self._span.count))
             for at, name in enumerate(names)
             if wanted is None or name in wanted
         ]
 
     def series(self, subject: str, window: str, names: Iterable[str]) -> list[SeriesView]:
         """A series for each name, also for one of which nothing was found."""
-        nothing: list[Stat | None] = [None] * self._span.count
-        return [self._view(subject, window, name, self._stats.get(name, nothing)) for name in names]
+        nothing: list[Cell] = [None] * self._span.count
+        return [self._view(subject, window, name, self._cells.get(name, nothing)) for name in names]
 
-    def _view(
-        self, subject: str, window: str, name: str, stats: Sequence[Stat | None]
-    ) -> SeriesView:
-        held = [stat for stat in stats if stat is not None and stat.count]
+    def _view(self, subject: str, window: str, name: str, cells: Sequence[Cell]) -> SeriesView:
         whole = Stat()
-        for stat in held:
-            whole.add(stat.reading())
-        means = tuple(_short(s.mean) if s is not None and s.count else None for s in stats)
-        spread = any(stat.least != stat.greatest for stat in held)
+        values: list[Number | None] = []
+        lows: list[Number | None] = []
+        highs: list[Number | None] = []
+        for cell in cells:
+            reading = cell.reading() if isinstance(cell, Stat) else cell
+            whole.add(reading)
+            if isinstance(reading, tuple):
+                values.append(reading[0])
+                lows.append(reading[1])
+                highs.append(reading[2])
+            else:
+                values.append(reading)
+                lows.append(reading)
+                highs.append(reading)
+        spread = lows != highs
+        known = whole.count > 0
         return SeriesView(
             subject=subject,
             metric=name,
@@ -195,19 +205,28 @@ class Weave:
             window=window,
             step_s=self._span.step_s,
             first_at_us=self._span.first_s * 1_000_000,
-            latest=next((mean for mean in reversed(means) if mean is not None), None),
-            mean=_short(whole.mean) if whole.count else None,
-            least=whole.least if whole.count else None,
-            greatest=whole.greatest if whole.count else None,
-            measured=sum(mean is not None for mean in means),
-            values=means,
-            lows=_ends(stats, "least") if spread else (),
-            highs=_ends(stats, "greatest") if spread else (),
+            latest=next((value for value in reversed(values) if value is not None), None),
+            mean=_short(whole.mean) if known else None,
+            least=whole.least if known else None,
+            greatest=whole.greatest if known else None,
+            measured=sum(value is not None for value in values),
+            values=tuple(values),
+            lows=tuple(lows) if spread else (),
+            highs=tuple(highs) if spread else (),
         )
 
 
-def _ends(stats: Iterable[Stat | None], which: str) -> tuple[Number | None, ...]:
-    return tuple(getattr(s, which) if s is not None and s.count else None for s in stats)
+def _with(cell: Cell, reading: Reading) -> Cell:
+    """What a step holds with one more reading."""
+    if cell is None:
+        return reading
+    if reading is None:
+        return cell
+    if not isinstance(cell, Stat):
+        first, cell = cell, Stat()
+        cell.add(first)
+    cell.add(reading)
+    return cell
 
 
 def _short(number: float) -> Number:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Final, NamedTuple
 
 from ..errors import InvalidInput, NotFound
 from ..model import printable
@@ -24,6 +24,14 @@ from .windows import HOUR_S, WINDOWS
 SHORTEST_WINDOW: Final = "1h"
 
 log = logging.getLogger(__name__)
+
+
+class Wanted(NamedTuple):
+    """What somebody wants to see; no metrics are all of them."""
+
+    subject: str
+    metrics: tuple[str, ...]
+    window: str
 
 
 class Metrics:
@@ -100,34 +108,21 @@ class Metrics:
         subject that was never measured, InvalidInput for a metric that it has none of,
         StorageError."""
         await self._loaded()
-        window_s, step_s = WINDOWS[window], self._collector.step_s
-        kept_s = kept_step(window_s, step_s)
+        wanted = Wanted(subject, tuple(metrics), window)
+        kept_s = kept_step(WINDOWS[window], self._collector.step_s)
         recent = list(self._recent.rows(subject))
         newest_s = recent[-1].at_s if recent else None
-        span = span_of(window_s, kept_s, self._now_s, newest_s)
-        found = await self._stored(subject, kept_s, span, recent)
-        names = list(dict.fromkeys((*(recent[-1].names if recent else ()), *found.names)))
-        if not names:
-            raise NotFound(
-                f"nothing was ever measured of {printable(subject)}", hint="swarmdeck metrics list"
-            )
-        _check_metrics(subject, metrics, names)
-        weave = Weave(span)
-        chosen = frozenset(metrics) or None
-        weave.add(found.rows, chosen)
-        weave.add(_after(recent, found.rows), chosen)
-        return weave.series(subject, window, metrics or names)
-
-    async def _stored(
-        self, subject: str, kept_s: int, span: Span, recent: Sequence[Row]
-    ) -> table.Found:
-        """What of a span is not in memory. Nothing is asked of the file when all is."""
-        own = kept_s < _longer_than(self._collector.step_s)
+        span = span_of(WINDOWS[window], kept_s, self._now_s, newest_s)
+        own = kept_s in alike(self._collector.step_s)
         until_s = max(span.first_s, self._recent.since_s) if own else span.end_s
         if recent and until_s <= span.first_s:
-            return table.Found([], [])
+            return _woven(wanted, span, table.Found([], []), recent)
         query = table.of_subject(subject, alike(kept_s), span.first_s, until_s)
-        return await self._aside.read(query, rows=max(0, until_s - span.first_s) // kept_s)
+        # Thousands of readings are put together where they are read: not on the loop.
+        return await self._aside.read(
+            lambda reader: _woven(wanted, span, query(reader), recent),
+            rows=max(0, until_s - span.first_s) // kept_s,
+        )
 
     @property
     def _now_s(self) -> int:
@@ -145,15 +140,28 @@ def _measurement(subject: str, row: Row) -> MeasurementView:
     )
 
 
+def _woven(
+    wanted: Wanted, span: Span, stored: table.Found, recent: Sequence[Row]
+) -> Sequence[SeriesView]:
+    """Series of what is in the file and in memory. Raises NotFound, InvalidInput."""
+    names = list(dict.fromkeys((*(recent[-1].names if recent else ()), *stored.names)))
+    if not names:
+        raise NotFound(
+            f"nothing was ever measured of {printable(wanted.subject)}",
+            hint="swarmdeck metrics list",
+        )
+    _check_metrics(wanted.subject, wanted.metrics, names)
+    chosen = frozenset(wanted.metrics) or None
+    weave = Weave(span)
+    weave.add(stored.rows, chosen)
+    weave.add(_after(recent, stored.rows), chosen)
+    return weave.series(wanted.subject, wanted.window, wanted.metrics or names)
+
+
 def _after(recent: Sequence[Row], stored: Sequence[Row]) -> list[Row]:
     """The rows in memory that are not part of one from the file."""
     end_s = max((row.at_s + row.step_s for row in stored), default=0)
     return [row for row in recent if row.at_s >= end_s]
-
-
-def _longer_than(step_s: int) -> int:
-    """Steps from here on are put together of those that are measured."""
-    return alike(step_s).stop
 
 
 def _check_metrics(subject: str, metrics: Sequence[str], names: Sequence[str]) -> None:
