@@ -437,7 +437,12 @@ class Core:
             ("enforcement.guard_interval_s", "enforcement.pressure_available"),
             lambda settings: self.swarms.keeper.change(settings.enforcement),
         )
+        made.takes(("queue.",), self._take_queue_settings)
         return made
+
+    def _take_queue_settings(self, settings: Settings) -> None:
+        for place in self.opened.serving.values():
+            place.queue.take(settings.queue)
 
     @cached_property
     def metrics(self) -> Metrics:
@@ -454,7 +459,10 @@ class Core:
         """Loaded with the first second of an engine that stays, or when somebody asks."""
         from .health.service import Health  # noqa: PLC0415 - one command looks after nothing
 
-        return Health(self)
+        made = Health(self)
+        if not self._brief:
+            self.reloading.takes(("health.", "breaker."), made.take)
+        return made
 
     def ailing(self) -> Ailing:
         """What probes and recovery know by now."""

@@ -21,6 +21,7 @@ from ..environment import Place
 from ..errors import NotFound, SwarmDeckError
 from ..journal import Journal
 from ..model import Environment, environment_of
+from ..settings import Settings
 from . import breaker as breakers
 from . import recovery as recoveries
 from .breaker import Breaker, State
@@ -76,6 +77,14 @@ class Health:
         self._some = asyncio.Semaphore(REMEDIES_AT_ONCE)
 
     # --- living -----------------------------------------------------------------------------
+
+    def take(self, settings: Settings) -> None:
+        """Go by other settings from the next round on."""
+        self._settings = settings.health
+        self.limits = recoveries.Limits(
+            attempts=settings.health.attempts, cooldown_s=settings.health.cooldown_s
+        )
+        self.breaker_limits = breakers.Limits(**msgspec.structs.asdict(settings.breaker))
 
     def begin(self) -> None:
         """Look at everything from now on, again and again. Nothing when it was begun before."""

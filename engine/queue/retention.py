@@ -69,6 +69,10 @@ class Retention:
     def is_behind(self) -> bool:
         return bool(self._states)
 
+    def take(self, settings: QueueSettings) -> None:
+        """Keep what has ended as long as these say."""
+        self._settings = settings
+
     async def sweep(self, budget_s: float) -> int:
         """Go on with a pass, or begin one when it is time; how many messages were deleted. Stops
         after about `budget_s` seconds; while another call is at it, at once. Raises StorageError,

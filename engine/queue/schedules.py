@@ -75,6 +75,10 @@ class Schedules:
         self._firing: set[int] = set()
         self._waiting: dict[int, str] = {}  # why a due time is not sent yet
 
+    def take(self, settings: QueueSettings) -> None:
+        """Send with what these say from now on."""
+        self._settings = settings
+
     # --- looking and changing ----------------------------------------------------------------
 
     async def views(self) -> list[ScheduleView]:

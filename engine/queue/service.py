@@ -76,6 +76,13 @@ class MessageQueue(Sending):
 
         return Schedules(self, self._database, self._settings, self._clock)
 
+    def take(self, settings: QueueSettings) -> None:
+        """Go by other settings, for what is sent, claimed and kept from now on."""
+        self._settings = settings
+        self.flow.resize(settings.depth[self.environment])
+        self.retention.take(settings)
+        self.schedules.take(settings)
+
     async def open(self) -> None:
         """Learn what the file holds. Call once, before anything else."""
         snapshot = await self._database.read(read_snapshot)
