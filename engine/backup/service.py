@@ -391,7 +391,7 @@ def _examined(
 
 
 def records_of(ring: Ring, environment: str) -> Records:
-    """Reads every record and message of a file with the keys that the file itself holds."""
+    """Reads every record, message and schedule of a file with the keys that it holds itself."""
 
     def records(raw: driver.Raw) -> Iterator[None]:
         beside = ring.beside(raw.execute(SELECT_KEYS, (environment,)).fetchall())
@@ -402,6 +402,10 @@ def records_of(ring: Ring, environment: str) -> Records:
         for row in cast("Iterator[letters.Row]", raw.execute(letters.SELECT)):
             letters.check(beside, row)
             yield
+        if raw.execute("SELECT 1 FROM sqlite_schema WHERE name = 'schedule'").fetchone():
+            for each in raw.execute(letters.SELECT_SCHEDULES):  # a copy of before may have none
+                letters.check_schedule(beside, each)
+                yield
 
     return records
 

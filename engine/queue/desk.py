@@ -19,11 +19,8 @@ from . import readdress as readdressing
 from .counters import Counters, Move
 from .edit import Edit, check, edit
 from .flow import Flow, Intake
-from .history import history as history_of
 from .listing import Wish, list_over
 from .readdress import readdress
-from .redrive import STEP_ROWS as REDRIVE_ROWS
-from .redrive import redrive
 from .results import Awaited, Outcome
 from .results import outcome as outcome_of
 from .statements import STATES
@@ -137,6 +134,8 @@ class Desk:
     async def history(self, ident: str, limit: int) -> Histories:
         """The last steps of a message, oldest first. Raises NotFound, Unavailable when looking
         for them takes too long."""
+        from .history import history as history_of  # noqa: PLC0415 - asked for now and then
+
         return await self._aside.read(history_of(self._number(ident), ident, limit))
 
     async def tally(self, to: str) -> views.Tally:
@@ -240,13 +239,15 @@ class Desk:
         """Make dead letters ready again (of one kind, the oldest `limit` of them), as far as the
         queue has room; how many are ready, and how many are left of those. A caller that cancels
         leaves the rest. Raises Denied to an agent."""
+        from .redrive import STEP_ROWS, redrive  # noqa: PLC0415 - asked for now and then
+
         self._require_coordinator(principal, "redrive dead letters", "redrive")
         wanted = None if kind is None else arguments.kind(kind)
         found = await self._aside.read(pages.idents(STATES.index(MessageState.DEAD), wanted))
         idents, done, at = list(found[:limit]), 0, 0
         while at < len(idents):
             progress(at / len(idents), f"{done:,} dead letters are ready again")
-            part = idents[at : at + min(REDRIVE_ROWS, max(1, self.flow.limit - self.flow.depth))]
+            part = idents[at : at + min(STEP_ROWS, max(1, self.flow.limit - self.flow.depth))]
             if not self.flow.takes(len(part)):
                 break
             change = redrive(principal, part, self._shown)

@@ -33,6 +33,7 @@ RESULT: Final = 1
 SCHEDULE: Final = 2  # the body of all messages of a schedule
 
 SELECT: Final = "SELECT id, kind, sender, target, body, result FROM message"
+SELECT_SCHEDULES: Final = "SELECT id, kind, created_by, target, body FROM schedule"
 
 Row = tuple[int, str, str, str, bytes, bytes | None]
 
@@ -107,6 +108,12 @@ def check(ring: Ring, row: Row) -> None:
     unprotect(ring, Letter(ident, kind, sender, target), body)
     if result is not None:
         unprotect(ring, of_result(ident), result)
+
+
+def check_schedule(ring: Ring, row: tuple[int, str, str, str, bytes]) -> None:
+    """Open a row of SELECT_SCHEDULES. Raises Sealed, Damaged."""
+    ident, kind, sender, target, body = row
+    unprotect(ring, Letter(ident, kind, sender, target, SCHEDULE), body)
 
 
 def key_of(stored: Any) -> int | None:  # noqa: ANN401 - whatever a damaged row holds

@@ -141,6 +141,18 @@ async def test_schedules_outlive_a_rotation_of_keys_and_go_with_their_keys(
     assert await core.engine.run(actions.ScheduleList(environment=DEV)) == []
 
 
+async def test_a_full_check_reads_what_schedules_say(core: Core) -> None:
+    await schedule(core.engine)
+    [found] = await core.engine.run(actions.DatabaseCheck(environment=DEV, full=True))
+    assert found.status == "ok"
+    await core.places[DEV].database.write(
+        lambda tx: tx.execute("UPDATE schedule SET kind = 'other'")
+    )
+    [found] = await core.engine.run(actions.DatabaseCheck(environment=DEV, full=True))
+    assert found.status == "failed"
+    assert "schedule 1" in found.detail
+
+
 async def test_dead_letters_are_redriven_and_counted(core: Core) -> None:
     engine = core.engine
     agent = await engine.agents.register(DEV, name="worker")

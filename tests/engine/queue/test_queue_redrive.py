@@ -8,7 +8,7 @@ import pytest
 
 from swarmdeck.engine.errors import Denied
 from swarmdeck.engine.model import OPERATOR_PRINCIPAL
-from swarmdeck.engine.queue import desk
+from swarmdeck.engine.queue import redrive as redriving
 
 
 async def bury(scene: Any, count: int, kind: str = "work") -> list[str]:
@@ -31,7 +31,7 @@ async def redrive(scene: Any, **how: Any) -> tuple[int, int]:
 async def test_all_dead_letters_are_ready_with_fresh_attempts(
     scene: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(desk, "REDRIVE_ROWS", 3)
+    monkeypatch.setattr(redriving, "STEP_ROWS", 3)
     idents = await bury(scene, 7)
     assert await redrive(scene) == (7, 0)
     assert scene.counts() == {"ready": 7}
