@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from .base import View
+
+Number: TypeAlias = int | float
+"""Both, so that a whole number stays one on its way through the socket."""
 
 
 class MeasurementView(View, frozen=True, kw_only=True):
@@ -15,7 +20,7 @@ class MeasurementView(View, frozen=True, kw_only=True):
     environment: str
     at_us: int
     step_s: int
-    readings: dict[str, float]
+    readings: dict[str, Number]
 
 
 class SeriesView(View, frozen=True, kw_only=True):
@@ -30,11 +35,11 @@ class SeriesView(View, frozen=True, kw_only=True):
     window: str
     step_s: int
     first_at_us: int
-    latest: float | None
-    mean: float | None
-    least: float | None
-    greatest: float | None
+    latest: Number | None
+    mean: Number | None
+    least: Number | None
+    greatest: Number | None
     measured: int
-    values: tuple[float | None, ...]
-    lows: tuple[float | None, ...] = ()
-    highs: tuple[float | None, ...] = ()
+    values: tuple[Number | None, ...]
+    lows: tuple[Number | None, ...] = ()
+    highs: tuple[Number | None, ...] = ()
