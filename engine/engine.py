@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,6 +23,7 @@ from .port import Port, Subscription
 
 if TYPE_CHECKING:
     from .clock import Clock
+    from .scheduling import Schedules
     from .settings import Settings
 
 Progress = Callable[[float, str], None]
@@ -345,6 +347,13 @@ class Engine:
         self.acl = Acl(self)
         self.views = Views(self)
         self._port = port
+
+    @cached_property
+    def schedules(self) -> Schedules:
+        """Messages that are sent again and again."""
+        from .scheduling import Schedules  # noqa: PLC0415 - most programs have none
+
+        return Schedules(self)
 
     def memory(self, actor: Named, *, environment: str | None = None) -> Memory:
         """The memory of an environment (by name: as the operator) or of an agent's environment

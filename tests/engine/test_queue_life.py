@@ -76,6 +76,24 @@ async def test_a_schedule_sends_with_the_seconds_of_the_engine(core: Core, later
     assert await engine.run(actions.ScheduleList(environment=DEV)) == []
 
 
+async def test_schedules_in_python(core: Core) -> None:
+    schedules = core.engine.schedules
+    made = await schedules.create(
+        DEV, name="report", kind="report", body=[1], cron="30 6 * * mon-fri", zone="Europe/Berlin",
+        priority="high",
+    )  # fmt: skip
+    assert (made.priority, made.body, made.zone) == (8, [1], "Europe/Berlin")
+    assert [each.id for each in await schedules.list()] == [made.id]
+    assert await schedules.list("production") == []
+    assert (await schedules.pause(made.id)).state == "paused"
+    assert (await schedules.resume(made.id)).state == "active"
+    assert (await schedules.run(made.id)).body == [1]
+    assert (await schedules.get(made.id)).runs == 1
+    await schedules.delete(made.id)
+    with pytest.raises(NotFound):
+        await schedules.get(made.id)
+
+
 async def test_one_command_sends_nothing_that_is_due(tmp_path: Path) -> None:
     clock = FakeClock()
     async with opened(tmp_path, clock) as core:
