@@ -75,6 +75,7 @@ class Collector:
         self._rates = Rates()
         self._read_s: float | None = None
         self._end_s: int | None = None  # of the step that was due last
+        self._fresh = True  # nothing is known of before, or it is not so any more
         self._ids: dict[tuple[str, table.Names], int] = {}
         self._names: dict[table.Names, table.Names] = {}
         self._progress = thinning.Progress()
@@ -90,7 +91,8 @@ class Collector:
         end_s = self._now_s // self.step_s * self.step_s
         if end_s == self._end_s:
             return False
-        self._began, self._end_s = self._end_s is None or end_s < self._end_s, end_s
+        self._fresh = self._fresh or (self._end_s is not None and end_s < self._end_s)
+        self._end_s = end_s
         return True
 
     @property
@@ -101,20 +103,24 @@ class Collector:
         """Measure the step that is over. Nothing is kept of the first time, which rates are
         reckoned from, and while the host's clock is not believed. A disk that refuses leaves a
         gap too, and is said once."""
-        step_s, began = self.step_s, self._began
+        step_s = self.step_s
         at_s = (self._end_s or 0) - step_s
         found = readings(await self._sight(), self._rates)
         try:
-            if began:
-                await self._set_back()
+            if self._fresh:
+                await self._begin()
             elif not self._engine.time.is_held:
                 await self._keep(step_s, at_s, found)
             await self._thin(at_s + step_s)
             self._trouble = ""
         except SwarmDeckError as error:
-            if self._trouble != error.message:
-                log.warning("what was measured is not kept: %s", error.message)
-            self._trouble = error.message
+            self.refused(error)
+
+    def refused(self, error: SwarmDeckError) -> None:
+        """Say why nothing is kept, once for as long as that lasts."""
+        if self._trouble != error.message:
+            log.warning("what was measured is not kept: %s", error.message)
+        self._trouble = error.message
 
     # --- measuring --------------------------------------------------------------------------
 
@@ -174,13 +180,14 @@ class Collector:
             self._recent.add(subject, row)
         self._recent.trim(at_s + step_s)
 
-    async def _set_back(self) -> None:
+    async def _begin(self) -> None:
         """Begin, or begin anew because the clock was set back and is believed."""
         now_s = self._now_s
         self._progress = await self._engine.coordination.write(
             lambda tx: thinning.went_back(tx, now_s)
         )
         self._recent.went_back(now_s)
+        self._fresh = False
 
     async def _thin(self, until_s: int) -> None:
         """Do some of what is due of thinning; nothing while the clock is not believed."""

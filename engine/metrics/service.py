@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Final, NamedTuple
 
-from ..errors import InvalidInput, NotFound
+from ..errors import InvalidInput, NotFound, SwarmDeckError
 from ..model import printable
 from ..parameters import suggestion
 from ..store.aside import Aside
@@ -58,8 +57,12 @@ class Metrics:
             self._measuring.add_done_callback(self._measured)
 
     async def _measure(self) -> None:
-        await self._loaded()
-        await self._collector.step()
+        try:
+            await self._loaded()
+        except SwarmDeckError as error:
+            self._collector.refused(error)
+        else:
+            await self._collector.step()
 
     def _measured(self, task: asyncio.Task[None]) -> None:
         self._measuring = None
@@ -71,8 +74,8 @@ class Metrics:
         tasks = [task for task in (self._measuring, self._loading) if task is not None]
         for task in tasks:
             task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        if tasks:
+            await asyncio.wait(tasks)
 
     async def _loaded(self) -> None:
         """Have the last hour in memory. Raises StorageError."""

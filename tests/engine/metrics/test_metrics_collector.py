@@ -260,6 +260,29 @@ async def test_a_disk_that_refuses_leaves_a_gap_and_is_said_once(
     assert [value is not None for value in found[-4:]] == [False, False, False, True]
 
 
+async def test_a_file_that_cannot_be_read_at_first_is_read_later(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    await bench.step()
+    bench.metrics = bench.core.metrics = Metrics(bench.core, bench.sensors)
+
+    async def refuse(*_: object, **__: object) -> None:
+        raise StorageError("it cannot be read")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.metrics._aside, "read", refuse)
+        for _ in range(3):
+            await bench.step()
+        with pytest.raises(StorageError):
+            await bench.metrics.list()
+    assert [r.message for r in caplog.records if r.levelno >= logging.WARNING] == [
+        "what was measured is not kept: it cannot be read"
+    ]
+    for _ in range(2):
+        await bench.step()
+    assert (await bench.series("host", "load_1m")).measured == 2
+
+
 async def test_a_defect_in_measuring_is_said_and_the_next_step_goes_on(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
