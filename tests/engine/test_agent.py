@@ -97,6 +97,16 @@ async def test_entering_says_ready_and_heartbeats_follow(core: Core) -> None:
     await until(lambda: not presence.is_connected(identity.agent))
 
 
+async def test_an_agent_is_told_how_much_memory_to_give_back(core: Core) -> None:
+    asked: list[int] = []
+    async with connect_agent(await identity_of(core)) as agent:
+        core._notify(agent.id, "memory 1048576")
+        agent.on_memory = asked.append
+        core._notify(agent.id, "memory 4096")
+        await until(lambda: asked)
+    assert asked[-1] == 4096
+
+
 async def test_handlers_are_plain_or_async_and_their_writes_come_with_the_ack(core: Core) -> None:
     def plain(agent: Agent, message: Message) -> tuple[Any, list[Write]]:
         time.sleep(0.001)
