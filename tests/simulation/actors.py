@@ -12,7 +12,14 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from swarmdeck.engine.actions import QueueDrain, QueuePause, QueueResume
+from swarmdeck.engine.actions import (
+    Action,
+    QueueDrain,
+    QueuePause,
+    QueueResume,
+    ScheduleCreate,
+    SchedulePause,
+)
 from swarmdeck.engine.agent import Agent, Identity, connect_agent
 from swarmdeck.engine.codec import decode_json
 from swarmdeck.engine.errors import (
@@ -31,7 +38,9 @@ if TYPE_CHECKING:
     from .world import World
 
 KINDS: Final = ("build", "check", "ship")
+TICK: Final = "tick"  # what schedules send
 LEASE_S: Final = 6.0
+EVERY_S: Final = 2.0
 PATIENCE_S: Final = (0.0, 0.0005, 0.002, 0.05, 2.0)
 
 
@@ -49,17 +58,23 @@ class Watched:
         messages: list[Message] = await self._inner.claim(*args, **more)
         with self._world.judged():
             for message in messages:
-                self._world.oracle.delivered(self._agent, self._process, message)
+                if message.kind != TICK:
+                    self._world.oracle.delivered(self._agent, self._process, message)
         return messages
 
     async def extend(self, message: Message, lease_s: float) -> int:
         until_us: int = await self._inner.extend(message, lease_s)
+        if message.kind == TICK:
+            return until_us
         self._world.oracle.extended(message, until_us)
         return until_us
 
     async def ack(
         self, message: Message, result: Any = None, *, writes: Sequence[Write] = ()
     ) -> None:
+        if message.kind == TICK:
+            await self._inner.ack(message, result, writes=writes)
+            return
         stale = self._world.oracle.settling(message)
         try:
             await self._inner.ack(message, result, writes=writes)
@@ -70,6 +85,8 @@ class Watched:
             self._world.oracle.acked(self._agent, message, stale=stale)
 
     async def nack(self, message: Message, **more: Any) -> str:
+        if message.kind == TICK:
+            return str(await self._inner.nack(message, **more))
         self._world.oracle.settling(message)
         try:
             state: str = await self._inner.nack(message, **more)
@@ -89,7 +106,7 @@ async def work_as_agent(world: World, process: Process, environment: dict[str, s
             agent.queue = Watched(agent.queue, world, agent.id, process)  # type: ignore[assignment]
             diary = asyncio.create_task(_keep_diary(world, agent, chance))
             try:
-                handlers = dict.fromkeys(KINDS, _handle)
+                handlers = {**dict.fromkeys(KINDS, _handle), TICK: _tick}
                 await agent.work(handlers, limit=chance.choice((1, 2, 8)), lease_s=LEASE_S)
             finally:
                 diary.cancel()
@@ -108,6 +125,10 @@ async def _handle(_: Agent, message: Message) -> tuple[Any, Sequence[Write]]:
         raise Failed(f"attempt {message.attempt} is to fail")
     effect = f"effect:{body['job']}:{message.attempt}"
     return {"job": body["job"]}, [Write(key=effect, value=message.attempt, namespace="effects")]
+
+
+async def _tick(_: Agent, __: Message) -> None:
+    await asyncio.sleep(0.01)
 
 
 async def _keep_diary(world: World, agent: Agent, chance: random.Random) -> None:
@@ -229,6 +250,22 @@ async def _send(world: World, job: Job, wait_s: float, times: int) -> None:
             times -= 1
 
 
+async def schedule_ticks(world: World, environment: str) -> None:
+    """Have a message sent every few seconds."""
+    made = await world.ask(
+        lambda engine: engine.run(
+            ScheduleCreate(environment=environment, name=TICK, kind=TICK, body={}, every_s=EVERY_S)
+        )
+    )
+    world.schedules[environment] = made.id
+
+
+async def end_ticks(world: World) -> None:
+    """Have no more sent, until that is acknowledged."""
+    for ident in world.schedules.values():
+        await _insist(world, SchedulePause(id=ident))
+
+
 async def claim_and_leave(world: World) -> None:
     """Claim as the operator and go away before the answer, which then is nobody's; or stay, and
     give back what was claimed."""
@@ -252,8 +289,9 @@ async def _claim_once(world: World, environment: str, patience_s: float) -> None
         return
     queue = Watched(world.core.engine.queue(environment), world, OPERATOR, None)
     for message in messages_of(answer.result()):
-        with world.judged():
-            world.oracle.delivered(OPERATOR, None, message)
+        if message.kind != TICK:
+            with world.judged():
+                world.oracle.delivered(OPERATOR, None, message)
         await queue.nack(message, error="not wanted", delay_s=0.1)
 
 
@@ -342,11 +380,15 @@ async def _pause(world: World, chance: random.Random) -> None:
 
 async def resume(world: World, environment: str) -> None:
     """Let a queue go on, until that is acknowledged."""
+    await _insist(world, QueueResume(environment=environment))
+
+
+async def _insist(world: World, action: Action) -> None:
     while not world.has_ended:
         try:
-            await world.ask(lambda engine: engine.run(QueueResume(environment=environment)))
+            await world.ask(lambda engine: engine.run(action))
         except (SwarmDeckError, Died) as error:
-            world.refused("resume", error)
+            world.refused("insisting", error)
             await asyncio.sleep(0.5)
         else:
             return

@@ -18,6 +18,7 @@ from swarmdeck.engine.store import driver
 from swarmdeck.engine.store.chain import NO_HASH, link
 from swarmdeck.engine.store.reader import Reader
 
+from .actors import TICK
 from .oracle import MAX_ATTEMPTS, Job, Violation
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ SELECT id, state, due_at, lease_until, expires_at FROM message
 WHERE (state = 1 AND due_at <= ?1) OR (state = 2 AND lease_until <= ?1)
    OR (state IN (0, 1) AND expires_at <= ?1)
 ORDER BY id LIMIT 1"""
+_LATE: Final = "SELECT id, next_at FROM schedule WHERE enabled = 1 AND next_at <= ?"
 _LEASES: Final = "SELECT id, holder, attempt, updated_at FROM message WHERE state = 2 ORDER BY id"
 _MESSAGES: Final = """
 SELECT id, kind, priority, state, attempt, spent, max_attempts, holder, dedup_key, target
@@ -155,8 +157,12 @@ def _due(world: World, name: str, place: Any, raw: Any) -> None:
     for ident, holder, attempt, since_us in raw.execute(_LEASES).fetchall():
         old = since_us < late_us
         _holder(world, name, f"{place.queue.prefix}_msg_{ident}", holder, attempt, old=old)
-    if place.queue.flow.state.mode != "paused":
+    mode = place.queue.flow.state.mode
+    if mode != "paused":
         _served(name, place.queue)
+    room = place.queue.flow.depth < place.queue.flow.limit
+    if mode != "draining" and room and (row := raw.execute(_LATE, (late_us,)).fetchone()):
+        raise Violation(f"{name}: schedule {row} is late since {late_us}")
 
 
 def _holder(world: World, name: str, ident: str, holder: str, attempt: int, *, old: bool) -> None:
@@ -226,7 +232,9 @@ def _messages(world: World, name: str, raw: Any) -> None:
     effects: Counter[int] = Counter()
     for key, version, _ in raw.execute(_EFFECTS).fetchall():
         effects[int(key.split(":")[1])] += version
-    by_key = {row[8]: row for row in raw.execute(_MESSAGES).fetchall()}
+    rows = raw.execute(_MESSAGES).fetchall()
+    by_key = {row[8]: row for row in rows if row[1] != TICK}
+    _ticks(name, [row[8] for row in rows if row[1] == TICK], raw)
     for job in world.oracle.jobs.values():
         if job.environment == name:
             row = by_key.pop(job.key, None)
@@ -236,6 +244,13 @@ def _messages(world: World, name: str, raw: Any) -> None:
             world.oracle.absorb(row)
     if by_key:
         raise Violation(f"messages that nobody has sent: {sorted(map(str, by_key))}")
+
+
+def _ticks(name: str, keys: Sequence[str | None], raw: Any) -> None:
+    """Each time a schedule was due there is one message."""
+    [(runs, skipped)] = raw.execute("SELECT runs, skipped FROM schedule").fetchall()
+    if len(keys) != runs or len(set(keys)) != runs or None in keys:
+        raise Violation(f"{name} ran {runs} times and skipped {skipped}: {keys}")
 
 
 def _ended_well(job: Job, row: Sequence[Any], effects: int, *, orphan: bool) -> None:

@@ -99,7 +99,7 @@ MUTANTS: Final = (
     Mutant("a revoked grant stays in force", Access, "revoke",
            "then=self._drop", "then=lambda _: None"),
     Mutant("an end that the disk refused is forgotten", Crew, "_surely",
-           "await asyncio.sleep(RECORD_AGAIN_S)", "return"),
+           "await asyncio.sleep(RECORD_AGAIN_S)", "raise Unavailable('the disk failed')"),
     Mutant("a send that was refused counts for ever", Flow, "settled",
            "self._coming -= count", "self._coming -= count if self._coming % 7 else 0"),
     Mutant("who waits for room is not let in", Flow, "serve_soon",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from swarmdeck.engine.errors import SwarmDeckError
 
-from .actors import resume
+from .actors import end_ticks, resume
 from .disk import FULL, IO_ERROR
 from .loop import Died
 
@@ -47,6 +47,7 @@ async def relent(world: World) -> None:
         await asyncio.sleep(2.0)
     for environment in world.environments:
         await resume(world, environment)
+    await end_ticks(world)
     world.trouble(15.0)
 
 

@@ -154,6 +154,7 @@ class World:
         self.environments = [name for name, _ in scale.swarms]
         self.swarms: dict[str, int] = {}  # wanted agents by id
         self.ended_swarms: set[str] = set()
+        self.schedules: dict[str, str] = {}  # by environment
         self.grants: dict[tuple[str, str], str] = {}
         self.faults: dict[str, int] = {}
         self.engine: Process | None = None
@@ -293,7 +294,7 @@ class World:
                     with suppress(SwarmDeckError, Died):
                         await self.adopt_swarms()
 
-        for job in self.oracle.jobs.values():
+        for job in list(self.oracle.jobs.values()):
             if job.to in self.ended_swarms and job.ident and not job.acknowledged:
                 job.cancelled = True
                 with suppress(SwarmDeckError, Died):
@@ -371,6 +372,7 @@ class World:
         await self.open_engine()
         for environment, agents in self.scale.swarms:
             await self.start_swarm(environment, agents)
+            await actors.schedule_ticks(self, environment)
         watch = asyncio.create_task(self._keep_looking())
         people = [
             asyncio.create_task(each(self))
