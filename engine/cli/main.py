@@ -171,7 +171,8 @@ def _failed(result: object) -> bool:
     if isinstance(result, views.BackupView):
         return result.status == "failed"
     return isinstance(result, list) and any(
-        isinstance(row, (views.CheckView, views.ChainView)) and row.status == "failed"
+        isinstance(row, (views.CheckView, views.ChainView, views.FindingView))
+        and row.status == "failed"
         for row in result
     )
 

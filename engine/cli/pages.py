@@ -186,6 +186,8 @@ LISTS: Final[dict[type, Callable[[Any, Shown], str]]] = {
     views.AuditView: audit,
     views.ScheduleView: schedules,
     views.HistoryView: history,
+    views.FindingView: findings,
     views.MeasurementView: measurements,
+    views.RecoveryView: recoveries,
     views.SeriesView: series,
 }
