@@ -185,7 +185,10 @@ def hostile_host(fakes: Any) -> Any:
 
 PLACES = [
     *(Place(name) for name in ("swarms", "agents", "queue", "memory", "access", "bench", "audit")),
-    *(Place(name) for name in ("schedules", "log", "alerts", "health", "tree", "vault", "backups", "db")),
+    *(
+        Place(name)
+        for name in ("schedules", "log", "alerts", "health", "tree", "vault", "backups", "db")
+    ),
     Place("schedule", "dev_schedule_1"),
     Place("records", "research"),
     Place("explain", "dev_msg_00000001"),
