@@ -38,6 +38,8 @@ stress: setup
 	STRESS=1 $(BIN)/python -m pytest -s -o faulthandler_timeout=0 \
 		tests/engine/swarms/test_adoption.py tests/engine/swarms/test_clients.py \
 		tests/engine/swarms/enforcement/test_leak.py
+	STRESS=1 $(BIN)/python -m pytest -o faulthandler_timeout=0 \
+		tests/engine/service tests/console/test_engine.py
 	STRESS=1 $(BIN)/python -m pytest -n 2 -o faulthandler_timeout=0 tests/simulation
 	$(MAKE) faults fuzz
 
