@@ -37,7 +37,7 @@ class SwarmCreate(Action, frozen=True, kw_only=True, tag="swarm.create"):
         str, arg("directory its agents work in (default: one of its own)", unit="path")
     ] = ""
     warm_up_s: Annotated[
-        WarmUp | None, arg("longest an agent takes to be ready, 0: any time", flag="--warm-up")
+        WarmUp | None, arg("seconds an agent may take to be ready, 0: any time", flag="--warm-up")
     ] = None
     cpu_percent: Annotated[
         Percent | None, arg("processor time of all its agents, in percent of a core", flag="--cpu")
