@@ -350,7 +350,7 @@ class ConfirmScreen(Dialog):
     def _show_keys(self, wrong: bool = False) -> None:
         if self._wanted:
             what = "the same" if self._plan.secret else "the word"
-            other = f" or {self._plan.instead}" if self._plan.instead else ""
+            other = f"   or type {self._plan.instead}" if self._plan.instead else ""
             keys = line((" enter ", "accent bold"), f"yes, when it is right{other}   ",
                         ("esc ", "accent bold"), "no")  # fmt: skip
             hint = line((f"  ✗ that is not {what}; nothing was done", "bad")) if wrong else ()

@@ -71,9 +71,12 @@ class Stage:
             raise self.refusal
         return self.successor
 
+    def app(self) -> SwarmDeck:
+        return SwarmDeck(self.make, "data", ways=Ways(self.attach, self.begin))
+
     @asynccontextmanager
     async def console(self) -> AsyncIterator[Any]:
-        app = SwarmDeck(self.make, "data", ways=Ways(self.attach, self.begin))
+        app = self.app()
         async with app.run_test(size=(80, 24), notifications=True) as pilot:
             deck = self.fakes.Deck(app, self.hosts[0], pilot)
             await deck.until(lambda: app.last.overview is not None)
@@ -124,7 +127,7 @@ async def test_q_asks_whether_to_end_to_detach_or_to_stay(stage: Callable[..., S
         await deck.press("q")
         await deck.until(lambda: isinstance(deck.app.screen, ConfirmScreen))
         assert "crawl (development): 8 agents" in deck.text
-        assert "or detach" in deck.text, "production runs, so a word is asked for"
+        assert "or type detach" in deck.text, "production runs, so a word is asked for"
         await deck.press("escape")
         assert here.hosts[0].changes() == []
         await deck.press("q", *"detach", "enter")
@@ -305,3 +308,32 @@ async def test_a_take_over_that_fails_leaves_a_console_that_looks_on(
         assert deck.app.is_running
         here.elsewhere = fakes.FakeHost(fakes.busy(), attached=True)
         await deck.until(lambda: deck.app.host is here.elsewhere)
+
+
+# --- what it looks like -----------------------------------------------------------------------
+
+SIZES = ((80, 24), (120, 30))
+
+
+async def test_the_question_when_leaving(snapshot: Any, stage: Callable[..., Stage]) -> None:
+    async def ask(pilot: Any) -> None:
+        deck = here.fakes.Deck(pilot.app, here.hosts[0], pilot)
+        await deck.until(lambda: pilot.app.last.overview is not None)
+        await deck.press("q")
+        await deck.until(lambda: "Leave and end what runs?" in deck.text)
+
+    here = stage(attached=False)
+    await snapshot(here.app, "console/leave", sizes=SIZES, before=ask)
+
+
+async def test_the_question_when_the_engine_has_ended(
+    snapshot: Any, stage: Callable[..., Stage]
+) -> None:
+    async def end(pilot: Any) -> None:
+        deck = here.fakes.Deck(pilot.app, here.hosts[-1], pilot)
+        await deck.until(lambda: pilot.app.last.overview is not None)
+        here.end(deck)
+        await asked(deck)
+
+    here = stage()
+    await snapshot(here.app, "console/gone", sizes=SIZES[:1], before=end)
