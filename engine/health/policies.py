@@ -12,6 +12,7 @@ from ..model import Environment, environment_of, printable
 from ..views import FindingView, RecoveryView
 from . import recovery as recoveries
 from .address import parse_address
+from .probes import breaker_of
 from .recovery import Policy
 from .service import DEVICES, Health, policies_of
 from .shown import finding_view, recovery_view
@@ -88,10 +89,13 @@ class Policies:
         words = " ".join(filter(None, (chosen.value, standby, address)))
         await health.records.keep_recovery(after, action="recovery.set", actor=actor, detail=words)
         health.recoveries[subject] = after
+        if address != before.address:
+            await health.close_breaker(breaker_of(subject))
         return recovery_view(health, health.recovery(subject))
 
     async def reset(self, subject: str, actor: str) -> RecoveryView:
-        """Give a subject all its attempts back, without a cooldown. Raises NotFound, Conflict."""
+        """Give a subject all its attempts back, without a cooldown, and ask its address again.
+        Raises NotFound, Conflict."""
         health = self._health
         await health.load()
         self._require(subject)
@@ -100,6 +104,7 @@ class Policies:
         after = recoveries.forgiven(health.recovery(subject))
         await health.records.keep_recovery(after, action="recovery.reset", actor=actor)
         health.recoveries[subject] = after
+        await health.close_breaker(breaker_of(subject))
         return recovery_view(health, health.recovery(subject))
 
     def _check(self, subject: str, policy: Policy, standby: str, address: str) -> None:

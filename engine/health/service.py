@@ -24,7 +24,7 @@ from ..model import Environment, environment_of
 from ..settings import Settings
 from . import breaker as breakers
 from . import recovery as recoveries
-from .breaker import Breaker, State
+from .breaker import Breaker
 from .findings import Finding, Look, Status, found
 from .probes import BUS, Probe, breaker_of, probes_of
 from .probes import Engine as Probed
@@ -314,14 +314,23 @@ class Health:
             open_breakers=[
                 (name, name.partition(":")[2] or "engine")
                 for name, each in self.breakers.items()
-                if each.state is State.OPEN and name != BUS
+                if self._holds(each) and name != BUS
             ],
         )
+
+    def _holds(self, breaker: Breaker) -> bool:
+        """Whether calls are not made now; one that nobody asks any more stays open for ever."""
+        until_us = breaker.until_us(self.breaker_limits)
+        return until_us is not None and self._clock.wall_us() < until_us
 
     # --- breakers ---------------------------------------------------------------------------
 
     def breaker(self, name: str) -> Breaker:
         return self.breakers.get(name) or Breaker(name=name)
+
+    async def close_breaker(self, name: str) -> None:
+        """Forget what failed: another address is asked, or somebody has mended it."""
+        await self._keep(self.breaker(name), Breaker(name=name, changed_at_us=self.now_us()))
 
     async def _asked(self, name: str) -> bool:
         before = self.breaker(name)

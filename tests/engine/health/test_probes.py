@@ -202,6 +202,24 @@ async def test_a_breaker_outlives_its_engine(
     assert second.health.breaker(name) == kept
 
 
+async def test_another_address_is_asked_although_the_one_before_failed(ward: Any) -> None:
+    swarm = await ward.swarm(1)
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        port = nobody.getsockname()[1]
+        await ward.policy(swarm, "ALERT_ONLY", address=f"http://127.0.0.1:{port}/")
+        for _ in range(5):
+            await ward.round(after_s=1)
+        assert ward.health.breaker(f"http:{swarm}").state == "open"
+        assert (f"http:{swarm}", swarm) in ward.health.ailing().open_breakers
+        ward.clock.advance(61)
+        assert ward.health.ailing().open_breakers == []  # it may be asked again
+        await ward.policy(swarm, "ALERT_ONLY", address=f"http://127.0.0.1:{port}/other")
+        assert ward.health.breaker(f"http:{swarm}").state == "closed"
+    _, breakers = await ward.health.records.load()
+    assert breakers[f"http:{swarm}"].state == "closed"
+
+
 # --- addresses ------------------------------------------------------------------------------
 
 
