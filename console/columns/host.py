@@ -72,7 +72,7 @@ def borrowers(moment: Moment) -> tuple[Column[Any], ...]:
         amount("used", "used_bytes"),
         amount("borrowed", "borrowed_bytes"),
         Column("killed", _killed, width=6, align="right", style=_killed_style, priority=1),
-        Column("from", lambda s: lenders(s.lenders), width=26, priority=2, style="muted"),
+        Column("from", lambda s: lenders(s.lenders), width=26, priority=1, style="muted"),
         Column("agents", swarm_ready, width=6, align="right", priority=3),
         age("age", "created_at_us", moment, priority=4),
     )
