@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 LATE_S: Final = 4.0  # what is due is done by then
 RESUMED_US: Final = 5_000_000  # a disk may take that long to record that a queue goes on
+NEARLY_FULL: Final = 10  # messages may come and go between two looks
+ROOM_S: Final = 10.0  # after which what waits for room has had some
 FREED_S: Final = 1.0  # and what a dead agent held is free
 _COUNTED: Final = ("_states", "leases", "leased_by", "done_by", "redelivered")
 
@@ -160,8 +162,11 @@ def _due(world: World, name: str, place: Any, raw: Any) -> None:
     mode = place.queue.flow.state.mode
     if mode != "paused":
         _served(name, place.queue)
-    room = place.queue.flow.depth < place.queue.flow.limit
-    if mode != "draining" and room and (row := raw.execute(_LATE, (late_us,)).fetchone()):
+    now_s, flow = world.loop.time(), place.queue.flow
+    if mode == "draining" or flow.depth + NEARLY_FULL > flow.limit:
+        world.full_s[name] = now_s
+    had_room = now_s - world.full_s.get(name, -ROOM_S) >= ROOM_S
+    if had_room and (row := raw.execute(_LATE, (late_us,)).fetchone()):
         raise Violation(f"{name}: schedule {row} is late since {late_us}")
 
 

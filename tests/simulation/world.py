@@ -154,6 +154,7 @@ class World:
         self.environments = [name for name, _ in scale.swarms]
         self.swarms: dict[str, int] = {}  # wanted agents by id
         self.ended_swarms: set[str] = set()
+        self.full_s: dict[str, float] = {}  # when a queue was last seen without room
         self.schedules: dict[str, str] = {}  # by environment
         self.grants: dict[tuple[str, str], str] = {}
         self.faults: dict[str, int] = {}
