@@ -72,7 +72,7 @@ class Ward:
 
     async def swarm(self, agents: int = 1, command: tuple[str, ...] = SLEEPER) -> str:
         made = await self.core.swarms.create(
-            DEV, agents=agents, memory_bytes=max(1, agents) * 16 * MIB, command=command
+            DEV, agents=agents, memory_bytes=max(1, agents) * 64 * MIB, command=command
         )
         return made.id
 

@@ -137,7 +137,7 @@ async def test_an_engine_looks_after_its_swarms_by_itself(tmp_path: Path) -> Non
         None, {"SWARMDECK_AGENTS__RESTARTS": "0", "SWARMDECK_HEALTH__INTERVAL_S": "0.1"}, {}
     )
     async with open_engine(tmp_path, settings=settings) as engine:
-        swarm = await engine.swarms.create("development", agents=1, memory_bytes=16 * MIB)
+        swarm = await engine.swarms.create("development", agents=1, memory_bytes=64 * MIB)
         [agent] = await engine.run(act.AgentList(swarm=swarm.id))
         assert agent.pid is not None
         os.kill(agent.pid, signal.SIGKILL)

@@ -148,7 +148,7 @@ async def test_scale_up_adds_agents_with_as_much_memory_each(ward: Any, hanging:
     await ward.round()
     await ward.round()
     assert (ward.record(swarm).agents, len(ward.pids(swarm))) == (3, 3)
-    assert ward.record(swarm).memory_bytes == 48 * MIB
+    assert ward.record(swarm).memory_bytes == 192 * MIB
 
 
 async def test_scale_up_is_vetoed_by_pressure(ward: Any, hanging: str) -> None:
