@@ -141,14 +141,16 @@ class Counters:
         """Messages by state."""
         return QueueCounts(**dict(zip(STATES, self._states, strict=True)))
 
-    def added(self, state: int, target: str, kind: str, priority: int, sent_us: int) -> None:
-        """A message was sent."""
-        self.sent += 1
-        self._states[state] += 1
-        self.priorities.by[state][priority] += 1
+    def added(
+        self, state: int, target: str, kind: str, priority: int, sent_us: int, count: int
+    ) -> None:
+        """So many messages were sent, in one commit."""
+        self.sent += count
+        self._states[state] += count
+        self.priorities.by[state][priority] += count
         if state == READY:
-            self.lanes.add(target, kind)
-            self.priorities.ages[priority].add(sent_us)
+            self.lanes.add(target, kind, count)
+            self.priorities.ages[priority].add(sent_us, count)
 
     def taken(
         self, ident: int, lane: tuple[str, str], lease: Lease, attempt: int, sent_us: int

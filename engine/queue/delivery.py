@@ -61,6 +61,7 @@ class Keeper(Protocol):
     keyring: Ring
 
     def sent(self, send: Send, *, created: bool) -> None: ...
+    def stored(self, sends: Sequence[Send]) -> None: ...
     def unsent(self, count: int = 1) -> None: ...
     def claimed(self, claim: Claim, taken: Taken) -> None: ...
     def unclaimed(self, claim: Claim, error: Exception) -> None: ...
@@ -171,12 +172,16 @@ class Send(QueueOperation):
     @classmethod
     def settle(cls, operations: Sequence[Self], outcomes: Sequence[Any]) -> None:
         keeper = operations[0].keeper
-        head, sent = f"{keeper.prefix}_msg_", keeper.sent
+        head = f"{keeper.prefix}_msg_"
+        stored = [op for op, ident in zip(operations, outcomes, strict=True) if ident == op.ident]
+        if stored:
+            keeper.stored(stored)
         for op, outcome in zip(operations, outcomes, strict=True):
             if type(outcome) is not int:
                 op.fail(outcome)
                 continue
-            sent(op, created=outcome == op.ident)
+            if outcome != op.ident:
+                keeper.sent(op, created=False)
             if not op.future.done():
                 op.future.set_result(f"{head}{outcome}")
 

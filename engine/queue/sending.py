@@ -177,17 +177,30 @@ class Sending(Desk):
 
     def sent(self, send: Send, *, created: bool) -> None:
         """A send was committed; `created` is false when its key was known."""
-        counters, target, kind = self.counters, send.target, send.kind
-        state = DELAYED if send.delay_us else READY
-        if state == READY:
-            counters.lanes.sent(target, kind, send.ident)
         if created:
-            counters.added(state, target, kind, send.priority, send.sent_us)
+            self.stored((send,))
+            return
+        if not send.delay_us:
+            self.counters.lanes.sent(send.target, send.kind, send.ident)
+        self.flow.settled()
+
+    def stored(self, sends: Sequence[Send]) -> None:
+        """Sends of one commit were stored, in the order of their ids. Those into one lane are
+        counted together: most of a batch are."""
+        found: dict[tuple[bool, str, str, int], int] = {}
+        for send in sends:
+            place = (send.delay_us > 0, send.target, send.kind, send.priority)
+            found[place] = found.get(place, 0) + 1
             if send.deadline_us is not None:
                 self.due(send.deadline_us)
-            if state == READY:
+        counters, last, sent_us = self.counters, sends[-1].ident, sends[-1].sent_us
+        for (delayed, target, kind, priority), count in found.items():
+            state = DELAYED if delayed else READY
+            counters.added(state, target, kind, priority, sent_us, count)
+            if not delayed:
+                counters.lanes.sent(target, kind, last)
                 self._line.mark(target, kind)
-        self.flow.settled()
+        self.flow.settled(len(sends))
 
     def unsent(self, count: int = 1) -> None:
         """So many sends have failed."""
