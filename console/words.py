@@ -15,15 +15,13 @@ from . import commands, prefill, room, sharing
 from .bridge import INTERVALS_S
 from .help import entries, help_lines, usage_lines
 from .places import Place
-from .screens.audit import AuditScreen
-from .screens.charts import ChartsScreen, MetricsScreen
 from .screens.dialogs import PaletteScreen
 from .screens.listing import ListScreen
 from .screens.pane import TextScreen
-from .screens.tree import TreeScreen
 
 if TYPE_CHECKING:
     from .deck import SwarmDeck
+    from .screens.audit import AuditScreen
 
 Teller = Callable[["SwarmDeck", Sequence[str]], None]
 
@@ -161,6 +159,8 @@ def _maximise(app: SwarmDeck, _arguments: Sequence[str]) -> None:
 
 
 def _fold(app: SwarmDeck, arguments: Sequence[str]) -> None:
+    from .screens.tree import TreeScreen  # noqa: PLC0415 - the first frame waits for no screen
+
     if not isinstance(app.deck, TreeScreen):
         raise InvalidInput("this screen has no branches", hint="T shows the tree")
     app.deck.fold(" ".join(arguments))
@@ -252,12 +252,16 @@ def _refused(app: SwarmDeck, _arguments: Sequence[str]) -> None:
 
 
 def _audit(app: SwarmDeck) -> AuditScreen:
+    from .screens.audit import AuditScreen  # noqa: PLC0415 - as above
+
     if isinstance(app.deck, AuditScreen):
         return app.deck
     raise InvalidInput("this screen shows no risks", hint="8 shows the audit trail")
 
 
 def _window(app: SwarmDeck, arguments: Sequence[str]) -> None:
+    from .screens.charts import ChartsScreen, MetricsScreen  # noqa: PLC0415 - as above
+
     if not isinstance(app.deck, (ChartsScreen, MetricsScreen)):
         raise InvalidInput("this screen shows no window of time", hint="metrics shows charts")
     app.deck.choose_window(" ".join(arguments))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typing
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -17,25 +18,24 @@ from .. import columns
 from ..columns import Moment
 from ..listings import LISTINGS, Listing, Scope
 from ..places import Place
-from .access import AccessScreen, ViewAsScreen
-from .audit import AuditScreen
-from .bench import BenchScreen
-from .charts import ChartsScreen, MetricsScreen
-from .database import DatabaseScreen
-from .explain import ExplainScreen
 from .frame import DeckScreen
 from .listing import ListScreen
-from .memory import MemoryScreen
-from .message import MessageScreen
 from .overview import OverviewScreen
 from .pane import TextScreen, json_lines, text_lines
-from .queue import QueueScreen
-from .tree import TreeScreen
-from .vault import VaultScreen
 
-__all__ = ["BenchScreen", "DeckScreen", "ListScreen", "OverviewScreen", "TextScreen", "screen_for"]
+__all__ = ["DeckScreen", "ListScreen", "OverviewScreen", "TextScreen", "screen_for"]
 
 Panel: TypeAlias = Callable[[str, Moment, Scope], DeckScreen]
+
+
+def _kind(module: str, name: str) -> Callable[..., DeckScreen]:
+    """A class of screens that is loaded when one is made: the first frame waits for none."""
+
+    def make(*given: object) -> DeckScreen:
+        kind: Callable[..., DeckScreen] = getattr(import_module(f".{module}", __name__), name)
+        return kind(*given)
+
+    return make
 
 
 def screen_for(place: Place, moment: Moment) -> DeckScreen:
@@ -55,7 +55,7 @@ def _scope(place: Place, listing: Listing) -> Scope:
 
 
 def _message(place: Place, moment: Moment) -> DeckScreen:
-    return MessageScreen(place.subject, moment)
+    return _kind("message", "MessageScreen")(place.subject, moment)
 
 
 def _schedule(place: Place, moment: Moment) -> DeckScreen:
@@ -86,7 +86,7 @@ def _answer(place: Place, moment: Moment) -> DeckScreen:
     """The answer to a typed query. Rows become a table, a view JSON, lines a text; all live."""
     query = typing.cast("Action", place.action)
     if isinstance(query, actions.Explain):
-        return ExplainScreen(query.subject, moment)
+        return _kind("explain", "ExplainScreen")(query.subject, moment)
     spec = actions.spec_of(query)
     title = spec.name.replace(".", " ")
     kind = row_kind(spec.result)
@@ -170,14 +170,14 @@ _NAMING: Final = (
     "metric", "probe",
 )  # fmt: skip
 _PANELS: Final[dict[str, Panel]] = {
-    "memory": MemoryScreen,
-    "queue": QueueScreen,
-    "access": AccessScreen,
-    "bench": BenchScreen,
-    "audit": AuditScreen,
-    "vault": VaultScreen,
-    "db": DatabaseScreen,
-    "metrics": MetricsScreen,
+    "memory": _kind("memory", "MemoryScreen"),
+    "queue": _kind("queue", "QueueScreen"),
+    "access": _kind("access", "AccessScreen"),
+    "bench": _kind("bench", "BenchScreen"),
+    "audit": _kind("audit", "AuditScreen"),
+    "vault": _kind("vault", "VaultScreen"),
+    "db": _kind("database", "DatabaseScreen"),
+    "metrics": _kind("charts", "MetricsScreen"),
 }
 """Listings with a screen of their own."""
 
@@ -190,9 +190,9 @@ _OTHERS: Final[dict[str, Callable[[Place, Moment], DeckScreen]]] = {
     "answer": _answer,
     "who": _who,
     "result": _result,
-    "charts": lambda place, moment: ChartsScreen(moment, place.subject),
-    "explain": lambda place, moment: ExplainScreen(place.subject, moment),
-    "as": lambda place, moment: ViewAsScreen(moment, place.subject),
-    "tree": lambda place, moment: TreeScreen(place.name, moment),
+    "charts": lambda place, moment: _kind("charts", "ChartsScreen")(moment, place.subject),
+    "explain": lambda place, moment: _kind("explain", "ExplainScreen")(place.subject, moment),
+    "as": lambda place, moment: _kind("access", "ViewAsScreen")(moment, place.subject),
+    "tree": lambda place, moment: _kind("tree", "TreeScreen")(place.name, moment),
 }
 """Places that are no listing."""
