@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ..errors import StorageError
 from . import driver
@@ -17,6 +17,16 @@ from .disk import Disk, blame, is_disk_trouble
 from .transaction import Operation, Transaction
 
 LOOK_AFTER: Final = 32  # operations: asking how long the log is costs as much as a small insert
+
+
+class Turn(NamedTuple):
+    """One turn of the writer: on which connection, of whose file, and when."""
+
+    raw: driver.Raw
+    env: str
+    chain: Chain
+    disk: Disk
+    now_us: int
 
 
 def run_batch(
@@ -29,11 +39,12 @@ def run_batch(
 ) -> list[Any]:
     """Commit a batch; one outcome an operation. On a full disk what stores a value is refused and
     the others use the reserve."""
+    turn = Turn(raw, env, chain, disk, now_us)
     if disk.is_short and not disk.has_room(raw):
         outcomes: list[Any] = [disk.refusal(env) for _ in batch]
     else:
         disk.full = False
-        outcomes = _attempt_all(raw, env, chain, disk, now_us, batch)
+        outcomes = _attempt_all(turn, batch)
         if not disk.full:
             disk.unseen += len(batch)
             if disk.unseen >= LOOK_AFTER:
@@ -41,19 +52,11 @@ def run_batch(
                 with suppress(driver.Error):
                     disk.log_pages = _log_pages(raw)
             return outcomes
-    _make_room(raw, env, chain, disk, now_us, batch, outcomes)
+    _make_room(turn, batch, outcomes)
     return outcomes
 
 
-def _make_room(
-    raw: driver.Raw,
-    env: str,
-    chain: Chain,
-    disk: Disk,
-    now_us: int,
-    batch: Sequence[Operation],
-    outcomes: list[Any],
-) -> None:
+def _make_room(turn: Turn, batch: Sequence[Operation], outcomes: list[Any]) -> None:
     """Run what a full disk has refused and stores no value, in the room of the reserve."""
     waiting = [
         number
@@ -61,49 +64,35 @@ def _make_room(
         if isinstance(outcome, StorageError) and not batch[number].grows
     ]
     chosen = [batch[number] for number in waiting]
-    if chosen and not disk.failed:
-        again = _attempt_all(raw, env, chain, disk, now_us, chosen)
+    if chosen and not turn.disk.failed:
+        again = _attempt_all(turn, chosen)
         for number, outcome in zip(waiting, again, strict=True):
             outcomes[number] = outcome
-    disk.full = True
+    turn.disk.full = True
     with suppress(driver.Error):  # the disk knows of it
-        checkpoint(raw, chain, disk)
+        checkpoint(turn.raw, turn.chain, turn.disk)
 
 
-def _attempt_all(
-    raw: driver.Raw,
-    env: str,
-    chain: Chain,
-    disk: Disk,
-    now_us: int,
-    batch: Sequence[Operation],
-) -> list[Any]:
+def _attempt_all(turn: Turn, batch: Sequence[Operation]) -> list[Any]:
     """Commit a batch; one outcome an operation. A batch that one bad value broke is rolled back
     and its operations run singly, so that each caller answers for its own."""
-    outcomes = _attempt(raw, env, chain, disk, now_us, batch)
+    outcomes = _attempt(turn, batch)
     if outcomes is not None:
         return outcomes
     found: list[Any] = []
     for operation in batch:
-        if disk.failed:
-            found.append(StorageError(f"the {env} database was not changed: {disk.trouble}"))
+        if turn.disk.failed:
+            trouble = turn.disk.trouble
+            found.append(StorageError(f"the {turn.env} database was not changed: {trouble}"))
             continue
-        single = _attempt(raw, env, chain, disk, now_us, [operation], last=True)
+        single = _attempt(turn, [operation], last=True)
         found.extend(single or ())
     return found
 
 
-def _attempt(
-    raw: driver.Raw,
-    env: str,
-    chain: Chain,
-    disk: Disk,
-    now_us: int,
-    batch: Sequence[Operation],
-    *,
-    last: bool = False,
-) -> list[Any] | None:
+def _attempt(turn: Turn, batch: Sequence[Operation], *, last: bool = False) -> list[Any] | None:
     """Outcomes of a batch in one transaction, or None when it should be run singly."""
+    raw, env, chain, disk, now_us = turn
     committing = False
     try:
         raw.execute("BEGIN IMMEDIATE")

@@ -141,7 +141,7 @@ def failure_swallowed() -> None:
 
     def deaf(*arguments: Any, **options: Any) -> Any:
         outcomes = attempt(*arguments, **options)
-        batch = arguments[5]
+        batch = arguments[1]
         if outcomes and all(isinstance(each, OutcomeUnknown) for each in outcomes):
             for operation in batch:
                 if isinstance(operation, Set):
