@@ -72,7 +72,7 @@ async def attend(app: SwarmDeck) -> int:
     if app.failure is not None:
         raise app.failure
     if said := await app.owner.followed():
-        sys.stderr.write(f"swarmdeck: {said}\n")
+        sys.stderr.write(f"swarmdeck: {said}\n")  # painted: by us, when the screen was left
     return 128 + received[0] if received else app.return_code or 0
 
 
