@@ -182,6 +182,7 @@ async def test_ours_is_put_beside_every_peer(engine: Engine) -> None:
         ("claim+ack", "streams"),
         ("send full", "streams"),
         ("claim+ack full", "streams"),
+        ("end to end", "streams"),
         ("hand over", "streams"),
         ("socket hand over", "streams"),
         ("claim growth", "1,000 queued"),
