@@ -21,8 +21,9 @@ from ..errors import Busy
 from ..model import Principal
 from ..store.database import Database
 from .alarm import Alarm
+from .claiming import Claim
 from .counters import Counters
-from .delivery import Claim, Keeper
+from .delivery import Keeper
 from .flow import Flow
 from .lanes import Probe
 from .waiters import Messages, Waiter, Waiters

@@ -16,8 +16,9 @@ from ..store.database import Database
 from ..vault import Ring
 from . import arguments
 from .alarm import Alarm
+from .claiming import Claim, Taken, Untake
 from .counters import Lease, Move, read_snapshot
-from .delivery import Ack, Claim, Extend, HolderOperation, Nack, Taken, Untake, Writes
+from .delivery import Ack, Extend, HolderOperation, Nack, Writes
 from .desk import heed
 from .flow import Flow, Mode, State, read_state, store
 from .line import Directory, Line

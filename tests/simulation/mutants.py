@@ -15,7 +15,7 @@ from unittest import mock
 
 from swarmdeck.engine.acl.access import Access
 from swarmdeck.engine.memory.operations import Set
-from swarmdeck.engine.queue import delivery, statements, upkeep
+from swarmdeck.engine.queue import claiming, delivery, statements, upkeep
 from swarmdeck.engine.queue.counters import Counters
 from swarmdeck.engine.queue.flow import Flow
 from swarmdeck.engine.queue.service import MessageQueue
@@ -70,7 +70,7 @@ MUTANTS: Final = (
            "self._states[move.after] += 1", "self._states[move.after] += move.after != 1"),
     Mutant("nobody is called for what comes back", MessageQueue, "moved",
            "self._line.mark(move.to_target or move.target, move.kind)", "pass"),
-    Mutant("what was claimed for somebody who left stays leased", delivery.Untake, "change",
+    Mutant("what was claimed for somebody who left stays leased", claiming.Untake, "change",
            "if row is not None:", "if row is not None and False:"),
     Mutant("one attempt more than allowed", delivery.Nack, "change",
            "if failures >= max_attempts:", "if failures > max_attempts:"),

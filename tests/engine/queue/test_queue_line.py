@@ -12,7 +12,7 @@ import pytest
 from swarmdeck.engine.errors import StorageError
 from swarmdeck.engine.model import OPERATOR_PRINCIPAL
 from swarmdeck.engine.queue import line as line_module
-from swarmdeck.engine.queue.delivery import Claim, Untake
+from swarmdeck.engine.queue.claiming import Claim, Untake
 from swarmdeck.engine.store.database import Transaction
 
 WAIT_S = 60

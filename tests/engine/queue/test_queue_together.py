@@ -14,7 +14,7 @@ from swarmdeck.engine.agent import Identity, connect_agent
 from swarmdeck.engine.core import open_core
 from swarmdeck.engine.errors import Busy, Defect, InvalidInput, NotFound
 from swarmdeck.engine.model import OPERATOR_PRINCIPAL
-from swarmdeck.engine.queue import broadcast, delivery
+from swarmdeck.engine.queue import broadcast, claiming
 from swarmdeck.engine.settings import load_settings
 
 SWARM, TEAM = "dev_swarm_a", "dev_team_web"
@@ -194,7 +194,7 @@ async def test_innocents_that_travel_with_poison_are_found(
     scene: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The planted bug: failed messages are handed out in company."""
-    monkeypatch.setattr(delivery, "_shares", lambda heads, limits: [list(heads)] * len(limits))
+    monkeypatch.setattr(claiming, "_shares", lambda heads, limits: [list(heads)] * len(limits))
     await scene.send("poison")
     innocent = await scene.send("work")
     for _ in range(3):
