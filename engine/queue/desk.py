@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ..authority import reaches
-from ..errors import Denied, InvalidInput, NotFound
+from ..errors import Denied, InvalidInput, NotFound, Unavailable
 from ..model import MessageState, Principal, Role, parse_environment
 from ..store.aside import Aside
 from ..store.database import Database
@@ -47,6 +47,7 @@ class Desk:
         self._aside = Aside(database)
         self.awaited = Awaited(self.environment)
         self._last_id = 0
+        self._open = False
 
     def moved(self, moves: Sequence[Move]) -> None:
         """Messages have changed state."""
@@ -109,7 +110,8 @@ class Desk:
     async def outcome(self, principal: Principal, ident: str, wait_s: float = 0) -> Outcome:
         """What has become of a message; waits up to `wait_s` for its end. For its sender, for a
         coordinator and the operator: to others it is not there. Raises NotFound, Sealed, Damaged,
-        Busy when too many wait."""
+        Denied to an agent of another environment, Busy when too many wait."""
+        self._admit(principal)
         number = self._number(ident)
         wait_us = arguments.micros(wait_s, 0, arguments.MAX_WAIT_S, "wait")
         ended = self.awaited.wait(number) if wait_us else None  # before the look: none is missed
@@ -278,6 +280,16 @@ class Desk:
             moves = await self._database.write(change, topic="queue", then=self.moved)
             gone += len(moves)
         return gone
+
+    def _admit(self, principal: Principal) -> None:
+        if not self._open:
+            raise Unavailable(f"the queue of {self.environment} is closed")
+        if principal.environment != self.environment and not principal.is_operator:
+            self._note_denial(principal, "messages", "use")
+            raise Denied(
+                f"{principal.id} may not use the queue of {self.environment}",
+                hint="agents use the queue of their own environment",
+            )
 
     def _note_denial(self, principal: Principal, object_: str, verb: str) -> None:
         denial = steering.Denial(principal.id, object_, verb)

@@ -17,7 +17,7 @@ import msgspec
 
 from .. import codec
 from ..clock import Clock
-from ..errors import Conflict, NotFound, SwarmDeckError
+from ..errors import Conflict, InvalidInput, NotFound, SwarmDeckError
 from ..model import Environment, Principal, check_display_name, printable
 from ..settings import QueueSettings
 from ..store.database import Database, Operation
@@ -191,20 +191,28 @@ class Schedules:
         now_us = self._clock.wall_us()
         due = [each for each in known.values() if each.enabled and each.next_us <= now_us]
         due.sort(key=lambda each: each.next_us)
-        sent = [self._fire(each, now_us) for each in due[:STEP] if each.ident not in self._firing]
-        waiting = [future for future in sent if future is not None]
-        if waiting:
-            await asyncio.wait(waiting)
+        sent: list[asyncio.Future[Fired]] = []
+        for each in due:
+            if len(sent) == STEP:
+                break  # those that have to wait do not count: they would hold up all others
+            if each.ident not in self._firing and (future := self._fire(each, now_us)) is not None:
+                sent.append(future)
+        if sent:
+            await asyncio.wait(sent)
 
     def _fire(self, schedule: Schedule, now_us: int) -> asyncio.Future[Fired] | None:
         """Begin to send what is due, or note why that has to wait."""
-        why = self._hindrance(schedule)
+        try:
+            next_us = schedule.rhythm.after(now_us, schedule.next_us)
+        except InvalidInput as error:  # the time zones of this host have changed
+            why = error.message
+        else:
+            why = self._hindrance(schedule)
         if why:
             self._waiting[schedule.ident] = why
             return None
         self._waiting.pop(schedule.ident, None)
         self._firing.add(schedule.ident)
-        next_us = schedule.rhythm.after(now_us, schedule.next_us)
         future = self._begin(schedule, next_us)
         future.add_done_callback(lambda done: self._ended(schedule, done))
         return future
@@ -230,7 +238,7 @@ class Schedules:
         send.kind, send.target, send.priority = schedule.kind, schedule.target, schedule.priority
         send.delay_us, send.expires_us = 0, schedule.expires_us
         shown = self._shown(schedule.ident)
-        due = f"schedule:{schedule.ident}:{schedule.next_us}"
+        due = f"schedule\n{schedule.ident}\n{schedule.next_us}"  # a key that nobody may give
         send.key = None if next_us is None else due
         send.max_attempts = schedule.max_attempts
         fire = Fire(self._queue, schedule, send, next_us, (actor, shown), self._fired)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from ..errors import Denied, NotFound, Unavailable
+from ..errors import NotFound
 from ..model import Principal, printable
 from ..settings import QueueSettings
 from ..store.database import Database, Operation
@@ -33,7 +33,6 @@ class Sending(Desk):
         self._settings = settings
         self._directory = directory
         self._loop = asyncio.get_running_loop()
-        self._open = False
 
     def send(  # noqa: PLR0913, PLR0917 - the fields of a message, as on the wire
         self,
@@ -207,16 +206,6 @@ class Sending(Desk):
         self.flow.settled(count)
 
     # --- checks -----------------------------------------------------------------------------
-
-    def _admit(self, principal: Principal) -> None:
-        if not self._open:
-            raise Unavailable(f"the queue of {self.environment} is closed")
-        if principal.environment != self.environment and not principal.is_operator:
-            self._note_denial(principal, "messages", "use")
-            raise Denied(
-                f"{principal.id} may not use the queue of {self.environment}",
-                hint="agents use the queue of their own environment",
-            )
 
     def target(self, to: str | None) -> str:
         """Whom a message is for, '' for anyone. Raises NotFound."""

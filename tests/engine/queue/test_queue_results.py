@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from swarmdeck.engine.errors import Busy, InvalidInput, NotFound, Unavailable
+from swarmdeck.engine.errors import Busy, Denied, InvalidInput, NotFound, Unavailable
 from swarmdeck.engine.model import OPERATOR_PRINCIPAL, Principal, Role
 from swarmdeck.engine.queue import results
 
@@ -125,3 +125,14 @@ async def test_waits_are_bounded(scene: Any, monkeypatch: pytest.MonkeyPatch) ->
         await scene.queue.outcome(scene.a, ident, 61)
     await scene.queue.cancel(scene.a, ident)
     assert (await caller).state == "cancelled"
+
+
+async def test_a_coordinator_of_elsewhere_is_refused_and_that_is_noted(scene: Any) -> None:
+    """A role counts in the environment of the agent that has it, and nowhere else."""
+    ident = await sent(scene)
+    stranger = Principal("prod_agent_boss", Role.COORDINATOR, "production")
+    with pytest.raises(Denied):
+        await scene.queue.outcome(stranger, ident)
+    with pytest.raises(Denied):
+        await scene.queue.outcome(stranger, ident, 60)
+    assert not scene.queue.awaited

@@ -9,7 +9,7 @@ import pytest
 
 from swarmdeck.engine.errors import Busy, Conflict, InvalidInput, NotFound
 from swarmdeck.engine.model import OPERATOR_PRINCIPAL
-from swarmdeck.engine.queue import firing
+from swarmdeck.engine.queue import firing, rhythm, schedules
 from swarmdeck.engine.queue.flow import State
 from swarmdeck.engine.queue.schedules import Schedules, Wanted
 from swarmdeck.engine.views import ScheduleView
@@ -252,3 +252,47 @@ async def test_what_it_says_is_sealed_and_read_again(scene: Any) -> None:
     assert (view.state, view.runs) == ("paused", 0)
     assert "does not match its seal" in view.reason
     assert scene.counts() == {}
+
+
+async def test_many_that_have_to_wait_hold_up_nobody_else(
+    scene: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is for somebody who has gone waits for ever, and is always due the longest."""
+    monkeypatch.setattr(schedules, "STEP", 2)
+    for number in range(3):
+        await create(scene, name=f"for a {number}", to="dev_agent_a")
+    scene.clock.advance(1)
+    await create(scene, name="for anyone")
+    del scene.town.agents["dev_agent_a"]
+    await pass_(scene, 60)
+    assert (await one_named(scene, "for anyone")).runs == 1
+
+
+async def test_nobody_can_send_a_due_time_before_it_is_due(scene: Any) -> None:
+    """The key of a due time is none that anybody may give a message of theirs."""
+    view = await create(scene)
+    number = view.id.rpartition("_")[2]
+    forged = f"schedule:{number}:{view.next_at_us}"
+    await scene.queue.send(scene.a, "forged", b"0", key=forged)
+    await pass_(scene, 60)
+    assert [message[1] for message in await scene.claim(limit=5)] == ["forged", "tick"]
+
+
+async def test_one_whose_time_zone_has_gone_waits_and_holds_up_nobody(
+    scene: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The data may be on another host, or the zones may have been updated."""
+    await create(scene, name="broken", every_s=None, cron="* * * * *", zone="Europe/Berlin")
+    await create(scene, name="beside")
+
+    def gone(_: str) -> None:
+        raise InvalidInput("unknown time zone Europe/Berlin")
+
+    monkeypatch.setattr(rhythm, "_zone", gone)
+    for _ in range(3):
+        await pass_(scene, 60)
+        assert scene.queue.flow.depth == scene.queue.counters.open
+    assert (await one_named(scene, "beside")).runs == 1
+    broken = await one_named(scene, "broken")
+    assert broken.runs == 0
+    assert "unknown time zone" in broken.reason
