@@ -39,7 +39,7 @@ def series(rows: Sequence[views.SeriesView], shown: Shown) -> str:
         for row in rows
     ]
     said = rows[0]
-    above = f"{safe_text(said.subject)}, {said.window} in steps of {duration(said.step_s)}\n\n"
+    above = f"{safe_text(said.subject)}, {safe_text(said.window)} in steps of {duration(said.step_s)}\n\n"
     return above + table(["metric", *_FIGURES, "steps measured"], lines, shown.width)
 
 
@@ -52,8 +52,8 @@ def figure(value: float | None, unit: str) -> str:
     if unit == "s":
         return duration(value)
     number = f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
-    return f"{number}{unit}" if unit in {"", "/s"} else f"{number} {unit}"
+    return safe_text(f"{number}{unit}" if unit in {"", "/s"} else f"{number} {unit}")
 
 
 def _said(name: str, value: float) -> str:
-    return f"{title_of(name)} {figure(value, unit_of(name))}"
+    return f"{safe_text(title_of(name))} {figure(value, unit_of(name))}"

@@ -35,6 +35,8 @@ def hostile(kind: Any) -> Any:  # noqa: PLR0911 - a line for each form of type
         return hostile(next(k for k in typing.get_args(kind) if k is not types.NoneType))
     if origin is typing.Literal:
         return typing.get_args(kind)[0]
+    if origin is dict:
+        return {hostile(each): hostile(of) for each, of in [typing.get_args(kind)]}
     if origin in (tuple, list):
         return origin([hostile(typing.get_args(kind)[0])])
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
