@@ -39,7 +39,8 @@ def series(rows: Sequence[views.SeriesView], shown: Shown) -> str:
         for row in rows
     ]
     said = rows[0]
-    above = f"{safe_text(said.subject)}, {safe_text(said.window)} in steps of {duration(said.step_s)}\n\n"
+    over = f"{safe_text(said.window)} in steps of {duration(said.step_s)}"
+    above = f"{safe_text(said.subject)}, {over}\n\n"
     return above + table(["metric", *_FIGURES, "steps measured"], lines, shown.width)
 
 

@@ -205,10 +205,9 @@ class Schedules:
         try:
             next_us = schedule.rhythm.after(now_us, schedule.next_us)
         except InvalidInput as error:  # the time zones of this host have changed
-            why = error.message
-        else:
-            why = self._hindrance(schedule)
-        if why:
+            self._waiting[schedule.ident] = error.message
+            return None
+        if why := self._hindrance(schedule):
             self._waiting[schedule.ident] = why
             return None
         self._waiting.pop(schedule.ident, None)

@@ -61,7 +61,8 @@ def link(before: bytes, rows: Sequence[Row]) -> bytes:
     type and its length."""
     digest = _sha256()(before)
     digest.update(_encode(rows))
-    return digest.digest()
+    found: bytes = digest.digest()
+    return found
 
 
 @cache

@@ -119,7 +119,8 @@ WRONG: tuple[Any, ...] = (
 VERBS = (
     "memory.get", "memory.set", "memory.delete", "memory.has", "memory.clear", "memory.mget",
     "memory.mset", "memory.keys", "memory.incr", "queue.send", "queue.claim", "queue.extend",
-    "queue.ack", "queue.nack", "queue.send_many", "queue.broadcast", "agent.heartbeat", "agent.ready",
+    "queue.ack", "queue.nack", "queue.send_many", "queue.broadcast",
+    "agent.heartbeat", "agent.ready",
 )  # fmt: skip
 
 
