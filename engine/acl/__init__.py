@@ -2,11 +2,13 @@
 
 The decision is a pure function of a few small values, each made once and kept in a table
 (`table.py`). Entries say more or less than the rules do, for a time (`grants.py`, with hours and
-days in `conditions.py`). `Access` puts the values together for each call.
+days in `conditions.py`). `decisions.py` puts the values together for each call; `Access` changes
+the entries too.
 """
 
-from .access import Access, People
+from .access import Access
 from .conditions import Conditions, spoken
+from .decisions import People
 from .grants import Grant, Record, Standing, Wanted
 from .table import TABLE, Case, Explicit, Gate, Relation, Rule, Verdict, decide, gate, level_rule
 from .words import BY_ENTRY
