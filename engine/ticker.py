@@ -97,9 +97,15 @@ class Ticker:
         if self._engine.time.is_held:
             return
         for place in tuple(self._serving.values()):
-            if self._stays:
-                await place.queue.schedules.tick()
-            if due or place.memory.is_behind:
-                await place.memory.sweep(SWEEP_S)
-            if self._stays and (due or place.queue.retention.is_behind):
-                await place.queue.retention.sweep(SWEEP_S)
+            try:
+                await self._sweep(place, due=due)
+            except SwarmDeckError as error:  # its file may be locked: that holds up no other
+                log.warning("upkeep of %s is behind: %s", place.environment, error.message)
+
+    async def _sweep(self, place: Place, *, due: bool) -> None:
+        if self._stays:
+            await place.queue.schedules.tick()
+        if due or place.memory.is_behind:
+            await place.memory.sweep(SWEEP_S)
+        if self._stays and (due or place.queue.retention.is_behind):
+            await place.queue.retention.sweep(SWEEP_S)

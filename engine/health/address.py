@@ -35,9 +35,10 @@ def parse_address(text: str) -> Address:
     try:
         parts = urlsplit(text)
         port = parts.port
+        (parts.hostname or "").encode("idna")  # as it is looked up: labels of 1 to 63 characters
     except ValueError as error:
         raise InvalidInput(f"{shown} is no address: {error}") from error
-    if parts.scheme not in PORTS or not parts.hostname:
+    if parts.scheme not in PORTS or not parts.hostname or port == 0:
         raise InvalidInput(
             f"{shown} is no http or https address", hint="http://127.0.0.1:8080/health"
         )
@@ -60,8 +61,9 @@ async def ask(address: Address) -> str:
         reader, writer = await asyncio.open_connection(
             address.host, address.port, ssl=address.scheme == "https" or None, limit=MAX_LINE
         )
-    except OSError as error:
-        raise Unavailable(f"no connection: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:  # ValueError: a name that cannot be looked up
+        why = getattr(error, "strerror", None) or error
+        raise Unavailable(f"no connection: {why}") from error
     try:
         writer.write(_request(address))
         line = await reader.readline()

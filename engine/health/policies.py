@@ -78,20 +78,23 @@ class Policies:
         self._require(subject)
         chosen = Policy(policy)
         self._check(subject, chosen, standby, address)
-        if health.is_under_way(subject):
-            raise Conflict(f"{subject} is being recovered now", hint="try again in a moment")
-        before = health.recovery(subject)
-        now_us = health.now_us()
-        after = replace(
-            before, policy=chosen, standby=standby, address=address, changed_at_us=now_us,
-            changed_by=actor,
-        )  # fmt: skip
-        words = " ".join(filter(None, (chosen.value, standby, address)))
-        await health.records.keep_recovery(after, action="recovery.set", actor=actor, detail=words)
-        health.recoveries[subject] = after
-        if address != before.address:
-            await health.close_breaker(breaker_of(subject))
-        return recovery_view(health, health.recovery(subject))
+        async with health.changing:
+            if health.is_under_way(subject):
+                raise Conflict(f"{subject} is being recovered now", hint="try again in a moment")
+            before = health.recovery(subject)
+            now_us = health.now_us()
+            after = replace(
+                before, policy=chosen, standby=standby, address=address, changed_at_us=now_us,
+                changed_by=actor,
+            )  # fmt: skip
+            words = " ".join(filter(None, (chosen.value, standby, address)))
+            await health.records.keep_recovery(
+                after, action="recovery.set", actor=actor, detail=words
+            )
+            health.recoveries[subject] = after
+            if address != before.address:
+                await health.close_breaker(breaker_of(subject))
+            return recovery_view(health, health.recovery(subject))
 
     async def reset(self, subject: str, actor: str) -> RecoveryView:
         """Give a subject all its attempts back, without a cooldown, and ask its address again.
@@ -99,13 +102,14 @@ class Policies:
         health = self._health
         await health.load()
         self._require(subject)
-        if health.is_under_way(subject):
-            raise Conflict(f"{subject} is being recovered now", hint="try again in a moment")
-        after = recoveries.forgiven(health.recovery(subject))
-        await health.records.keep_recovery(after, action="recovery.reset", actor=actor)
-        health.recoveries[subject] = after
-        await health.close_breaker(breaker_of(subject))
-        return recovery_view(health, health.recovery(subject))
+        async with health.changing:
+            if health.is_under_way(subject):
+                raise Conflict(f"{subject} is being recovered now", hint="try again in a moment")
+            after = recoveries.forgiven(health.recovery(subject))
+            await health.records.keep_recovery(after, action="recovery.reset", actor=actor)
+            health.recoveries[subject] = after
+            await health.close_breaker(breaker_of(subject))
+            return recovery_view(health, health.recovery(subject))
 
     def _check(self, subject: str, policy: Policy, standby: str, address: str) -> None:
         if policy not in policies_of(subject):

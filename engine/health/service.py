@@ -72,6 +72,7 @@ class Health:
         self._loading = asyncio.Lock()
         self._loaded = False
         self._turns = asyncio.Lock()  # one round at a time
+        self.changing = asyncio.Lock()  # a recovery: an attempt is counted, or somebody changes it
         self._runner: asyncio.Task[None] | None = None
         self.attempts: dict[str, asyncio.Task[None]] = {}
         self._some = asyncio.Semaphore(REMEDIES_AT_ONCE)
@@ -90,6 +91,7 @@ class Health:
         """Look at everything from now on, again and again. Nothing when it was begun before."""
         if self._runner is None:
             self._runner = asyncio.create_task(self._run(), name="health")
+            self._runner.add_done_callback(_ended)
 
     async def close(self) -> None:
         """End rounds and attempts. What was under way is counted, and never finished."""
@@ -123,7 +125,8 @@ class Health:
         await self.look()
         await self._forget_gone()
         for subject in dict.fromkeys(finding.subject for finding in self.findings.values()):
-            await self._consider(subject)
+            async with self.changing:
+                await self._consider(subject)
         for recovery in list(self.recoveries.values()):
             if recovery.successor and recovery.subject not in self.attempts:
                 await self._follow(recovery)
@@ -357,6 +360,11 @@ class Health:
 
 
 _UNASKED: Final = "not asked, its breaker is open: "
+
+
+def _ended(rounds: asyncio.Task[None]) -> None:
+    if not rounds.cancelled() and (error := rounds.exception()) is not None:
+        log.error("nothing is probed any more", exc_info=error)
 
 
 def default_policy(subject: str) -> Policy:

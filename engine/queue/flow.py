@@ -29,6 +29,7 @@ T = TypeVar("T")
 Mode = Literal["running", "paused", "draining"]
 
 MAX_WAITING: Final = 10_000  # senders in line
+MAX_WAITING_BYTES: Final = 64 << 20  # that they bring: it is held until there is room
 
 SELECT_STATE: Final = """
 SELECT mode, reason, changed_at, changed_by FROM queue_state WHERE env = ?"""
@@ -57,9 +58,11 @@ class Counted(Protocol):
 
 
 class _Waiting(NamedTuple):
-    """Somebody who waits for room for so many `messages`; `begin` hands them to the store."""
+    """Somebody who waits for room for so many `messages` of so many bytes; `begin` hands them to
+    the store."""
 
     messages: int
+    size_bytes: int
     deadline_s: float
     future: asyncio.Future[Any]
     begin: Callable[[], asyncio.Future[Any]]
@@ -80,6 +83,7 @@ class Flow:
         self._loop = asyncio.get_running_loop()
         self._coming = 0
         self._line: dict[int, _Waiting] = {}  # by ticket, in order
+        self._line_bytes = 0
         self._last_ticket = 0
         self._next_deadline_s = math.inf
         self._serving: asyncio.Handle | None = None
@@ -117,23 +121,31 @@ class Flow:
             self.serve_soon()
 
     def wait(
-        self, count: int, wait_s: float, begin: Callable[[], asyncio.Future[T]]
+        self,
+        count: int,
+        size_bytes: int,
+        wait_s: float,
+        begin: Callable[[], asyncio.Future[T]],
     ) -> asyncio.Future[T]:
         """Stand in line until there is room, then `begin`; the answer is what that answers. After
         `wait_s` seconds, or at once without any, Busy. A caller that cancels has left. Raises
-        Busy, InvalidInput for more than ever fit."""
+        Busy, also when those in line hold too much already, InvalidInput for more than ever
+        fit."""
         if count > self.limit:
             raise InvalidInput(
                 f"{count:,} messages never fit the queue of {self._environment}: it holds "
                 f"{self.limit:,}",
                 hint="send fewer at once",
             )
-        if wait_s <= 0 or self.state.mode == "draining" or len(self._line) >= MAX_WAITING:
+        too_long = len(self._line) >= MAX_WAITING
+        too_large = self._line_bytes + size_bytes > MAX_WAITING_BYTES
+        if wait_s <= 0 or self.state.mode == "draining" or too_long or too_large:
             raise self.refusal(count)
         future: asyncio.Future[T] = self._loop.create_future()
         self._last_ticket += 1
         deadline_s = self._clock.monotonic_s() + wait_s
-        self._line[self._last_ticket] = _Waiting(count, deadline_s, future, begin)
+        self._line[self._last_ticket] = _Waiting(count, size_bytes, deadline_s, future, begin)
+        self._line_bytes += size_bytes
         future.add_done_callback(partial(self._leave, self._last_ticket))
         self._next_deadline_s = min(self._next_deadline_s, deadline_s)
         self._alarm.at_monotonic(deadline_s)
@@ -158,8 +170,14 @@ class Flow:
         )
 
     def _leave(self, ticket: int, _: asyncio.Future[Any]) -> None:
-        if self._line.pop(ticket, None) is not None:
+        if self._remove(ticket):
             self.serve_soon()  # those behind may want less
+
+    def _remove(self, ticket: int) -> bool:
+        """Whether it was in line."""
+        waiting = self._line.pop(ticket, None)
+        self._line_bytes -= 0 if waiting is None else waiting.size_bytes
+        return waiting is not None
 
     # --- room -------------------------------------------------------------------------------
 
@@ -177,7 +195,7 @@ class Flow:
                     return
                 self._coming += first.messages
                 first.begin().add_done_callback(partial(_pass_on, first.future))
-            self._line.pop(ticket, None)
+            self._remove(ticket)
 
     def resize(self, limit: int) -> None:
         """Another limit, from now on. What is open stays."""
@@ -193,7 +211,7 @@ class Flow:
             return
         for ticket, each in tuple(self._line.items()):
             if each.deadline_s <= now_s:
-                del self._line[ticket]
+                self._remove(ticket)
                 answer(each.future, self.refusal(each.messages))
         left = (each.deadline_s for each in self._line.values())
         self._next_deadline_s = min(left, default=math.inf)
@@ -222,7 +240,7 @@ class Flow:
             self.serve_soon()
 
     def _refuse_line(self, error: SwarmDeckError) -> None:
-        line, self._line = self._line, {}
+        line, self._line, self._line_bytes = self._line, {}, 0
         for each in line.values():
             answer(each.future, error.again())
 

@@ -61,7 +61,7 @@ class Sending(Desk):
         )
         if self.flow.takes():
             return self.hand_over(send)
-        return self.flow.wait(1, wait_s, lambda: self.hand_over(send))
+        return self.flow.wait(1, len(send.text), wait_s, lambda: self.hand_over(send))
 
     def send_many(
         self, principal: Principal, messages: Sequence[Sequence[Any]], wait_s: float = 0
@@ -126,7 +126,8 @@ class Sending(Desk):
 
         if self.flow.takes(len(sends)):
             return hand_over()
-        return self.flow.wait(len(sends), wait_s, hand_over)
+        size_bytes = sum(len(send.text) for send in sends)
+        return self.flow.wait(len(sends), size_bytes, wait_s, hand_over)
 
     def _drafted(  # noqa: PLR0913, PLR0917 - the fields of a message, as on the wire
         self,

@@ -15,6 +15,7 @@ from swarmdeck.engine import actions as act
 from swarmdeck.engine.alerts.rules import PINNED_BYTES, PINNED_S, Sight, findings
 from swarmdeck.engine.clock import FakeClock
 from swarmdeck.engine.core import Core, open_core
+from swarmdeck.engine.errors import StorageError
 from swarmdeck.engine.store.pins import Pinned, Pins
 
 DEV: Final = "development"
@@ -191,3 +192,23 @@ async def test_a_read_that_pins_a_long_log_is_an_alert(core: Core) -> None:
 async def test_slow_statements_are_listed_by_environment(tmp_path: Path) -> None:
     async with open_engine(tmp_path / "data") as engine:
         assert await engine.run(act.DatabaseSlow(environment=DEV)) == []
+
+
+async def test_an_environment_that_cannot_be_tidied_up_holds_up_no_other(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its file may be locked by another process for as long as that likes."""
+    swept = []
+
+    async def sweep(_: float) -> int:
+        raise StorageError("the file is locked")
+
+    for name, place in core.opened.serving.items():
+
+        async def noted(name: str = name) -> None:
+            swept.append(name)
+
+        monkeypatch.setattr(place.queue.schedules, "tick", noted)
+        monkeypatch.setattr(place.queue.retention, "sweep", sweep)
+    await core.ticker.sweep(due=True)
+    assert swept == list(core.opened.serving)

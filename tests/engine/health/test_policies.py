@@ -12,7 +12,7 @@ import pytest
 
 from swarmdeck.engine import actions as act
 from swarmdeck.engine import open_engine
-from swarmdeck.engine.errors import Denied, InvalidInput, NotFound
+from swarmdeck.engine.errors import Conflict, Denied, InvalidInput, NotFound
 from swarmdeck.engine.health.policies import Policies
 from swarmdeck.engine.model import MIB
 from swarmdeck.engine.settings import load_settings
@@ -145,3 +145,32 @@ async def test_an_engine_looks_after_its_swarms_by_itself(tmp_path: Path) -> Non
             while (now := await engine.run(act.AgentShow(id=agent.id))).pid in {agent.pid, None}:
                 await asyncio.sleep(0.05)
         assert now.restarts == 1
+
+
+async def test_a_policy_is_not_changed_between_counting_an_attempt_and_making_it(
+    ward: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was chosen meanwhile would bring the attempt back, or be overwritten by it."""
+    swarm = await ward.swarm()
+    await ward.kill(swarm)
+    keep, asked, going_on = ward.health.records.keep_recovery, asyncio.Event(), asyncio.Event()
+
+    async def slowly(recovery: Any, **said: str) -> None:
+        await keep(recovery, **said)
+        if said.get("action") == "recovery.try":
+            asked.set()
+            await going_on.wait()
+
+    monkeypatch.setattr(ward.health.records, "keep_recovery", slowly)
+    looking = asyncio.create_task(ward.round())
+    await asked.wait()
+    setting = asyncio.create_task(ward.policy(swarm, "ALERT_ONLY"))
+    resetting = asyncio.create_task(Policies(ward.health).reset(swarm, "operator"))
+    await asyncio.sleep(0)
+    going_on.set()
+    for task in (setting, resetting):
+        with pytest.raises(Conflict):
+            await task
+    await looking
+    seen = await ward.recovery(swarm)
+    assert (seen.policy, seen.attempts) == ("RESTART", 1)

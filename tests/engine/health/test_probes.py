@@ -16,7 +16,7 @@ import pytest
 
 from swarmdeck.engine import actions as act
 from swarmdeck.engine.errors import InvalidInput, NotFound, Unavailable
-from swarmdeck.engine.health.address import ask, parse_address
+from swarmdeck.engine.health.address import Address, ask, parse_address
 
 DEV: Final = "development"
 WORKED: Final = "written and read back"
@@ -264,11 +264,24 @@ async def test_an_endless_line_is_no_answer() -> None:
     [
         "", "127.0.0.1:80", "ftp://host/", "http:///path", "http://a b/", "http://host:99999/",
         "http://me:secret@host/", "http://host/\r\nX: 1", "http://" + "a" * 3000, "http://ho\u0455t/",
+        "http://a..b/", "https://.host/", f"http://{'a' * 64}/", "http://host:0/",
     ],
 )  # fmt: skip
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(InvalidInput):
         parse_address(text)
+
+
+async def test_a_name_that_cannot_be_looked_up_does_not_end_the_rounds(ward: Any) -> None:
+    """One that was stored by an engine that took it."""
+    swarm = await ward.swarm()
+    await ward.round()
+    known = ward.health.recovery(swarm)
+    ward.health.recoveries[swarm] = msgspec.structs.replace(known, address="http://a..b/")
+    await ward.round()
+    assert ward.finding(swarm, "http")[0] == "suspect"
+    with pytest.raises(Unavailable):
+        await ask(Address("https", "a..b", 443, "/", "a..b"))
 
 
 # --- asking ---------------------------------------------------------------------------------

@@ -384,3 +384,32 @@ async def test_a_pause_that_cannot_be_stored_does_not_hold(
         await scene.queue.pause(OPERATOR_PRINCIPAL)
     assert scene.queue.flow.state.mode == "running"
     assert len(await scene.ids(scene.b)) == 1
+
+
+async def test_what_senders_in_line_hold_is_bounded(
+    small: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each may bring megabytes, and all of it stays in memory until there is room."""
+    await fill(small)
+    monkeypatch.setattr(flow, "MAX_WAITING_BYTES", 1_000)
+    body = b'"' + b"x" * 398 + b'"'
+    first, second = (small.send(body=body, wait_s=10) for _ in range(2))
+    with pytest.raises(Busy):
+        small.send(body=body, wait_s=10)
+    with pytest.raises(Busy):
+        small.queue.send_many(small.a, [["work", body, 5, 0, None, None, None, None]], wait_s=10)
+    second.cancel()
+    await asyncio.sleep(0)
+    third = small.send(body=body, wait_s=10)
+    await finish_one(small)
+    await finish_one(small)
+    await asyncio.gather(first, third)
+    fourth = small.send(body=body, wait_s=10)
+    await small.later(11)
+    with pytest.raises(Busy):
+        await fourth
+    for _ in range(2):  # nothing of those before is held
+        waiting = [small.send(body=body, wait_s=10) for _ in range(2)]
+        await small.queue.drain(OPERATOR_PRINCIPAL)
+        assert all(isinstance(each.exception(), Busy) for each in waiting)
+        await small.queue.resume(OPERATOR_PRINCIPAL)
