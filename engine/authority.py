@@ -55,9 +55,9 @@ Which records, messages and entries an agent reaches is not decided here."""
 OWN_SWARM: Final = frozenset({"swarm.scale", "swarm.terminate"})
 """Of these an agent with the role may ask for its own swarm only."""
 
-NEVER_AGENTS: Final = frozenset({"swarm.create", "audit.export", "recovery.set"})
+NEVER_AGENTS: Final = frozenset({"swarm.create", "audit.export", "recovery.set", "alert.ack"})
 """No role gives these to an agent: they start commands, write files and ask addresses as the
-engine's user."""
+engine's user, or say that a person knows."""
 
 SHOWS_KEYS: Final = frozenset({"audit.list", "audit.verify", "event.list"})
 """They name keys of records whoever asks may not read, so an agent needs the role admin."""
@@ -149,19 +149,20 @@ def least_role(spec: ActionSpec, action: Action) -> Role:
 def concerned(action: Action) -> str | None:
     """The environment an action is about; None when it is about the whole engine, or about an id
     that nobody can have."""
+    if isinstance(action, actions.AlertAck):
+        return _place_of(action.id.partition(".")[2])  # behind the rule stands what it is about
     for field in ("environment", "source"):
         if isinstance(place := getattr(action, field, None), str):
             return place if place in EVERYWHERE else None
     for field in _IDS:
-        if not isinstance(ident := getattr(action, field, None), str):
-            continue
-        if ident in EVERYWHERE:
-            return ident
-        try:
-            return environment_of(ident).value
-        except SwarmDeckError:
-            continue
+        if isinstance(ident := getattr(action, field, None), str) and (place := _place_of(ident)):
+            return place
     return None
+
+
+def _place_of(ident: str) -> str | None:
+    """The environment that this is, or that its id begins with."""
+    return ident if ident in EVERYWHERE else _home(ident)
 
 
 # --- agents -----------------------------------------------------------------------------------

@@ -88,7 +88,7 @@ def _of_place(
         sure=place.refusal is not None,
     )
     for swarm in place.registry.swarms.values():
-        if swarm.state is not SwarmState.RUNNING or swarm.id in engine.swarms.vitals.gave_way:
+        if swarm.state is not SwarmState.RUNNING or engine.swarms.has_given_way(swarm.id):
             continue  # not wanted to run now
         yield Probe(
             subject=swarm.id,

@@ -56,6 +56,8 @@ class Remedies:
         """Do what the policy of an ill subject says."""
         if recovery.subject in Environment.__members__.values():
             return await self._reopen(Environment(recovery.subject))
+        if self._engine.swarms.has_given_way(recovery.subject):
+            raise Conflict("it gave way to more important swarms, and comes back by itself")
         return await self._by_policy[recovery.policy](recovery)
 
     # --- stores -----------------------------------------------------------------------------
@@ -141,6 +143,8 @@ class Remedies:
         standby = place.registry.swarms.get(recovery.standby)
         if standby is None or standby.state is not SwarmState.RUNNING:
             raise Conflict(f"the standby {recovery.standby or 'is not named and'} does not run")
+        if self._engine.swarms.has_given_way(standby.id):
+            raise Conflict(f"the standby {standby.id} is stopped until the host has memory")
         alive = [agent for agent in place.registry.select(swarm=standby.id) if agent.is_live]
         if not alive or len(ill_agents(place, alive)) == len(alive):
             raise Conflict(f"no agent of the standby {standby.id} is well")

@@ -231,6 +231,8 @@ class Health:
     async def _consider(self, subject: str) -> None:
         if subject in self.attempts or not (self.is_ill(subject) or self.is_well(subject)):
             return  # one is under way, or it is not known yet how it is
+        if self._engine.swarms.has_given_way(subject):
+            return  # since it was looked at: it is stopped on purpose, and comes back by itself
         before, now_us = self.recovery(subject), self._clock.wall_us()
         recovery, verdict = recoveries.judged(
             before, self.limits, now_us, healthy=self.is_well(subject)

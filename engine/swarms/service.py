@@ -172,6 +172,11 @@ class Swarms(Looks):
         await self._shed(site, live[agents:], progress)
         return self.view(ident)
 
+    def has_given_way(self, ident: str) -> bool:
+        """Whether a swarm is stopped until the host has memory again, as of this moment."""
+        found = self.keeper.enforcement
+        return found is not None and ident in found.gave_way
+
     async def restart_agents(self, ident: str, agents: Sequence[str], reason: str) -> None:
         """Give these agents of a running swarm new processes: what runs is killed, their earlier
         restarts are forgotten. Raises NotFound, Conflict, OverBudget, and what `Crew.start`

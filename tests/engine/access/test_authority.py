@@ -176,6 +176,7 @@ NEVER: list[Action] = [
     actions.MemoryBudget(environment="development", base_bytes=1 << 30, max_bytes=1 << 30),
     actions.BenchRun(),
     actions.ConfigShow(),
+    actions.AlertAck(id="dead-letters.development"),
 ]
 
 
@@ -231,6 +232,10 @@ OPERATING: list[tuple[Action, str | None, Role]] = [
     (actions.BackupList(), None, Role.ADMIN),
     (actions.Explain(subject="production"), "production", Role.MONITOR),
     (actions.Explain(subject="engine"), None, Role.MONITOR),
+    (actions.AlertAck(id="dead-letters.testing"), "testing", Role.COORDINATOR),
+    (actions.AlertAck(id="agent-restarts.dev_agent_1"), "development", Role.COORDINATOR),
+    (actions.AlertAck(id="host-memory.host"), None, Role.COORDINATOR),
+    (actions.AlertAck(id="testing"), None, Role.COORDINATOR),
 ]  # fmt: skip
 
 

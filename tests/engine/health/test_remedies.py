@@ -241,6 +241,57 @@ async def test_alert_only_never_acts(ward: Any) -> None:
     assert not alerts & {"recovery-tried", "recovery-spent"}
 
 
+# --- swarms that gave way ---------------------------------------------------------------------
+
+
+async def give_way(ward: Any, swarm: str) -> None:
+    """The host is short of memory until this swarm is stopped for it."""
+    host, swarms = ward.core.host, ward.core.swarms
+    host.latest = msgspec.structs.replace(
+        host.latest, available_bytes=host.latest.total_bytes // 50
+    )
+
+    def stopped() -> bool:
+        ward.clock.advance(1)
+        swarms.keeper.tick({agent.id: 64 * MIB for agent in ward.agents(swarm)})
+        return swarms.has_given_way(swarm) and not swarms.keeper.enforcement.is_busy
+
+    await ward.until(stopped)
+    host.sample()
+
+
+async def test_a_swarm_that_gives_way_while_it_is_ill_is_left_alone(
+    ward: Any, hanging: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swarm = await ward.swarm(1)
+    await ward.policy(swarm, "RECREATE", address=hanging)
+    before = [agent.id for agent in ward.agents(swarm)]
+    for _ in range(2):
+        await ward.health.look()
+    assert ward.finding(swarm, "http")[0] == "failed"
+    await give_way(ward, swarm)
+
+    async def nothing_new(_: str | None = None) -> None: ...
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ward.health, "look", nothing_new)  # what was found is from before
+        await ward.round()
+    await ward.round()
+    assert (ward.pids(swarm), [agent.id for agent in ward.agents(swarm)]) == ([], before)
+    assert (await ward.recovery(swarm)).attempts == 0
+    assert not any(subject == swarm for subject, _ in ward.health.findings)
+
+
+async def test_nothing_fails_over_to_a_standby_that_gave_way(ward: Any) -> None:
+    ill, standby = await ward.swarm(1), await ward.swarm(1)
+    await ward.policy(ill, "FAILOVER", standby=standby)
+    await give_way(ward, standby)
+    await ward.kill(ill)
+    await ward.round()
+    assert ward.record(ill).state == "running"
+    assert "until the host has memory" in (await ward.recovery(ill)).outcome
+
+
 # --- attempts and engines -------------------------------------------------------------------
 
 
