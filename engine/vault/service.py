@@ -1,7 +1,4 @@
-"""The vault of a data directory: open or sealed, and every key in it.
-
-    source --extract--> root --wraps--> key of each environment, signing key (keys/vault.json)
-    key of an environment --wraps--> keys that seal records (its database)
+"""The vault of a data directory: opened, sealed, given another key, and its records' keys replaced.
 
 Opening reads vault.json and looks at the key file. Everything else, cryptography itself included,
 is loaded with the first record that is sealed or opened.
@@ -11,21 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
 from ..clock import Clock
 from ..errors import Corrupt, Denied, InvalidInput, NotFound, Sealed, SwarmDeckError
-from ..model import Environment, Isolation, parse_environment
+from ..model import Environment, parse_environment
 from ..views import Done, VaultGlance, VaultView
 from . import derive, sources, vaultfile, wrapping
-from .origin import Origin, beside, new_file
-from .ring import KINDS, Ring
+from .keyholder import Keyholder
+from .origin import beside, new_file
+from .ring import KINDS
 from .vaultfile import EnvironmentKey, Source, VaultFile
 
 if TYPE_CHECKING:
@@ -52,9 +49,9 @@ class Records(Protocol):
     async def reload(self) -> None: ...
 
 
-class Vault:
+class Vault(Keyholder):
     """Made by `open`. Methods belong to the engine's loop, unless they say they are for any
-    thread. `state` is open or sealed, `reason` says why."""
+    thread."""
 
     def __init__(
         self,
@@ -65,19 +62,12 @@ class Vault:
         value: bytes | None,
         told: Callable[[], object],
     ) -> None:
-        self._directory = directory
-        self._settings = settings
-        self._origin = Origin(settings, value)
+        super().__init__(directory, settings, file, value)
         self._clock = clock
-        self._file = file
         self._told = told
         self._heard = ""  # the reason that the records in memory know of
         self._broken: Corrupt | None = None  # why vault.json cannot be used
-        self._root: bytes | None = None
-        self._lock = threading.RLock()
         self._turn = asyncio.Lock()
-        self._reason = ""
-        self._rings = {each: self._new_ring(each) for each in Environment}
         self._attached: dict[str, tuple[Database, Records]] = {}
         self._rotations: dict[str, Rotation] = {}  # made when there is something for them
         self._ledger: Database | None = None
@@ -142,32 +132,7 @@ class Vault:
             return "its key is in the keyring"
         return "" if self._root is not None else "its key was given by a variable that is not set"
 
-    def _new_ring(self, environment: Environment) -> Ring:
-        store = self._settings.store
-        return Ring(
-            environment,
-            self,
-            strict=self._settings.isolation[environment.value] is Isolation.STRICT,
-            compress_above=store.compression_threshold_bytes if store.compression else None,
-        )
-
     # --- what others ask ----------------------------------------------------------------------
-
-    @property
-    def id(self) -> str:
-        return self._file.id
-
-    @property
-    def state(self) -> Literal["open", "sealed"]:
-        return "sealed" if self._reason else "open"
-
-    @property
-    def reason(self) -> str:
-        return self._reason
-
-    def ring(self, environment: Environment | str) -> Ring:
-        """The keys of an environment. Raises InvalidInput."""
-        return self._rings[parse_environment(environment)]
 
     def glance(self) -> VaultGlance:
         return VaultGlance(state=self.state, source=self._file.source.kind, reason=self._reason)
@@ -196,137 +161,6 @@ class Vault:
     def _progress(self, environment: Environment) -> float | None:
         rotation = self._rotations.get(environment)
         return None if rotation is None else rotation.progress
-
-    @property
-    def public_key(self) -> bytes:
-        """The Ed25519 key that verifies what `sign` gave; known while sealed too. Any thread.
-        Raises Sealed only before the vault was open for the first time."""
-        if self._file.audit is None:
-            self._complete()
-        assert self._file.audit is not None
-        return self._file.audit.public
-
-    def sign(self, message: bytes) -> bytes:
-        """An Ed25519 signature of 64 bytes. Any thread. Raises Sealed, Damaged."""
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import (  # noqa: PLC0415 - slow
-            Ed25519PrivateKey,
-        )
-
-        with self._lock:
-            root = self._complete()
-            assert self._file.audit is not None
-            private = wrapping.unwrapped(root, "audit", self._file.audit.wrapped)
-        return Ed25519PrivateKey.from_private_bytes(private).sign(message)
-
-    # --- keys, from any thread ------------------------------------------------------------------
-
-    def environment_key(self, environment: str, *, make: bool) -> bytes | None:
-        """The key of an environment, made if need be. Any thread. Raises Sealed, Damaged."""
-        with self._lock:
-            root = self._complete()
-            held = self._file.environments.get(environment)
-            if (held is None or not held.wrapped) and make:
-                self._save(wrapping.with_environment(self._file, root, environment))
-                held = self._file.environments[environment]
-            if held is None or not held.wrapped:
-                return None
-            return wrapping.unwrapped(root, environment, held.wrapped)
-
-    def renew_environment_key(self, environment: str) -> None:
-        """Another key for an environment all of whose keys are destroyed: whoever has an old copy
-        of its database has no key for the keys in it either. Any thread. Raises Sealed,
-        StorageError."""
-        with self._lock:
-            self._save(wrapping.with_environment(self._file, self._complete(), environment))
-
-    def is_protected(self, environment: str) -> bool:
-        """Whether every row of an environment has a seal or a check. Any thread."""
-        held = self._file.environments.get(environment)
-        return held is not None and held.protected
-
-    def set_protected(self, environment: str) -> None:
-        """From now on a row without one is damage. Any thread. Raises Sealed, StorageError."""
-        self._mark(environment, protected=True)
-
-    def begin_again(self, environment: str) -> None:
-        """Another file was put in the place of an environment's, of which it is known whose it
-        is: it may be of a time before there were keys. Until every row was looked at, rows
-        without a check are read. Any thread. Raises Sealed, StorageError."""
-        if self.is_protected(environment):
-            self._mark(environment, protected=False)
-
-    def _mark(self, environment: str, *, protected: bool) -> None:
-        with self._lock:
-            self._complete()
-            held = self._file.environments[environment]
-            known = self._file.environments | {
-                environment: msgspec.structs.replace(held, protected=protected)
-            }
-            self._save(msgspec.structs.replace(self._file, environments=known))
-
-    def _complete(self) -> bytes:
-        """The root key; with its first use the keys that it wraps are made. Raises Sealed."""
-        with self._lock:
-            root = self._unlocked()
-            if self._file.audit is None:
-                file = wrapping.with_signing_key(self._file, root)
-                for environment in Environment:
-                    file = wrapping.with_environment(file, root, environment)
-                self._save(file)
-            return root
-
-    def _unlocked(self) -> bytes:
-        if self._reason:
-            raise Sealed(f"the vault is sealed: {self._reason}", hint=sources.UNSEAL)
-        if self._root is None:
-            try:
-                self._enter(self._origin.read(self._file))
-            except SwarmDeckError as error:
-                self._reason = error.message
-                self._tell_rings()
-                raise
-        assert self._root is not None
-        return self._root
-
-    def _enter(self, key: bytes) -> None:
-        """Take the key a source gave. Raises Sealed for a wrong one, Corrupt."""
-        if not self._file.check:
-            self._adopt(key)
-            return
-        root = derive.extract(key, self.id.encode())
-        if not self._file.belongs_to(root):
-            raise Sealed("this is not the key of this vault", hint=sources.UNSEAL)
-        self._root = root
-
-    def _adopt(self, key: bytes) -> None:
-        """The first key of a new vault."""
-        self._root = derive.extract(key, self.id.encode())
-        check = derive.check_value(self._root)
-        self._file = msgspec.structs.replace(self._file, check=check)
-
-    def _save(self, file: VaultFile) -> None:
-        """Write the file, then take it for true. Raises StorageError."""
-        signed = file.signed(self._root)
-        vaultfile.save(self._directory, signed)
-        self._file = signed
-
-    def _tell_rings(self) -> None:
-        """Let every environment know whether it is sealed. Any thread."""
-        for environment, ring in self._rings.items():
-            ring.reason = self._reason or self._reason_of(environment, ring)
-            if ring.reason:
-                ring.forget()
-
-    def _reason_of(self, environment: Environment, ring: Ring) -> str:
-        """Why an environment is sealed although the vault is open; empty where it is not."""
-        if self._file.source.kind == "variable" and ring.strict:
-            return (
-                f"a key given by a variable does not open {environment}: swarmdeck vault rekey file"
-            )
-        held = any(key.wrapped is not None for key in ring.known())
-        if held and environment.value not in self._file.environments:
-            return "keys/vault.json is not the one its records were sealed with: put that back"
-        return ""
 
     def _tell(self) -> None:
         """Let what is in memory follow."""
