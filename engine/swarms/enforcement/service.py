@@ -245,7 +245,11 @@ class Enforcement:
             self._do(self._renew(most, f"started anew to give back {size}"))
 
     async def _renew(self, agent: str, reason: str) -> None:
-        await self._agents.rest([agent], reason, RENEW_DRAIN_S)
+        try:
+            await self._agents.rest([agent], reason, RENEW_DRAIN_S)
+        except SwarmDeckError:  # nobody else would ever start it again
+            await self._agents.resume([agent])
+            raise
         await self._agents.resume([agent])
 
     # --- once a second ----------------------------------------------------------------------------

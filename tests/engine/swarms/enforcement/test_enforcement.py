@@ -12,7 +12,7 @@ import threading
 import msgspec
 import pytest
 
-from swarmdeck.engine.errors import Busy, Unavailable
+from swarmdeck.engine.errors import Busy, StorageError, Unavailable
 from swarmdeck.engine.events import AgentChanged
 from swarmdeck.engine.model import GIB, MIB, OPERATOR_PRINCIPAL, AgentState
 from swarmdeck.engine.swarms.enforcement.pressure import PRESSED_S, ROOMY_S, SETTLE_S, TOLD_S
@@ -252,3 +252,23 @@ async def test_a_quota_of_processor_time_that_nobody_keeps_is_refused(scene: Sce
             "development", agents=1, memory_bytes=GIB, setup=Setup(cpu_percent=50)
         )
     assert scene.ledger.allocated_bytes == 0
+
+
+async def test_an_agent_begins_anew_although_the_disk_refused_that_it_rests(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody else would ever start it."""
+    borrower = await make(scene, "research", agents=1, memory_bytes=400 * MIB)
+    [before] = scene.pids(borrower)
+    registry = scene.sites["research"].registry
+
+    async def refused(*_: object) -> None:
+        raise StorageError("no space left on device")
+
+    monkeypatch.setattr(registry, "waits", refused)
+    scene.used = dict.fromkeys(scene.agents(borrower), 300 * MIB)
+    await scene.seconds()
+    await scene.swarms.scale(borrower, agents=1, memory_bytes=200 * MIB)
+    await scene.seconds(int(ASK_S) + 1)
+    assert ("renewed", borrower) in scene.deeds
+    await until(lambda: scene.pids(borrower) not in ([], [before]))
