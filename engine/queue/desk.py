@@ -114,7 +114,8 @@ class Desk:
         self._admit(principal)
         number = self._number(ident)
         wait_us = arguments.micros(wait_s, 0, arguments.MAX_WAIT_S, "wait")
-        ended = self.awaited.wait(number) if wait_us else None  # before the look: none is missed
+        # Before the look: none is missed.
+        ended = self.awaited.wait(number, principal.id) if wait_us else None
         try:
             found = await self._outcome(principal, number, ident)
             if ended is None or not found.is_open:
@@ -125,7 +126,7 @@ class Desk:
             return await self._outcome(principal, number, ident)
         finally:
             if ended is not None:
-                self.awaited.leave(number, ended)
+                self.awaited.leave(number, principal.id, ended)
 
     async def _outcome(self, principal: Principal, number: int, ident: str) -> Outcome:
         found = await self._database.read(outcome_of(number, ident, self.keyring))

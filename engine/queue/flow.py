@@ -23,6 +23,7 @@ from ..errors import Busy, InvalidInput, SwarmDeckError, Unavailable
 from ..store.database import Reader, Transaction
 from ..store.transaction import Change, answer
 from .alarm import Alarm
+from .crowd import Crowd
 
 T = TypeVar("T")
 
@@ -58,9 +59,10 @@ class Counted(Protocol):
 
 
 class _Waiting(NamedTuple):
-    """Somebody who waits for room for so many `messages` of so many bytes; `begin` hands them to
+    """A caller who waits for room for so many `messages` of so many bytes; `begin` hands them to
     the store."""
 
+    caller: str
     messages: int
     size_bytes: int
     deadline_s: float
@@ -83,7 +85,8 @@ class Flow:
         self._loop = asyncio.get_running_loop()
         self._coming = 0
         self._line: dict[int, _Waiting] = {}  # by ticket, in order
-        self._line_bytes = 0
+        self._callers = Crowd()
+        self._bytes = Crowd()
         self._last_ticket = 0
         self._next_deadline_s = math.inf
         self._serving: asyncio.Handle | None = None
@@ -122,6 +125,7 @@ class Flow:
 
     def wait(
         self,
+        caller: str,
         count: int,
         size_bytes: int,
         wait_s: float,
@@ -137,15 +141,18 @@ class Flow:
                 f"{self.limit:,}",
                 hint="send fewer at once",
             )
-        too_long = len(self._line) >= MAX_WAITING
-        too_large = self._line_bytes + size_bytes > MAX_WAITING_BYTES
-        if wait_s <= 0 or self.state.mode == "draining" or too_long or too_large:
+        fits = self._callers.takes(caller, 1, MAX_WAITING)
+        fits = fits and self._bytes.takes(caller, size_bytes, MAX_WAITING_BYTES)
+        if wait_s <= 0 or self.state.mode == "draining" or not fits:
             raise self.refusal(count)
         future: asyncio.Future[T] = self._loop.create_future()
         self._last_ticket += 1
         deadline_s = self._clock.monotonic_s() + wait_s
-        self._line[self._last_ticket] = _Waiting(count, size_bytes, deadline_s, future, begin)
-        self._line_bytes += size_bytes
+        self._line[self._last_ticket] = _Waiting(
+            caller, count, size_bytes, deadline_s, future, begin
+        )
+        self._callers.join(caller)
+        self._bytes.join(caller, size_bytes)
         future.add_done_callback(partial(self._leave, self._last_ticket))
         self._next_deadline_s = min(self._next_deadline_s, deadline_s)
         self._alarm.at_monotonic(deadline_s)
@@ -176,8 +183,11 @@ class Flow:
     def _remove(self, ticket: int) -> bool:
         """Whether it was in line."""
         waiting = self._line.pop(ticket, None)
-        self._line_bytes -= 0 if waiting is None else waiting.size_bytes
-        return waiting is not None
+        if waiting is None:
+            return False
+        self._callers.leave(waiting.caller)
+        self._bytes.leave(waiting.caller, waiting.size_bytes)
+        return True
 
     # --- room -------------------------------------------------------------------------------
 
@@ -240,8 +250,8 @@ class Flow:
             self.serve_soon()
 
     def _refuse_line(self, error: SwarmDeckError) -> None:
-        line, self._line, self._line_bytes = self._line, {}, 0
-        for each in line.values():
+        for ticket, each in tuple(self._line.items()):
+            self._remove(ticket)
             answer(each.future, error.again())
 
 

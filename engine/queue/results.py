@@ -10,6 +10,7 @@ from ..errors import Busy, NotFound, Unavailable
 from ..store.database import Reader
 from ..vault import Ring, letters
 from .counters import Move
+from .crowd import Crowd
 from .statements import DELAYED, LEASED, READY, STATES
 
 MOST_WAITING: Final = 10_000  # callers of one queue
@@ -62,27 +63,29 @@ class Awaited:
     def __init__(self, environment: str) -> None:
         self._environment = environment
         self._waiting: dict[int, set[asyncio.Future[None]]] = {}
-        self._count = 0
+        self._callers = Crowd()
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
 
     def __len__(self) -> int:
-        return self._count
+        return self._callers.total
 
-    def wait(self, ident: int) -> asyncio.Future[None]:
+    def wait(self, ident: int, caller: str) -> asyncio.Future[None]:
         """Resolves when the message ends or is deleted. Whoever asks says `leave` afterwards, in
-        any case. Raises Busy when too many wait."""
-        if self._count >= MOST_WAITING:
-            raise Busy(f"{MOST_WAITING:,} callers wait for results already", hint="try again later")
+        any case. Raises Busy when too many wait, or too many of this caller's."""
+        if not self._callers.takes(caller, 1, MOST_WAITING):
+            raise Busy(
+                f"{len(self):,} calls wait for results already", hint="await some of yours first"
+            )
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(ident, set()).add(future)
-        self._count += 1
+        self._callers.join(caller)
         return future
 
-    def leave(self, ident: int, future: asyncio.Future[None]) -> None:
+    def leave(self, ident: int, caller: str, future: asyncio.Future[None]) -> None:
         """Wait no longer."""
-        self._count -= 1
+        self._callers.leave(caller)
         waiting = self._waiting.get(ident, set())
         waiting.discard(future)
         if not waiting:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from ..errors import NotFound
+from ..errors import Conflict, NotFound
 from ..model import Principal, printable
 from ..settings import QueueSettings
 from ..store.database import Database, Operation
@@ -51,7 +51,7 @@ class Sending(Desk):
         swarm. A `key` that was used before stores nothing and answers with the first id, as
         long as that message is kept. In a full queue it waits up to `wait_s` for room, behind
         those who wait already; a caller that cancels meanwhile has sent nothing. Raises Busy
-        when there is no room, NotFound for an unknown `to`."""
+        when there is no room, NotFound for an unknown `to`, Conflict for one that has ended."""
         self._admit(principal)
         self.keyring.require()
         if wait_s:
@@ -61,7 +61,7 @@ class Sending(Desk):
         )
         if self.flow.takes():
             return self.hand_over(send)
-        return self.flow.wait(1, len(send.text), wait_s, lambda: self.hand_over(send))
+        return self.flow.wait(principal.id, 1, len(send.text), wait_s, lambda: self.hand_over(send))
 
     def send_many(
         self, principal: Principal, messages: Sequence[Sequence[Any]], wait_s: float = 0
@@ -127,7 +127,7 @@ class Sending(Desk):
         if self.flow.takes(len(sends)):
             return hand_over()
         size_bytes = sum(len(send.text) for send in sends)
-        return self.flow.wait(len(sends), size_bytes, wait_s, hand_over)
+        return self.flow.wait(sends[0].sender, len(sends), size_bytes, wait_s, hand_over)
 
     def _drafted(  # noqa: PLR0913, PLR0917 - the fields of a message, as on the wire
         self,
@@ -209,7 +209,8 @@ class Sending(Desk):
     # --- checks -----------------------------------------------------------------------------
 
     def target(self, to: str | None) -> str:
-        """Whom a message is for, '' for anyone. Raises NotFound."""
+        """Whom a message is for, '' for anyone. Raises NotFound, Conflict for one that has
+        ended."""
         if to is None:
             return ""
         if not self._directory.knows(arguments.text(to, "target")):
@@ -217,4 +218,6 @@ class Sending(Desk):
                 f"nobody in {self.environment} is called {printable(to)}",
                 hint="a message goes to an agent, a team or a swarm",
             )
+        if why := self._directory.ended(to):
+            raise Conflict(why, hint="send to one that runs: see swarmdeck swarm list")
         return to

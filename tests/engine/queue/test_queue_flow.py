@@ -413,3 +413,29 @@ async def test_what_senders_in_line_hold_is_bounded(
         await small.queue.drain(OPERATOR_PRINCIPAL)
         assert all(isinstance(each.exception(), Busy) for each in waiting)
         await small.queue.resume(OPERATOR_PRINCIPAL)
+
+
+async def test_a_sender_who_floods_leaves_room_for_others_in_the_line(
+    small: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(small)
+    monkeypatch.setattr(flow, "MAX_WAITING", 8)
+    monkeypatch.setattr(flow, "MAX_WAITING_BYTES", 8_000)
+
+    def send(agent: Principal, size: int = 1) -> asyncio.Future[str]:
+        body = b"1".ljust(size)
+        future: asyncio.Future[str] = small.queue.send(agent, "work", body, wait_s=10)
+        return future
+
+    waiting = [send(small.a), send(small.a)]
+    with pytest.raises(Busy):
+        send(small.a)
+    waiting.append(send(small.b, 1_999))
+    with pytest.raises(Busy):
+        send(small.b, 2)
+    waiting.append(send(small.c))
+    await small.later(11)
+    assert all(isinstance(each.exception(), Busy) for each in waiting)
+    waiting = [send(small.a), send(small.a, 1_999)]
+    for each in waiting:
+        each.cancel()

@@ -127,6 +127,27 @@ async def test_waits_are_bounded(scene: Any, monkeypatch: pytest.MonkeyPatch) ->
     assert (await caller).state == "cancelled"
 
 
+async def test_one_who_floods_leaves_room_for_others(
+    scene: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(results, "MOST_WAITING", 4)
+    ident = await sent(scene)
+    callers = [asyncio.create_task(scene.queue.outcome(scene.a, ident, 60))]
+    await waiting(scene, 1)
+    with pytest.raises(Busy):
+        await scene.queue.outcome(scene.a, ident, 1)
+    for number in range(3):
+        callers.append(asyncio.create_task(scene.queue.outcome(OPERATOR_PRINCIPAL, ident, 60)))
+        await waiting(scene, 2 + number)
+    with pytest.raises(Busy):
+        await scene.queue.outcome(OPERATOR_PRINCIPAL, ident, 1)
+    await scene.queue.cancel(scene.a, ident)
+    await asyncio.gather(*callers)
+    again = asyncio.create_task(scene.queue.outcome(scene.a, await sent(scene), 60))
+    await waiting(scene, 1)
+    again.cancel()
+
+
 async def test_a_coordinator_of_elsewhere_is_refused_and_that_is_noted(scene: Any) -> None:
     """A role counts in the environment of the agent that has it, and nowhere else."""
     ident = await sent(scene)
