@@ -14,7 +14,7 @@ import pytest
 from swarmdeck.engine.acl import Access, Wanted
 from swarmdeck.engine.clock import FakeClock
 from swarmdeck.engine.errors import InvalidInput
-from swarmdeck.engine.memory import MemoryStore, outline, store
+from swarmdeck.engine.memory import MemoryStore, lookup, outline
 from swarmdeck.engine.memory.browse import Browse, sight
 from swarmdeck.engine.model import (
     OPERATOR_PRINCIPAL,
@@ -143,7 +143,7 @@ async def town(
 ) -> AsyncIterator[Town]:
     """Looked at as a small store is, and as a large one is, with blocks of a few records."""
     if request.param == "outlined":
-        monkeypatch.setattr(store, "LIGHT_ROWS", -1)
+        monkeypatch.setattr(lookup, "LIGHT_ROWS", -1)
         monkeypatch.setattr(aside, "LIGHT_ROWS", -1)
         monkeypatch.setattr(outline, "BLOCK", 4)
         monkeypatch.setattr(outline, "STEP", 10)

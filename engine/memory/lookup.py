@@ -1,0 +1,330 @@
+"""What is read of the records of one environment: one, many, their keys, a page of them.
+
+Reads are answered from an exact write-through cache of encoded bytes, else by coalesced misses.
+What is read is decided, and audited where that is wanted, here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from .. import codec
+from ..acl import Access, Standing
+from ..audit.reads import GET, MISSING, Looked, Reads
+from ..clock import Clock
+from ..errors import Damaged, InvalidInput
+from ..model import MAX_KEY_BYTES, Level, Principal, Right, check_key, check_name
+from ..store.aside import LIGHT_ROWS, Aside
+from ..store.database import Database, Reader
+from ..views import RecordView
+from .browse import LAST, Browse, query, sight
+from .outline import Outlines
+from .records import Cache, Entry, Place, Row, entry_of
+from .staging import Keys, may_know, read_row, standing_of
+
+MAX_BATCH_KEYS: Final = 10_000
+MAX_KNOWN_NAMESPACES: Final = 10_000
+KEY_CHUNK: Final = 1_000
+
+_SELECT_PAGE: Final = """
+SELECT key, level, owner, team, swarm FROM memory
+WHERE env = ? AND namespace = ? AND key > ? AND key >= ? AND key < ?
+  AND (expires_at IS NULL OR expires_at > ?)
+ORDER BY key LIMIT ?"""
+
+
+class Lookup:
+    """The reading half of a memory store. `records` is how many there are, expired ones too."""
+
+    def __init__(
+        self,
+        database: Database,
+        access: Access,
+        clock: Clock,
+        *,
+        ring: Keys,
+        cache_bytes: int,
+        reads: Reads | None = None,
+    ) -> None:
+        self.access = access
+        self.ring = ring
+        self.reads = reads or Reads(database, clock)
+        self.records = 0
+        self.cache = Cache(cache_bytes)
+        self._database = database
+        self._clock = clock
+        self._aside = Aside(database)
+        self._outlines = Outlines(access, self._aside)
+        self._namespaces: set[str] = set()
+
+    def get(self, principal: Principal, namespace: str, key: str) -> Any:  # noqa: ANN401
+        """None, or format, body and version of a record that may be read. Where all reads are
+        audited, after its row is committed: Unavailable when it cannot be."""
+        reads = self.reads
+        if reads.left <= 1:
+            return self._get_noted(principal, namespace, key)
+        reads.left -= 1
+        entry = self.cache.get((namespace, key))
+        if entry is None:
+            return self._get_cold(principal, namespace, key)
+        return self._shown(principal, entry, namespace, key)
+
+    def _get_noted(self, principal: Principal, namespace: str, key: str) -> Any:  # noqa: ANN401
+        """A read that leaves a row."""
+        if self.reads.strict:
+            return self._get_kept(principal, namespace, key)
+        self.reads.due()
+        entry = self.cache.get((namespace, key))
+        if entry is None:
+            return self._get_cold_noted(principal, namespace, key)
+        shown = self._shown(principal, entry, namespace, key)
+        if shown is not None:
+            self.reads.found(principal, namespace, key)
+        return shown
+
+    async def _get_cold_noted(
+        self, principal: Principal, namespace: str, key: str
+    ) -> tuple[int, bytes, int] | None:
+        shown = await self._get_cold(principal, namespace, key)
+        if shown is not None:
+            self.reads.found(principal, namespace, key)
+        return shown
+
+    async def _get_kept(
+        self, principal: Principal, namespace: str, key: str
+    ) -> tuple[int, bytes, int] | None:
+        entry, row = await self._look(principal, namespace, key)
+        await self.reads.keep([row])
+        return None if entry is None else (entry.format, entry.body, entry.version)
+
+    async def _look(
+        self, principal: Principal, namespace: str, key: str
+    ) -> tuple[Entry | None, Looked]:
+        """A record, if it may be read, and the row this read has to leave. Whether it is there or
+        refused takes the same time: what is refused is looked for in the file as well."""
+        self._check_place(namespace, key)
+        place = (namespace, key)
+        cached = self.cache.get(place)
+        entry = cached
+        if entry is None and not self.cache.complete:
+            entry = await self._load(place, principal)
+        object_ = f"{namespace}/{key}"
+        if entry is None or 0 < entry.expires_us <= self._clock.wall_us():
+            return None, Looked(principal.id, GET, object_, detail=MISSING)
+        if self.access.allows(principal, Right.READ, entry, namespace, key):
+            return entry, Looked(principal.id, GET, object_)
+        self.access.denied_calls += 1
+        if cached is not None and not self.cache.complete:
+            await self._load(place, principal)
+        return None, Looked(principal.id, GET, object_, allowed=False)
+
+    async def _get_cold(
+        self, principal: Principal, namespace: str, key: str
+    ) -> tuple[int, bytes, int] | None:
+        self._check_place(namespace, key)
+        if self.cache.complete:
+            return None
+        entry = await self._load((namespace, key), principal)
+        return None if entry is None else self._shown(principal, entry, namespace, key)
+
+    def _shown(
+        self, principal: Principal, entry: Entry, namespace: str, key: str
+    ) -> tuple[int, bytes, int] | None:
+        if entry.expires_us and entry.expires_us <= self._clock.wall_us():
+            return None
+        if not self.access.allows(principal, Right.READ, entry, namespace, key):
+            self.access.denied_calls += 1
+            self.reads.denied(principal, namespace, key)
+            return None
+        if entry.level is Level.PRIVATE and entry.owner != principal.id:
+            self.reads.opened(principal, namespace, key)
+        return entry.format, entry.body, entry.version
+
+    def has(self, principal: Principal, namespace: str, key: str) -> Any:  # noqa: ANN401
+        """Whether there is a record that may be read."""
+        answer = self.get(principal, namespace, key)
+        return _is_there(answer) if asyncio.iscoroutine(answer) else answer is not None
+
+    async def mget(
+        self, principal: Principal, namespace: str, keys: Sequence[str]
+    ) -> list[tuple[int, bytes, int] | None]:
+        """What `get` answers, for many keys."""
+        check_count(keys)
+        if self.reads.strict:
+            return await self._mget_kept(principal, namespace, keys)
+        answers = [self.get(principal, namespace, key) for key in keys]
+        cold = iter(await asyncio.gather(*(a for a in answers if asyncio.iscoroutine(a))))
+        return [next(cold) if asyncio.iscoroutine(a) else a for a in answers]
+
+    async def _mget_kept(
+        self, principal: Principal, namespace: str, keys: Sequence[str]
+    ) -> list[tuple[int, bytes, int] | None]:
+        found = await asyncio.gather(*(self._look(principal, namespace, key) for key in keys))
+        if found:
+            await self.reads.keep([row for _, row in found])
+        return [
+            None if entry is None else (entry.format, entry.body, entry.version)
+            for entry, _ in found
+        ]
+
+    async def keys(
+        self, principal: Principal, namespace: str, prefix: str, limit: int, cursor: str | None
+    ) -> tuple[list[str], str | None]:
+        """Keys that may be read, in byte order, and where to go on (None at the end). Raises
+        Sealed."""
+        self.ring.require()
+        self._check_namespace(namespace)
+        check_prefix(prefix)
+        check_prefix(cursor or "")
+        if not 1 <= limit <= MAX_BATCH_KEYS:
+            raise InvalidInput(f"limit {limit} is out of range", hint=f"1 to {MAX_BATCH_KEYS}")
+        await self.reads.look(principal, "memory.keys", f"{namespace}/{prefix}")
+        found: list[str] = []
+        after = cursor or ""
+        while True:
+            page = await self._database.read(self._page_query(namespace, prefix, after))
+            for key, *standing in page:
+                after = key
+                if self.access.allows(
+                    principal,
+                    Right.READ,
+                    Standing(Level(standing[0]), *standing[1:]),
+                    namespace,
+                    key,
+                ):
+                    found.append(key)
+                    if len(found) == limit:
+                        return found, after
+            if len(page) < KEY_CHUNK:
+                return found, None
+
+    def _page_query(
+        self, namespace: str, prefix: str, after: str
+    ) -> Callable[[Reader], list[tuple[Any, ...]]]:
+        now_us = self._clock.wall_us()
+
+        def query(reader: Reader) -> list[tuple[Any, ...]]:
+            bounds = (after, prefix, prefix + LAST, now_us, KEY_CHUNK)
+            return reader.execute(_SELECT_PAGE, (reader.env, namespace, *bounds)).fetchall()
+
+        return query
+
+    async def browse(self, principal: Principal, wanted: Browse) -> list[RecordView]:
+        """Records that may be read, without their values. Raises InvalidInput for an unknown
+        order, Unavailable when looking takes too long."""
+        for text in (wanted.namespace or "", wanted.prefix, wanted.contains):
+            check_prefix(text)
+        place = f"{wanted.namespace or '*'}/{wanted.prefix}"
+        await self.reads.look(principal, "memory.list", place, (wanted.contains,))
+        now_us = self._clock.wall_us()
+        if wanted.order == "key" and not wanted.contains and self.records > LIGHT_ROWS:
+            rows = await self._outlines.page(principal, wanted, now_us)
+        else:
+            looking = query(wanted, sight(self.access, principal), now_us)
+            rows = await self._aside.read(looking, rows=self.records)
+        return [
+            self._view(entry_of((row[2], b"", *row[4:])), row[0], row[1], row[3]) for row in rows
+        ]
+
+    async def show(self, principal: Principal, namespace: str, key: str) -> RecordView | None:
+        """A record with its value, or None where it is missing or may not be read. Looking again
+        at what has not changed leaves one row a minute."""
+        entry, row = await self._look(principal, namespace, key)
+        if not row.allowed or (entry is None and self.reads.strict):
+            waiting = self.reads.note(principal, GET, row.object, row.allowed, row.detail)
+            if waiting is not None:
+                await waiting
+        if entry is None:
+            return None
+        await self.reads.look(principal, GET, row.object, (str(entry.version),))
+        view = self._view(entry, namespace, key, len(entry.body))
+        return msgspec.structs.replace(view, value=codec.decode(entry.format, entry.body))
+
+    async def peek(self, namespace: str, key: str) -> Entry | None:
+        """A record for explaining a decision: not for showing its value. While the vault is
+        sealed it is what the columns say, without the value. Raises Damaged."""
+        check_name(namespace, "namespace")
+        check_key(key)
+        place = (namespace, key)
+        if self.ring.reason:
+            row = await self._database.read(lambda reader: read_row(reader, place))
+            entry = entry_of((row[2], b"", *row[6:])) if row and standing_of(row) else None
+        else:
+            entry = self.cache.get(place) or await self._load(place)
+        gone = entry is not None and 0 < entry.expires_us <= self._clock.wall_us()
+        return None if gone else entry
+
+    def _view(self, entry: Entry, namespace: str, key: str, size: int) -> RecordView:
+        return RecordView(
+            key=key,
+            namespace=namespace,
+            environment=self._database.env,
+            level=entry.level.name.lower(),
+            owner=entry.owner,
+            team=entry.team,
+            version=entry.version,
+            size_bytes=size,
+            updated_at_us=entry.updated_us,
+            expires_at_us=entry.expires_us or None,
+        )
+
+    async def _load(self, place: Place, principal: Principal | None = None) -> Entry | None:
+        """Read a record, verify it, and remember it unless it has been written meanwhile. Raises
+        Sealed, and Damaged; to a principal that may not read it, a damaged record is missing."""
+        self.ring.require()
+        open_ = self.ring.open
+
+        def query(reader: Reader) -> tuple[Row | None, Entry | Damaged | None]:
+            row: Row | None = None
+            try:
+                row = read_row(reader, place)
+                return row, (open_(row) if row is not None else None)
+            except Damaged as error:
+                return row, error
+
+        ticket = self.cache.begin_load()
+        try:
+            row, entry = await self._database.read(query)
+            if isinstance(entry, Damaged):
+                standing = standing_of(row) if row is not None else None
+                if principal and not may_know(self.access, principal, standing, place):
+                    return None
+                raise entry
+            if entry is not None:
+                self.cache.fill(place, entry, ticket)
+        finally:
+            self.cache.end_load(ticket)
+        return entry
+
+    def _check_place(self, namespace: str, key: str) -> None:
+        if self.ring.reason:
+            self.ring.require()
+        if namespace not in self._namespaces:
+            self._check_namespace(namespace)
+        check_key(key)
+
+    def _check_namespace(self, namespace: str) -> None:
+        check_name(namespace, "namespace")
+        if len(self._namespaces) < MAX_KNOWN_NAMESPACES:
+            self._namespaces.add(namespace)
+
+
+async def _is_there(answer: Coroutine[Any, Any, object]) -> bool:
+    return await answer is not None
+
+
+def check_prefix(text: str) -> None:
+    """What nothing begins with or holds is not looked for, nor remembered as looked for."""
+    if len(text) > MAX_KEY_BYTES:
+        raise InvalidInput(
+            f"{len(text):,} characters are no part of a key", hint=f"at most {MAX_KEY_BYTES}"
+        )
+
+
+def check_count(items: Sequence[Any]) -> None:
+    if len(items) > MAX_BATCH_KEYS:
+        raise InvalidInput(f"{len(items)} keys in one call", hint=f"at most {MAX_BATCH_KEYS}")
