@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from .audit import Auditor
@@ -63,7 +64,6 @@ class Ticker:
 
     async def run(self) -> None:
         """Once a second: measure, and from time to time sweep what has expired."""
-        engine = self._engine
         loop = asyncio.get_running_loop()
         ticks = 0
         while True:
@@ -71,24 +71,35 @@ class Ticker:
             await asyncio.sleep(TICK_S)
             self.loop_lag_ms = max(0.0, (loop.time() - due_s) * 1000)
             ticks += 1
-            try:
-                engine.time.tick()
-                engine.identity.tick()
-                engine.host.sample()
-                await engine.swarms.sample()
-                await engine.watch.tick()
-                if self._stays:
-                    engine.metrics.tick(self.loop_lag_ms)
-                    engine.health.begin()
-                await engine.vault.tick()
-                await engine.auditor.tick()
-                if ticks % SWEEP_EVERY_TICKS == 0:
-                    await engine.regain_socket()
-                if engine.reserve is not None and ticks % SWEEP_EVERY_TICKS == 0:
-                    engine.reserve.regain()
-                await self.sweep(due=ticks % SWEEP_EVERY_TICKS == 0)
-            except SwarmDeckError as error:
-                log.warning("upkeep is behind: %s", error.message)
+            due = ticks % SWEEP_EVERY_TICKS == 0
+            # What one part cannot do now keeps none of the others from its turn.
+            for part in (self._look, partial(self._tend, due=due), partial(self.sweep, due=due)):
+                try:
+                    await part()
+                except (SwarmDeckError, OSError) as error:
+                    log.warning("upkeep is behind: %s", error)
+
+    async def _look(self) -> None:
+        """Measure, and see to what that shows."""
+        engine = self._engine
+        engine.time.tick()
+        engine.identity.tick()
+        engine.host.sample()
+        await engine.swarms.sample()
+        await engine.watch.tick()
+        if self._stays:
+            engine.metrics.tick(self.loop_lag_ms)
+            engine.health.begin()
+
+    async def _tend(self, *, due: bool) -> None:
+        """Look after keys, the audit trail, the socket and what is held back of the disk."""
+        engine = self._engine
+        await engine.vault.tick()
+        await engine.auditor.tick()
+        if due:
+            await engine.regain_socket()
+        if engine.reserve is not None and due:
+            engine.reserve.regain()
 
     async def sweep(self, *, due: bool) -> None:
         """Send what schedules have due, delete expired records and messages that have ended long

@@ -167,8 +167,9 @@ class QueueHandlers(Part):
         self, context: Context, action: actions.ScheduleShow
     ) -> views.ScheduleView:
         place = self._of(action.id)
+        found = await place.queue.schedules.show(action.id)
         await place.reads.look(context.principal, "schedule.show", action.id)
-        return await place.queue.schedules.show(action.id)
+        return found
 
     async def schedule_pause(
         self, context: Context, action: actions.SchedulePause

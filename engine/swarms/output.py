@@ -7,11 +7,14 @@ between the two is lost, which is the price of never asking an agent to reopen i
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import Final
 
 import msgspec
+
+log = logging.getLogger(__name__)
 
 TAIL_BYTES: Final = 4096
 MOST_SHOWN_BYTES: Final = 16 << 20  # of one file
@@ -32,12 +35,23 @@ class Rotation(msgspec.Struct, frozen=True):
 
 def rotate(path: Path, limit_bytes: int, kept: int) -> bool:
     """Copy a file over the limit to `NAME.1` (before it `NAME.2`) and truncate it. At most the
-    last `limit_bytes` are copied, so that a flood costs no more. Returns whether it was done."""
+    last `limit_bytes` are copied, so that a flood costs no more. Returns whether it was done. What
+    cannot be put aside, on a full disk for one, is cut all the same. Raises OSError when it cannot
+    be cut."""
     try:
         if path.stat().st_size <= limit_bytes:
             return False
     except FileNotFoundError:
         return False
+    try:
+        _put_aside(path, limit_bytes, kept)
+    except OSError as error:
+        log.warning("output of %s is lost: %s", path.stem, error)
+    os.truncate(path, 0)
+    return True
+
+
+def _put_aside(path: Path, limit_bytes: int, kept: int) -> None:
     for number in _older(path):
         if number > kept:  # more were kept before
             _numbered(path, number).unlink()
@@ -46,8 +60,6 @@ def rotate(path: Path, limit_bytes: int, kept: int) -> bool:
         if older.exists():
             older.replace(_numbered(path, number))
     _copy_end(path, _numbered(path, 1), limit_bytes)
-    os.truncate(path, 0)
-    return True
 
 
 def last_lines(path: Path, lines: int) -> list[str]:
@@ -68,7 +80,7 @@ def last_words(path: Path, limit: int = 200) -> str:
         with path.open("rb") as file:
             file.seek(-min(TAIL_BYTES, path.stat().st_size), os.SEEK_END)
             text = file.read().decode(errors="backslashreplace")
-    except FileNotFoundError:
+    except OSError:  # never written, or it cannot be read now: an end is recorded all the same
         return ""
     spoken = [line.strip() for line in text.splitlines() if line.strip()]
     shown = "".join(c for c in spoken[-1] if c.isprintable()) if spoken else ""
@@ -88,7 +100,7 @@ def _end_of(path: Path, lines: int) -> bytes:
                 if length >= min(size, MOST_SHOWN_BYTES) or end.count(b"\n") > lines:
                     return end
                 length *= 4
-    except (FileNotFoundError, OSError):
+    except OSError:
         return b""
 
 

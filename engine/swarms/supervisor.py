@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import os
 import signal
 import subprocess
@@ -30,6 +31,8 @@ from .output import Rotation
 from .setup import WITHHELD, check_directory, values
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 BUNDLED_WORKER: Final = (sys.executable, "-m", "swarmdeck.engine.worker")
 KILL_WAIT_S: Final = 5.0
@@ -241,7 +244,7 @@ class Supervisor:
         """Cut the output files that have grown over their limit."""
         paths = [self.log_path(p.environment, p.agent) for p in self.running.values()]
         limit_bytes, kept = self._output.limit_bytes, self._output.kept
-        await self.offload(lambda: [p for p in paths if output.rotate(p, limit_bytes, kept)])
+        await self.offload(lambda: [_cut(path, limit_bytes, kept) for path in paths])
 
     async def last_lines(self, environment: str, agent: str, lines: int) -> list[str]:
         """The last lines an agent wrote, running or not."""
@@ -355,6 +358,14 @@ class Supervisor:
     async def offload(self, work: Callable[[], T]) -> T:
         """Run something that blocks on one of the threads that start processes."""
         return await self._loop.run_in_executor(self._threads, work)
+
+
+def _cut(path: Path, limit_bytes: int, kept: int) -> None:
+    """One that cannot be cut now is tried again in a second, and holds up no other."""
+    try:
+        output.rotate(path, limit_bytes, kept)
+    except OSError as error:
+        log.warning("output of %s cannot be cut: %s", path.stem, error)
 
 
 # --- commands and processes ---------------------------------------------------------------------

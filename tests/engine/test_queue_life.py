@@ -278,3 +278,14 @@ async def test_schedules_need_a_role(two: Any) -> None:
         await two.other.run(actions.ScheduleDelete(id=made.id))
     with pytest.raises(Denied):
         await two.other.run(actions.QueueRedrive(environment=DEV))
+
+
+async def test_a_look_at_a_schedule_that_is_not_there_leaves_nothing_in_the_trail(
+    core: Core,
+) -> None:
+    """What somebody makes up as an id is no object, and may be long."""
+    made_up = "prod_" + "x" * 5_000
+    with pytest.raises(NotFound):
+        await core.engine.run(actions.ScheduleShow(id=made_up))
+    rows = await core.engine.run(actions.AuditList(environment="production"))
+    assert all(row.action != "schedule.show" for row in rows)

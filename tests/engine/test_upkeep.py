@@ -212,3 +212,31 @@ async def test_an_environment_that_cannot_be_tidied_up_holds_up_no_other(
         monkeypatch.setattr(place.queue.retention, "sweep", sweep)
     await core.ticker.sweep(due=True)
     assert swept == list(core.opened.serving)
+
+
+async def test_upkeep_goes_on_after_a_disk_error(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody else sends what schedules have due, measures, probes and deletes what has expired."""
+    looked = asyncio.Event()
+
+    async def fail() -> None:
+        if looks:
+            looked.set()
+        looks.append(1)
+        raise OSError(28, "No space left on device")
+
+    looks: list[int] = []
+    monkeypatch.setattr("swarmdeck.engine.ticker.TICK_S", 0)
+    monkeypatch.setattr(core.swarms, "sample", fail)
+    running = asyncio.create_task(core.ticker.run())
+    try:
+        async with asyncio.timeout(5):
+            await asyncio.wait(
+                {running, woken := asyncio.create_task(looked.wait())},
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            assert woken.done()
+    finally:
+        running.cancel()
+        await asyncio.wait({running})

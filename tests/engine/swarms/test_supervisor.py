@@ -338,6 +338,22 @@ def test_a_long_row_of_restarts_waits_at_most_the_cap() -> None:
     assert [history.next_delay_s(0) for _ in range(6)] == [1, 2, 4, 8, 8, 8]
 
 
+async def test_output_that_cannot_be_put_aside_is_cut_all_the_same(
+    running: Supervisor, tmp_path: Path
+) -> None:
+    """The disk may be full, and whoever floods it must not go on; nor may that end anything."""
+    log = running.log_path("development", "dev_agent_00000001")
+    await running.start(launch(*script("import time; print('x' * 2000); time.sleep(60)")))
+    await until(lambda: log.stat().st_size > 2000)
+    log.with_name(log.name + ".1").mkdir()
+    await running.rotate()
+    assert log.stat().st_size == 0
+    log.unlink()
+    log.mkdir()
+    await running.rotate()
+    assert await running.last_words("development", "dev_agent_00000001") == ""
+
+
 async def test_output_is_rotated_while_the_agent_goes_on_writing(
     running: Supervisor, tmp_path: Path
 ) -> None:
