@@ -244,7 +244,7 @@ class Supervisor:
         """Cut the output files that have grown over their limit."""
         paths = [self.log_path(p.environment, p.agent) for p in self.running.values()]
         limit_bytes, kept = self._output.limit_bytes, self._output.kept
-        await self.offload(lambda: [_cut(path, limit_bytes, kept) for path in paths])
+        await self.offload(lambda: _cut(paths, limit_bytes, kept))
 
     async def last_lines(self, environment: str, agent: str, lines: int) -> list[str]:
         """The last lines an agent wrote, running or not."""
@@ -360,12 +360,13 @@ class Supervisor:
         return await self._loop.run_in_executor(self._threads, work)
 
 
-def _cut(path: Path, limit_bytes: int, kept: int) -> None:
+def _cut(paths: Iterable[Path], limit_bytes: int, kept: int) -> None:
     """One that cannot be cut now is tried again in a second, and holds up no other."""
-    try:
-        output.rotate(path, limit_bytes, kept)
-    except OSError as error:
-        log.warning("output of %s cannot be cut: %s", path.stem, error)
+    for path in paths:
+        try:
+            output.rotate(path, limit_bytes, kept)
+        except OSError as error:
+            log.warning("output of %s cannot be cut: %s", path.stem, error)
 
 
 # --- commands and processes ---------------------------------------------------------------------
