@@ -1,7 +1,7 @@
 """`SwarmDeck`, the console's app: wires keys, screens and the engine together, and decides nothing.
 
-What a line means is `commands`, what an action needs is `forms` and `plans`, what is shown is
-`listings` and `screens`, when it is read is `bridge`.
+What a line means is `commands`, what an action needs is `forms` and `plans`, what comes of it is
+`running`, what is shown is `listings` and `screens`, when it is read is `bridge`.
 """
 
 from __future__ import annotations
@@ -14,15 +14,13 @@ import msgspec
 from textual import events
 from textual.binding import BindingType
 from textual.driver import Driver
-from textual.worker import Worker, WorkerState, get_current_worker
+from textual.worker import Worker, WorkerState
 
 from .. import themes
-from ..engine import views
 from ..engine.actions import AclRevoke, Action, Demo, Stop, spec_of
 from ..engine.commandline import Completion
 from ..engine.errors import Busy, Defect, InvalidInput, NotFound, SwarmDeckError
-from ..engine.events import EngineStopping, Event, Progress, Sampled
-from ..engine.text import safe_text
+from ..engine.events import EngineStopping, Event, Sampled
 from ..widgets.format import clock
 from . import batch, commands, notices, plans, wording
 from .batch import Job
@@ -31,23 +29,22 @@ from .commands import Fill, GoTo, Intent, Known, Run, Tell
 from .guard import Guard
 from .history import History
 from .keymap import Key, fill, use, user_keymap
-from .operations import Operations
 from .owner import Owner, Ways
 from .places import Place
 from .preferences import Preferences
+from .running import Runner
 from .screens import DeckScreen, OverviewScreen
-from .screens.dialogs import ConfirmScreen, Dialog, FormScreen, TokenScreen
+from .screens.dialogs import Dialog, FormScreen
 from .screens.frame import FRESH_S
 from .steady import Steady
 from .terminal import DeckDriver, Gone, terminal_gone
 from .turns import Turns
-from .walking import Walker
 from .words import tell
 
 HostMaker = Callable[[Callable[[Event], None]], Host]
 
 
-class SwarmDeck(Walker, inherit_bindings=False):
+class SwarmDeck(Runner, inherit_bindings=False):
     """The console over one engine.
 
     `make_host` is given what to call with each event; `data` names the data directory on the
@@ -78,8 +75,6 @@ class SwarmDeck(Walker, inherit_bindings=False):
         self.guard = Guard(self.preferences.read_only, self.preferences.read_only_source)
         self.interval_s = self.preferences.interval_s
         self.filters: list[str] = []
-        self.operations = Operations()
-        self._later: list[tuple[Action, object]] = []
         self.data = data
         self._make_host = make_host
         self._turns = Turns(self)
@@ -268,20 +263,6 @@ class SwarmDeck(Walker, inherit_bindings=False):
         if self.bridge is not None:
             self.bridge.hurry()
 
-    def say_error(self, error: SwarmDeckError) -> None:
-        """A toast from the error table."""
-        self._toast(*wording.toast_of(error))
-
-    def say(self, text: str, title: str = "") -> None:
-        """A toast that all is well."""
-        self._toast(title, text, "information")
-
-    def _toast(self, title: str, text: str, severity: Any) -> None:  # noqa: ANN401 - Textual's own
-        clean = "\n".join(safe_text(part, 200) for part in text.split("\n"))
-        self.notify(
-            clean, title=safe_text(title), severity=severity, markup=False
-        )  # painted: clean
-
     # --- what is asked for
 
     async def on_event(self, event: events.Event) -> None:
@@ -392,99 +373,12 @@ class SwarmDeck(Walker, inherit_bindings=False):
         else:
             self.do(self._run(action))
 
-    def do(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do some work beside everything else; what it is refused with is said."""
-        self.run_worker(self._said(work), exit_on_error=False)
-
-    async def _said(self, work: Coroutine[Any, Any, None]) -> None:
-        try:
-            await work
-        except SwarmDeckError as error:
-            self.say_error(error)
-
-    async def _plan(self, action: Action) -> None:
-        """Show what a destructive action will touch, and run it only after a clear yes."""
-        looked = plans.look(action)
-        seen = await self.host.run(looked) if looked is not None else None
-        plan = plans.plan_of(action, seen)
-        if await self.push_screen_wait(ConfirmScreen(plan, action)):
-            await self._run(action)
-
     def _request_all(self, jobs: Sequence[Job]) -> None:
         """The same action for several rows: all of them or none may be asked for."""
         self.owner.check()
         for job in jobs:
             self.guard.check(job.action)
         self.do(self._run_all(self.deck, jobs))
-
-    async def _run_all(self, screen: DeckScreen | None, jobs: Sequence[Job]) -> None:
-        """One plan where something is destroyed, then all of them, and one word at the end."""
-        outcome = batch.Outcome()
-        if plans.needs_plan(jobs[0].action):
-            plan, jobs, outcome = await batch.plan(self.host.run, jobs)
-            if not await self.push_screen_wait(ConfirmScreen(plan)):
-                return
-        operation = self.operations.begin(jobs[0].action, get_current_worker().cancel)
-
-        def advance(fraction: float, text: str) -> None:
-            operation.fraction, operation.text = fraction, text
-            self.show_foot()
-
-        try:
-            await batch.run_all(self.host.run, jobs, outcome, advance)
-        finally:
-            self.operations.end(operation)
-            self.refresh_soon()
-        if screen is not None:
-            screen.unmark([job.row for job in outcome.done])
-        self._toast(operation.name, outcome.text, "warning" if outcome.refused else "information")
-
-    async def _run(self, action: Action) -> None:
-        operation = self.operations.begin(action, get_current_worker().cancel)
-
-        def advance(progress: Progress) -> None:
-            operation.advance(progress)
-            self.refresh_soon()
-
-        self.show_foot()
-        try:
-            result = await self.host.run(action, advance)
-        finally:
-            self.operations.end(operation)
-            self.show_foot()
-            self.refresh_soon()
-        if spec_of(action).query and self.is_typing:
-            self._later.append((action, result))
-        else:
-            self._finished(action, result)
-
-    @property
-    def is_typing(self) -> bool:
-        """Whether a line or a dialog is under way: what took its time must not come between."""
-        asking = self.deck is not None and self.deck.asking
-        return asking or isinstance(self.screen, Dialog)
-
-    def _show_later(self) -> None:
-        """Show what had to wait for somebody to end typing."""
-        while self._later and not self.is_typing:
-            self._finished(*self._later.pop(0))
-
-    def _finished(self, action: Action, result: object) -> None:
-        spec = spec_of(action)
-        text = wording.done(spec.name, result)
-        self._first.add_event(f"{clock(self.moment.us)} {text}", "text")
-        if isinstance(result, views.TokenView):
-            self.push_screen(TokenScreen(result), lambda yes: self._take(result) if yes else None)
-        elif spec.query and isinstance(result, list):
-            self.visit(Place("result", action=action, row=tuple(result)))
-        elif spec.query and not isinstance(result, views.Done):
-            self.visit(Place("detail", row=result))
-        else:
-            self.say(f"{text}\n$ {commands.line_of(action)}")
-
-    def _take(self, token: views.TokenView) -> None:
-        self.copy_to_clipboard(token.token)
-        self.say(f"copied: the token of {token.agent}")
 
     # --- leaving
 
