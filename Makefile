@@ -31,7 +31,8 @@ check: setup
 # The state machines with a hundred times the examples, and walks on every kind of terminal.
 stress: setup
 	STRESS=100 $(BIN)/python -m pytest -n 2 -o faulthandler_timeout=0 \
-		tests/engine/queue/test_queue_model.py tests/engine/test_ledger.py tests/console/test_walk.py
+		tests/engine/queue/test_queue_model.py tests/engine/test_ledger.py \
+		tests/console/test_walk.py tests/console/test_app.py
 	STRESS=1 $(BIN)/python -m pytest -n 2 -o faulthandler_timeout=0 \
 		tests/engine/vault tests/engine/audit tests/engine/access tests/engine/backup tests/engine/metrics
 	STRESS=1 $(BIN)/python -m pytest tests/engine/input/test_fuzz.py
