@@ -8,6 +8,7 @@ agent is ever ended for a library that all have loaded.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -28,6 +29,8 @@ PATIENCE_S: Final = 1.0  # until what was found within its share is looked at cl
 GROWTH: Final = 64  # or once it has grown by this part of the share
 IDLE_S: Final = 60.0
 END_S: Final = 5.0
+
+log = logging.getLogger(__name__)
 
 
 class Breach(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,6 +89,7 @@ class Guard:
         self._stir = threading.Event()
         self._ended = False
         self._thread: threading.Thread | None = None
+        self._blind = False
         # Of the guard's thread alone:
         self._kin = Kin(processes)
         self._pids: dict[str, int] = {}
@@ -137,7 +141,20 @@ class Guard:
             self._stir.wait(wait_s if self._agents else IDLE_S)
             self._stir.clear()
             if not self._ended:
-                wait_s = self.look()
+                wait_s = self._look_or_wait()
+
+    def _look_or_wait(self) -> float:
+        """An engine out of descriptors cannot see what there is: it can again when some are closed,
+        and until then nobody else would look."""
+        try:
+            found = self.look()
+        except OSError as error:
+            if not self._blind:
+                log.error("what agents hold cannot be read now: %s", error)  # noqa: TRY400
+            self._blind = True
+            return self.interval_s
+        self._blind = False
+        return found
 
     def look(self) -> float:
         """Look once at every agent, and kill where a share is broken. Returns in how many seconds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 import threading
@@ -358,3 +359,32 @@ def test_without_an_agent_there_is_no_thread() -> None:
     guard.share({"s": 1})
     assert not any(thread.name == "swarmdeck-guard" for thread in threading.enumerate())
     guard.close()
+
+
+class Blind(LinuxProbe):
+    """Cannot see what there is, as long as this process has no descriptor left."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looks = 0
+        self.tried = threading.Event()
+
+    def newest(self) -> int | None:
+        return None
+
+    def all(self) -> Iterable[int]:
+        self.looks += 1
+        if self.looks > 2:
+            self.tried.set()
+            return super().all()
+        raise OSError(errno.EMFILE, "Too many open files")
+
+
+def test_a_guard_that_cannot_see_for_a_while_goes_on(real: Real) -> None:
+    real.guard = Guard(blind := Blind(), SystemClock(), 0.02, lambda _: real.breached.set())
+    real.guard.share({"s": 100 * MIB})
+    process = real.start("self")
+    real.watch(process)
+    assert blind.tried.wait(10)
+    take(process, 120)
+    assert process.wait(timeout=30) == -9
