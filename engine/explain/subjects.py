@@ -11,6 +11,7 @@ from .access import explain_grant
 from .draft import unknown
 from .message import explain_message
 from .places import explain_environment, explain_whole
+from .schedule import explain_schedule
 from .swarms import explain_agent, explain_swarm
 
 if TYPE_CHECKING:
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
 
 
 async def explain(services: Services, principal: Principal, subject: str) -> ExplanationView:
-    """Why a message, swarm, agent, grant or environment is as it is. `engine` and `host` are
-    what alerts about no environment are about. Raises NotFound, also for an agent about what is
-    not its own."""
+    """Why a message, schedule, swarm, agent, grant or environment is as it is. `engine` and `host`
+    are what alerts about no environment are about. Raises NotFound, also for an agent about what
+    is not its own."""
     if subject in set(Environment):
         return explain_environment(services, principal, services.places[subject])
     if subject in {"engine", "host"}:
@@ -29,13 +30,17 @@ async def explain(services: Services, principal: Principal, subject: str) -> Exp
         place = services.places[environment_of(subject)]
     except InvalidInput as error:
         raise unknown(subject) from error
-    what = subject.split("_")[1:2]
-    if what == ["msg"]:
-        return await explain_message(services, principal, place, subject)
-    if what == ["swarm"]:
-        return explain_swarm(services, principal, place, subject)
-    if what == ["agent"]:
-        return explain_agent(services, principal, place, subject)
-    if what == ["grant"]:
-        return explain_grant(services, principal, place, subject)
-    raise unknown(subject)
+    match subject.split("_")[1:2]:
+        case ["msg"]:
+            view = await explain_message(services, principal, place, subject)
+        case ["schedule"]:
+            view = await explain_schedule(principal, place, subject)
+        case ["swarm"]:
+            view = explain_swarm(services, principal, place, subject)
+        case ["agent"]:
+            view = explain_agent(services, principal, place, subject)
+        case ["grant"]:
+            view = explain_grant(services, principal, place, subject)
+        case _:
+            raise unknown(subject)
+    return view

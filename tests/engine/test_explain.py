@@ -383,6 +383,23 @@ async def test_a_grant_that_no_rule_lets_count_says_so(asked: Asked) -> None:
 # --- environments, engine, host -------------------------------------------------------------
 
 
+async def test_a_schedule_tells_when_it_sends_and_why_not(asked: Asked) -> None:
+    made = await asked.engine.schedules.create(
+        "testing", name="sweep", kind="sweep", body={}, every_s=60
+    )
+    view = await asked.why(made.id)
+    assert (view.kind, view.state) == ("schedule", "active")
+    assert view.verdict.startswith("its next message is sent in")
+    assert "it sends sweep every 60 s" in view.reasons[0].text
+    await asked.engine.schedules.pause(made.id)
+    view = await asked.why(made.id)
+    assert (view.verdict, view.reasons[0].rule) == ("it is paused", "paused")
+    assert view.remedies[0] == f"swarmdeck schedule resume {made.id}"
+    stranger = await asked.agent("other")
+    with pytest.raises(NotFound):
+        await asked.why(made.id, stranger)
+
+
 async def test_an_environment_tells_what_one_more_swarm_could_get(asked: Asked) -> None:
     swarm = await asked.engine.swarms.create("testing", agents=0, memory_bytes=64 * MIB)
     view = await asked.why("testing")
@@ -462,7 +479,7 @@ async def test_an_agent_is_told_only_of_its_own(asked: Asked) -> None:
 async def test_what_is_unknown_is_not_found_with_a_hint(asked: Asked, subject: str) -> None:
     with pytest.raises(NotFound) as caught:
         await asked.why(subject)
-    assert caught.value.hint == "a message, swarm, agent or grant id, or an environment"
+    assert caught.value.hint == "a message, schedule, swarm, agent or grant id, or an environment"
 
 
 # --- words ----------------------------------------------------------------------------------
