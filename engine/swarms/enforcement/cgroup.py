@@ -43,6 +43,8 @@ class Groups:
             _write(group / "memory.max", str(memory_bytes))
         except OSError:
             return False
+        if swarm not in self._killed:  # an engine before this one has told of those until now
+            self._killed[swarm] = self._kills(swarm)
         with suppress(OSError):  # a kernel without swap has no such file
             _write(group / "memory.swap.max", "0")
         if self.has_cpu:
@@ -62,11 +64,13 @@ class Groups:
     def new_kills(self, swarm: str) -> int:
         """How many processes of a swarm the kernel has ended for its memory since this was asked
         last."""
-        lines = _lines(self._group(swarm) / "memory.events")
-        found = sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
-        before = self._killed.get(swarm, 0)
+        found, before = self._kills(swarm), self._killed.get(swarm, 0)
         self._killed[swarm] = found
         return max(0, found - before)
+
+    def _kills(self, swarm: str) -> int:
+        lines = _lines(self._group(swarm) / "memory.events")
+        return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
 
     def keep(self, swarms: Collection[str]) -> None:
         """Remove the groups of all other swarms. One that still holds a process stays."""

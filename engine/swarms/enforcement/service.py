@@ -170,8 +170,16 @@ class Enforcement:
                 self.follow()
             if (share := self._shares.limits.get(swarm)) is not None:
                 limit_data(running.pid, share)  # another engine may have set another, or none
-            if swarm not in self._in_group:
+            if not self._is_in_group(swarm, running.pid):
                 self._watchdog().watch(running.agent, swarm, running.pid, running.started_at)
+
+    def _is_in_group(self, swarm: str, pid: int) -> bool:
+        """Whether a group of the kernel holds a process and what it has started. Another engine may
+        have started them elsewhere, where they cannot be taken from: then the guard watches."""
+        if self._groups is None or swarm not in self._in_group:
+            return False
+        place, probe = self._groups.place, self._host.probe
+        return place(swarm, pid) and all(place(swarm, each) for each in descendants(probe, pid))
 
     def leaving(self, agent: str) -> None:
         """A process has ended and is about to be reaped."""
@@ -219,7 +227,7 @@ class Enforcement:
             held = {swarm for swarm in limits if self._hold_group(groups, swarm, changed)}
             self._in_group = frozenset(held)
             groups.keep(limits.keys())
-        self._watchdog().share({s: b for s, b in limits.items() if s not in self._in_group})
+        self._watchdog().share(limits)
         for running in self._agents.running.values():
             swarm = self._agents.swarm_of(running.agent)
             if swarm is not None and swarm in changed:

@@ -124,6 +124,17 @@ def test_kills_by_the_kernel_are_told_once(tree: Tree, groups: Groups) -> None:
     assert groups.new_kills("nobody") == 0
 
 
+def test_kills_of_before_an_engine_took_over_are_not_told_again(tree: Tree, groups: Groups) -> None:
+    group(tree.given / f"{PREFIX}s", memory__high="", memory__max="")
+    events = tree.given / f"{PREFIX}s" / "memory.events"
+    events.write_text("oom 3\noom_kill 2\n")
+    assert groups.hold("s", 100)
+    assert groups.new_kills("s") == 0
+    events.write_text("oom 3\noom_kill 3\n")
+    assert groups.hold("s", 200)
+    assert groups.new_kills("s") == 1
+
+
 def test_groups_of_swarms_that_ended_are_removed_unless_somebody_is_in_them(
     tree: Tree, groups: Groups
 ) -> None:

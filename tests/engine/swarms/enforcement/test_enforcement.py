@@ -8,6 +8,7 @@ import resource
 import signal
 import sys
 import threading
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -15,6 +16,9 @@ import pytest
 from swarmdeck.engine.errors import Busy, StorageError, Unavailable
 from swarmdeck.engine.events import AgentChanged
 from swarmdeck.engine.model import GIB, MIB, OPERATOR_PRINCIPAL, AgentState
+from swarmdeck.engine.settings import load_settings
+from swarmdeck.engine.swarms.enforcement import service
+from swarmdeck.engine.swarms.enforcement.cgroup import Groups
 from swarmdeck.engine.swarms.enforcement.pressure import PRESSED_S, ROOMY_S, SETTLE_S, TOLD_S
 from swarmdeck.engine.swarms.enforcement.shares import ASK_S, GRACE_S
 from swarmdeck.engine.swarms.roster import Setup
@@ -124,6 +128,57 @@ async def test_what_another_engine_started_is_watched_too(scene: Scene) -> None:
             assert scene.pids(swarm) == [pid]
             await scene.swarms.scale(swarm, agents=1, memory_bytes=100 * MIB)
             await until(lambda: ("killed", swarm) in scene.deeds)
+        finally:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)  # noqa: ASYNC222 - killed above
+    scene.swarms = scene.made()
+    await scene.swarms.__aenter__()
+
+
+class Delegated(Groups):
+    """Groups of a kernel that has given this engine some: who was put into which."""
+
+    def __init__(self, *, takes: bool) -> None:
+        super().__init__(Path("nowhere"), has_cpu=False)
+        self.takes = takes
+        self.inside: dict[int, str] = {}
+
+    def hold(self, swarm: str, memory_bytes: int, cpu_percent: int | None = None) -> bool:
+        return True
+
+    def place(self, swarm: str, pid: int) -> bool:
+        if self.takes:
+            self.inside[pid] = swarm
+        return self.takes
+
+    def new_kills(self, swarm: str) -> int:
+        return 0
+
+
+@pytest.mark.parametrize("takes", [True, False])
+async def test_what_an_engine_without_groups_started_is_held_by_one_with_groups(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, takes: bool
+) -> None:
+    """A console was detached, and a service of systemd follows: agents sit where the console was,
+    and may be put into groups, or not."""
+    swarm = await make(scene, memory_bytes=400 * MIB, command=HOARDING)
+    (pid,) = scene.pids(swarm)
+    scene.swarms.keep_running()
+    await scene.swarms.__aexit__(None, None, None)
+    scene.ledger.release(swarm)
+    groups = Delegated(takes=takes)
+    monkeypatch.setattr(service, "find_groups", lambda: (groups, ""))
+    scene.settings = load_settings(None, {}, {"enforcement.level": "auto"})
+    scene.swarms = scene.made()
+    async with scene.swarms:
+        try:
+            await scene.swarms.succession.restore(scene.sites["development"], lasting=True)
+            assert scene.pids(swarm) == [pid]
+            if takes:
+                assert groups.inside == {pid: swarm}
+            await scene.swarms.scale(swarm, agents=1, memory_bytes=100 * MIB)
+            if not takes:
+                await until(lambda: ("killed", swarm) in scene.deeds)
         finally:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)  # noqa: ASYNC222 - killed above
