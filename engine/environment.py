@@ -114,6 +114,18 @@ class Directory:
         registry = self._registry
         return ident in registry.agents or ident in registry.teams or ident in registry.swarms
 
+    def ended(self, ident: str) -> str:
+        registry = self._registry
+        agent = registry.agents.get(ident)
+        if agent is not None and agent.is_external:
+            return ""  # it outlives the swarm it has joined
+        swarm = registry.swarms.get(ident if agent is None else agent.swarm or "")
+        if swarm is None or not swarm.is_over or registry.heir(swarm) is not None:
+            return ""
+        whose = "" if agent is None else f"agent {ident} belongs to "
+        why = f": {swarm.reason}" if swarm.reason else ""
+        return f"{whose}swarm {swarm.id}{', which' if agent else ''} has ended{why}"
+
     def members(self, ident: str | None) -> Iterable[str]:
         registry = self._registry
         if ident is None or ident in registry.swarms:

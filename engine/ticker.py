@@ -102,9 +102,9 @@ class Ticker:
             engine.reserve.regain()
 
     async def sweep(self, *, due: bool) -> None:
-        """Send what schedules have due, delete expired records and messages that have ended long
-        ago, those of an environment that was left behind even when not `due`. Nothing of it while
-        the host's clock is not believed."""
+        """Send what schedules have due, cancel messages for those who have ended, delete expired
+        records and messages that have ended long ago, those of an environment that was left behind
+        even when not `due`. Nothing of it while the host's clock is not believed."""
         if self._engine.time.is_held:
             return
         for place in tuple(self._serving.values()):
@@ -120,3 +120,5 @@ class Ticker:
             await place.memory.sweep(SWEEP_S)
         if self._stays and (due or place.queue.retention.is_behind):
             await place.queue.retention.sweep(SWEEP_S)
+        if self._stays and due:
+            await place.queue.leftovers.sweep()

@@ -13,7 +13,7 @@ from ..environment import Place
 from ..errors import Conflict, Unavailable
 from ..model import Environment, SwarmState, environment_of
 from ..store.roundtrip import require_unlocked
-from ..swarms.roster import Agent, Swarm
+from ..swarms.roster import FAILED_OVER, Agent, Swarm
 from ..swarms.service import Swarms
 from .probes import ill_agents
 from .recovery import Policy, Recovery
@@ -120,17 +120,15 @@ class Remedies:
         targets, why = [swarm.id, *(agent.id for agent in own)], f"{swarm.id} failed over"
         moved = await place.queue.readdress(targets, standby, why)
         await self._engine.swarms.terminate(
-            swarm.id, force=True, actor=ACTOR, reason=f"failed over to {standby}"
+            swarm.id, force=True, actor=ACTOR, reason=f"{FAILED_OVER}{standby}"
         )
         moved += await place.queue.readdress(targets, standby, why)
         return f"{standby} took over, with {moved} messages"
 
-    async def follow(self, recovery: Recovery) -> None:
+    async def follow(self, place: Place, swarm: Swarm) -> None:
         """Hand on what was sent to a swarm after another had taken over from it."""
-        place = self._engine.places[environment_of(recovery.subject)]
-        swarm = place.registry.swarms.get(recovery.subject)
-        successor = place.registry.swarms.get(recovery.successor)
-        if swarm is None or successor is None or successor.is_over:
+        successor = place.registry.heir(swarm)
+        if successor is None:
             return
         idents = [agent.id for agent in place.registry.select(swarm=swarm.id)]
         targets = [swarm.id, *idents]

@@ -22,6 +22,7 @@ from ..errors import NotFound, SwarmDeckError
 from ..journal import Journal
 from ..model import Environment, environment_of
 from ..settings import Settings
+from ..swarms.roster import Swarm
 from . import breaker as breakers
 from . import recovery as recoveries
 from .breaker import Breaker
@@ -127,9 +128,10 @@ class Health:
         for subject in dict.fromkeys(finding.subject for finding in self.findings.values()):
             async with self.changing:
                 await self._consider(subject)
-        for recovery in list(self.recoveries.values()):
-            if recovery.successor and recovery.subject not in self.attempts:
-                await self._follow(recovery)
+        for place in self.places.values():
+            for swarm in tuple(place.registry.swarms.values()):
+                if swarm.is_over and swarm.heir and swarm.id not in self.attempts:
+                    await self._follow(place, swarm)
 
     async def look(self, subject: str | None = None) -> None:
         """Look at everything, or at one subject, now. Raises NotFound, StorageError."""
@@ -281,11 +283,11 @@ class Health:
         await self.called(REMEDY_BREAKER, ok=ok)
         await self.records.keep_recovery(recovery)
 
-    async def _follow(self, recovery: Recovery) -> None:
+    async def _follow(self, place: Place, swarm: Swarm) -> None:
         try:
-            await self.remedies.follow(recovery)
+            await self.remedies.follow(place, swarm)
         except SwarmDeckError as error:
-            log.warning("%s: its messages do not follow: %s", recovery.subject, error.message)
+            log.warning("%s: its messages do not follow: %s", swarm.id, error.message)
 
     def _why(self, subject: str) -> str:
         return "; ".join(

@@ -38,6 +38,11 @@ class Directory(Protocol):
         """Whether this is the id of an agent, a team or a swarm that can be sent to."""
         ...
 
+    def ended(self, ident: str) -> str:
+        """Why nobody will ever claim what is sent to this id, in words; empty while somebody
+        may."""
+        ...
+
     def members(self, ident: str | None) -> Iterable[str]:
         """The agents of a swarm or team, an agent itself, or all agents of the environment, but
         for those that have ended."""

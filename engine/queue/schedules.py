@@ -95,7 +95,8 @@ class Schedules:
 
     async def create(self, principal: Principal, wanted: Wanted) -> ScheduleView:
         """Store a schedule; its messages are its maker's. Raises InvalidInput, NotFound for an
-        unknown `to`, Conflict for a name that is taken and beyond MOST, Sealed."""
+        unknown `to`, Conflict for one that has ended, for a name that is taken and beyond MOST,
+        Sealed."""
         known = await self._load()
         self._queue.keyring.require()
         if len(known) >= MOST:
@@ -171,8 +172,9 @@ class Schedules:
 
     async def run(self, principal: Principal, ident: str) -> str:
         """Send its message now, beside what is due; the message's id. Raises NotFound, Busy when
-        the queue takes nothing in, Sealed, Damaged."""
+        the queue takes nothing in, Conflict when whom it is for has ended, Sealed, Damaged."""
         found = await self._find(ident)
+        self._queue.target(found.target or None)
         self._queue.keyring.require()
         self._queue.flow.require()
         fired = await self._begin(found, None, principal.id)
@@ -222,7 +224,7 @@ class Schedules:
             return self._queue.keyring.reason
         try:
             self._queue.target(schedule.target or None)
-        except NotFound as error:
+        except (NotFound, Conflict) as error:
             return error.message
         if not self._queue.flow.takes():
             return self._queue.flow.refusal().message

@@ -28,6 +28,7 @@ from .upkeep import Release, Sweep, Swept
 from .waiters import Messages
 
 if TYPE_CHECKING:
+    from .leftovers import Leftovers
     from .retention import Retention
     from .schedules import Schedules
 
@@ -69,6 +70,18 @@ class MessageQueue(Sending):
         from .retention import Retention  # noqa: PLC0415 - as below
 
         return Retention(self, self._database, self._settings, self._clock)
+
+    @cached_property
+    def leftovers(self) -> Leftovers:
+        """Cancels what is for somebody who has ended."""
+        from .leftovers import Leftovers  # noqa: PLC0415 - as below
+
+        return Leftovers(self, self._database, self._directory, self._clock, self._shown)
+
+    async def cancel_for(self, targets: Sequence[str], why: str) -> int:
+        """Cancel what waits for any of `targets`, who have ended; how many messages. Many are
+        cancelled later, by what an engine does by itself. Raises StorageError, Unavailable."""
+        return await self.leftovers.cancel(targets, why)
 
     @cached_property
     def schedules(self) -> Schedules:

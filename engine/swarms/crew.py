@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final, Protocol, Self
@@ -57,6 +57,10 @@ class Work(Protocol):
 
     async def release(self, holder: str) -> int:
         """Free what an agent holds; how many messages that were."""
+        ...
+
+    async def cancel_for(self, targets: Sequence[str], why: str) -> int:
+        """Cancel what waits for somebody who has ended; how many messages that were."""
         ...
 
     def refresh(self) -> None:

@@ -68,6 +68,16 @@ class Roll:
         """Raises NotFound."""
         return _found(self._swarms, ident, "swarm")
 
+    def heir(self, swarm: Swarm) -> Swarm | None:
+        """The swarm that has taken over from one that has ended, over all that did; None where
+        there is none, or it has ended itself."""
+        for _ in range(len(self._swarms)):
+            heir = self._swarms.get(swarm.heir)
+            if heir is None or not heir.is_over:
+                return heir
+            swarm = heir
+        return None
+
     def principal(self, ident: str) -> Principal:
         """Who acts under this agent id, with its swarm, teams and role. Raises NotFound."""
         return _found(self._principals, ident, "agent")

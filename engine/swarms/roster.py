@@ -15,6 +15,8 @@ from ..model import AgentState, Role, SwarmState
 from ..store.database import Reader, Transaction
 from ..views import TeamView
 
+FAILED_OVER: Final = "failed over to "  # and the id of the swarm that took over: why one has ended
+
 
 class Agent(msgspec.Struct, frozen=True, kw_only=True):
     """An agent as recorded. `pid` and `started_at` name its process while one runs;
@@ -106,6 +108,11 @@ class Swarm(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_over(self) -> bool:
         return self.state is SwarmState.TERMINATED
+
+    @property
+    def heir(self) -> str:
+        """The swarm that has taken over from this one, empty where there is none."""
+        return self.reason.removeprefix(FAILED_OVER) if self.reason.startswith(FAILED_OVER) else ""
 
 
 _SELECT_AGENTS: Final = """

@@ -8,6 +8,7 @@ drains first: its agents are served no new work, and what they hold they may fin
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -35,6 +36,8 @@ from .roster import Agent, Setup, Swarm
 from .succession import Succession
 from .supervisor import resolve_command
 from .tokens import new_token
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Progress = Callable[[float, str], object]
@@ -225,8 +228,9 @@ class Swarms(Looks):
             return self.view(ident)
         async with self._turns[ident]:
             await site.registry.change_swarm(
-                ident, action="swarm.terminate", actor=actor, state=SwarmState.DRAINING
-            )
+                ident, action="swarm.terminate", actor=actor,
+                state=SwarmState.DRAINING, reason=reason,
+            )  # fmt: skip
         site.queue.refresh()
         members = site.registry.select(swarm=ident)
         if not force:
@@ -442,6 +446,20 @@ class Swarms(Looks):
         with suppress(NotFound):
             self._ledger.release(ident)
         self._turns.pop(ident, None)
+        await self._cancel_leftovers(site, ident)
+
+    async def _cancel_leftovers(self, site: Site, ident: str) -> None:
+        """Cancel what waits for a swarm that has ended and for its agents, unless another swarm
+        has taken over. What the disk refuses now is done later."""
+        swarm = site.registry.swarm(ident)
+        if site.refusal is not None or site.registry.heir(swarm) is not None:
+            return
+        own = [agent.id for agent in site.registry.select(swarm=ident) if not agent.is_external]
+        why = f"swarm {ident} has ended: {swarm.reason}"
+        try:
+            await site.queue.cancel_for([ident, *own], why)
+        except SwarmDeckError as error:
+            log.warning("what waits for %s is not cancelled yet: %s", ident, error.message)
 
     async def _end_all(self, reason: str) -> None:
         """End the swarms whose processes this engine watches. Others are left as they are."""

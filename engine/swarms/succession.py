@@ -75,4 +75,4 @@ def _why_over(swarm: Swarm) -> str:
         return "the engine that ran it has ended"
     if swarm.state is SwarmState.STARTING:
         return "the engine ended while it was being started"
-    return "terminated" if swarm.state is SwarmState.DRAINING else ""
+    return swarm.reason or "terminated" if swarm.state is SwarmState.DRAINING else ""

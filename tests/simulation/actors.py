@@ -239,7 +239,7 @@ async def _send(world: World, job: Job, wait_s: float, times: int) -> None:
                     expires_s=job.expires_s, key=job.key, to=job.to, wait_s=wait_s,
                 )
             )  # fmt: skip
-        except NotFound:  # its swarm has ended meanwhile
+        except (NotFound, Conflict):  # its swarm has ended meanwhile
             job.to = None
         except (SwarmDeckError, Died) as error:
             world.refused("send", error)

@@ -205,12 +205,9 @@ def open_messages(world: World) -> str:
 
 
 def _open(world: World, name: str) -> dict[str, int]:
-    """By state, without what is addressed to swarms that are over: nobody can take that."""
-    queue = world.core.places[name].queue
-    waiting = queue.counters.lanes._ready
-    orphans = sum(sum(kinds.values()) for to, kinds in waiting.items() if to in world.ended_swarms)
-    found = {state: getattr(queue.counts(), state) for state in ("ready", "delayed", "leased")}
-    found["ready"] -= orphans
+    """By state."""
+    counts = world.core.places[name].queue.counts()
+    found = {state: getattr(counts, state) for state in ("ready", "delayed", "leased")}
     return {state: count for state, count in found.items() if count}
 
 
@@ -245,7 +242,7 @@ def _messages(world: World, name: str, raw: Any) -> None:
             row = by_key.pop(job.key, None)
             if row is None:
                 raise Violation(f"{job.ident} was acknowledged and is lost")
-            _ended_well(job, row, effects[job.number], orphan=job.to in world.ended_swarms)
+            _ended_well(job, row, effects[job.number])
             world.oracle.absorb(row)
     if by_key:
         raise Violation(f"messages that nobody has sent: {sorted(map(str, by_key))}")
@@ -258,7 +255,7 @@ def _ticks(name: str, keys: Sequence[str | None], raw: Any) -> None:
         raise Violation(f"{name} ran {runs} times and skipped {skipped}: {keys}")
 
 
-def _ended_well(job: Job, row: Sequence[Any], effects: int, *, orphan: bool) -> None:
+def _ended_well(job: Job, row: Sequence[Any], effects: int) -> None:
     ident, _, _, state, attempt, spent, most, *_ = row
     if not job.ident.endswith(f"_{ident}"):
         raise Violation(f"{job.ident} is message {ident} in the file")
@@ -270,7 +267,7 @@ def _ended_well(job: Job, row: Sequence[Any], effects: int, *, orphan: bool) -> 
         raise Violation(f"{job.ident} is {STATES[state]} and has had {effects} effects")
     if state == DEAD and attempt < MAX_ATTEMPTS:
         raise Violation(f"{job.ident} is dead after {attempt} attempts")
-    if state in {READY, LEASED} and not (orphan and state == READY):
+    if state in {READY, LEASED}:
         raise Violation(f"{job.ident} is {STATES[state]} at the end")
 
 

@@ -283,8 +283,7 @@ class World:
         await self.refill()
 
     async def refill(self) -> None:
-        """Give each environment a swarm that has none. What is addressed to one that is over is
-        cancelled: nobody could take it, and it would stand in the way of others."""
+        """Give each environment a swarm that has none."""
         for environment, agents in self.scale.swarms:
             while not self.swarms_of(environment):
                 try:
@@ -294,14 +293,6 @@ class World:
                     await asyncio.sleep(1.0)
                     with suppress(SwarmDeckError, Died):
                         await self.adopt_swarms()
-
-        for job in list(self.oracle.jobs.values()):
-            if job.to in self.ended_swarms and job.ident and not job.acknowledged:
-                job.cancelled = True
-                with suppress(SwarmDeckError, Died):
-                    await self.ask(
-                        lambda engine, job=job: self.message_act(engine, "cancel", job.ident)
-                    )
 
     async def adopt_swarms(self) -> None:
         """Learn which swarms there are, after nobody was told; each environment has one again."""

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from swarmdeck.engine.errors import StorageError
+from swarmdeck.engine.errors import Conflict, StorageError
 from swarmdeck.engine.model import MIB
 from swarmdeck.engine.swarms.supervisor import BUNDLED_WORKER
 
@@ -198,9 +198,13 @@ async def test_failover_moves_the_work_of_a_killed_swarm_to_its_standby(ward: An
     seen = await ward.recovery(ill)
     assert (seen.state, seen.successor) == ("given up", standby)
     await ward.send(ill, b'"late"')
+    await ward.place.queue.leftovers.sweep()
     await ward.round()
     assert await ward.claims(standby) == ['"late"']
     assert len(ward.pids(standby)) == 1
+    await ward.core.swarms.terminate(standby)
+    with pytest.raises(Conflict, match="failed over to"):
+        await ward.send(ill)
 
 
 async def test_what_a_wedged_agent_holds_follows_to_the_standby(ward: Any, hanging: str) -> None:

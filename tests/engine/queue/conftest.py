@@ -42,6 +42,7 @@ class Town:
     def __init__(self) -> None:
         self.agents: dict[str, Principal] = {}
         self.draining = False
+        self.over: dict[str, str] = {}  # who has ended, and why
         for name in "abc":
             self.settle(f"dev_agent_{name}")
 
@@ -52,6 +53,9 @@ class Town:
 
     def knows(self, ident: str) -> bool:
         return ident in self.agents or ident in {SWARM, TEAM}
+
+    def ended(self, ident: str) -> str:
+        return self.over.get(ident, "")
 
     def members(self, ident: str | None) -> Iterable[str]:
         if ident in self.agents:

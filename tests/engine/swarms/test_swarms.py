@@ -410,7 +410,43 @@ async def test_termination_waits_no_longer_than_told(host: Host) -> None:
     await claim(host, agent.id)
     ended = await host.swarms.terminate(view.id, wait_s=0.1)
     assert ended.state == "terminated"
-    assert host.place.queue.counters.lanes.ready(view.id) == 1
+    assert (host.place.queue.counts().leased, host.place.queue.counts().cancelled) == (0, 1)
+
+
+async def test_what_waits_for_an_ended_swarm_and_its_agents_is_cancelled(host: Host) -> None:
+    view = await host.swarms.create("development", agents=1, memory_bytes=GIB, command=SLEEPER)
+    agent = host.swarms.agents(swarm=view.id)[0].id
+    guest = (await host.place.registry.register(name="guest", swarm=view.id)).id
+    mine = [(await send(host, to=to))[0] for to in (view.id, agent)]
+    others = [(await send(host, to=to))[0] for to in (guest, None)]
+    await host.swarms.terminate(view.id, reason="enough")
+    queue = host.place.queue
+    seen = [await queue.show(ident) for ident in mine]
+    why = f"swarm {view.id} has ended: enough"
+    assert [(each.state, each.error) for each in seen] == [("cancelled", why)] * 2
+    assert [(await queue.show(ident)).state for ident in others] == ["ready", "ready"]
+    with pytest.raises(Conflict, match=why):
+        await send(host, to=view.id)
+    with pytest.raises(Conflict, match=f"agent {agent} belongs to swarm {view.id}, which has end"):
+        await send(host, to=agent)
+    await send(host, to=guest)
+
+
+async def test_a_swarm_ends_also_when_the_disk_refuses_to_cancel(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = await host.swarms.create("development", agents=1, memory_bytes=GIB, command=SLEEPER)
+    sent, queue = (await send(host, to=view.id))[0], host.place.queue
+
+    async def refuses(*_: object) -> int:
+        raise StorageError("the disk failed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(queue, "cancel_for", refuses)
+        assert (await host.swarms.terminate(view.id)).state == "terminated"
+    assert (await queue.show(sent)).state == "ready"
+    await queue.leftovers.sweep()
+    assert (await queue.show(sent)).state == "cancelled"
 
 
 async def test_force_overtakes_a_termination_that_waits(host: Host) -> None:
@@ -580,7 +616,7 @@ async def test_changes_of_a_swarm_are_events(host: Host) -> None:
     await host.swarms.terminate(view.id, reason="enough")
     states = [(e.state, e.reason) for e in host.events if isinstance(e, SwarmChanged)]
     assert states == [
-        ("starting", ""), ("running", ""), ("draining", ""), ("terminated", "enough"),
+        ("starting", ""), ("running", ""), ("draining", "enough"), ("terminated", "enough"),
     ]  # fmt: skip
 
 
