@@ -11,30 +11,27 @@ from __future__ import annotations
 
 import asyncio
 import os
-import stat
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from . import __version__, overview, views
-from .actions import Action
 from .audit import Auditor, outside_directory
 from .authority import Authority
 from .bench.results import Results
 from .budgets import Budgets, describe
-from .bus import Channels, open_channels
+from .bus import open_channels
 from .clock import Clock, SystemClock
 from .dataplane import DataPlane
-from .dispatch import Dispatcher, Receipt
+from .dispatch import Dispatcher
 from .dispatch import LaneSettings as LaneSize
 from .engine import Engine
 from .environment import Place, database_path, store_options
-from .errors import Denied, NotFound, StorageError, SwarmDeckError
+from .errors import SwarmDeckError
 from .events import (
     GONE,
     AgentChanged,
@@ -45,20 +42,18 @@ from .events import (
     GlassBroken,
     Sampled,
 )
+from .front import Front
 from .handlers import Handlers
 from .hostmem import HostMemory
 from .identity import Identity
 from .journal import Journal
 from .ledger import Ledger, scale_plan
 from .localport import LocalPort
-from .lock import OwnerLock, lasting_socket, own
+from .lock import OwnerLock, lasting_socket, make_directory, own
 from .model import (
-    OPERATOR,
-    OPERATOR_PRINCIPAL,
     Environment,
     Principal,
     Role,
-    check_name,
     environment_of,
 )
 from .places import Places
@@ -77,7 +72,6 @@ if TYPE_CHECKING:
     from .backup import Backups
     from .bench.meter import Sample
     from .health.service import Health
-    from .link.protocol import Greeting
     from .link.server import LinkServer
     from .metrics.service import Metrics
     from .reload import Reloading
@@ -86,11 +80,10 @@ if TYPE_CHECKING:
 CLOSE_DRAIN_S: Final = 1.0  # for operations under way; an engine is to end within three seconds
 
 
-class Core:
+class Core(Front):
     """An engine in this process, and what its socket serves. Made by `open_core`."""
 
     budgets: Budgets
-    channels: Channels
     swarms: Swarms
 
     def __init__(
@@ -273,119 +266,18 @@ class Core:
         if self._link is not None:
             self._link.notify(agent, word)
 
-    # --- as the socket's backend ------------------------------------------------------------
-
-    def greeting(self) -> Greeting:
-        from .link.protocol import VERSION, Greeting  # noqa: PLC0415 - as the server that asks
-
-        return Greeting(VERSION, __version__, os.getpid(), str(self.data))
-
-    def authenticate(self, agent: str, token: str) -> Principal:
-        """The agent with this id and token. Raises Denied."""
-        try:
-            place = self.places[environment_of(agent)]
-        except SwarmDeckError as error:
-            raise Denied(f"no agent {agent!r}", hint="ids begin with the environment") from error
-        self.opened.require(place.environment)
-        return place.registry.authenticate(agent, token)
-
-    def acting(self, actor: str) -> Principal:
-        """Who acts when the operator says `actor`. Raises NotFound, and Denied where the
-        operator's role does not let it act as an agent."""
-        if actor == OPERATOR:
-            return OPERATOR_PRINCIPAL
-        if self.authority.is_limited:
-            self.authority.require_acting(actor)
-        principal = self.resolve(actor)
-        self.identity.acted(actor)
-        return principal
-
-    def resolve(self, actor: str) -> Principal:
-        """`operator` or an agent as it is now. Raises NotFound."""
-        if actor == OPERATOR:
-            return OPERATOR_PRINCIPAL
-        try:
-            return self.places[environment_of(actor)].registry.principal(actor)
-        except NotFound:
-            self.opened.require(environment_of(actor))
-            raise
-
-    def dispatch(self, action: Action, principal: Principal) -> Receipt:
-        try:
-            receipt = self._dispatcher.dispatch(action, principal)
-        except SwarmDeckError as error:
-            self.journal.refused(action, principal, error)
-            raise
-        receipt.listen(partial(self._note_failure, action, principal))
-        return receipt
-
-    def _note_failure(self, action: Action, principal: Principal, receipt: Receipt) -> None:
-        if receipt.error is not None:
-            self.journal.refused(action, principal, receipt.error)
-
-    async def publish(self, channel: str, body: Any, principal: Principal) -> int:  # noqa: ANN401
-        self.check_channel(channel, principal)
-        if principal.is_operator and self.authority.is_limited:
-            self.authority.require_publish(channel)
-        return await self.channels.publish(channel, body)
-
-    def check_channel(self, channel: str, principal: Principal) -> None:
-        """The operator uses any channel, an agent those of its environment: `dev.…`. Raises
-        InvalidInput for a name that cannot be one, Denied."""
-        check_name(channel, "channel")
-        if not principal.is_operator:
-            prefix = f"{Environment(principal.environment).prefix}."
-            if not channel.startswith(prefix):
-                raise Denied(
-                    f"{principal.id} may not use channel {channel}",
-                    hint=f"channels of its environment begin with {prefix}",
-                )
-
     # --- what handlers ask ------------------------------------------------------------------
 
     def overview(self) -> views.Overview:
         """Everything the first screen shows, of this moment, copied without a wait."""
-        used = self.swarms.vitals.used_bytes
-        full_in_s = self.watch.forecast.full_in_s if "watch" in self.__dict__ else _unknown
-        by_environment: Counter[str] = Counter()
-        for agent, size_bytes in used.items():
-            by_environment[environment_of(agent)] += size_bytes
-        return views.Overview(
+        return overview.whole(
+            self,
             sequence=self._sequence,
-            at_us=self.clock.wall_us(),
-            engine=self._engine_view(),
-            host=overview.host_view(
-                self.ledger, self.host.latest, scale=self._scale, used_bytes=sum(used.values())
-            ),
-            environments=tuple(
-                overview.environment_view(
-                    self.places[use.name],
-                    use,
-                    self.settings,
-                    used_bytes=by_environment[use.name],
-                    full_in_s=full_in_s(use.name, use.allocated_bytes),
-                )
-                for use in self.ledger.use()
-            ),
-            swarms=tuple(self.swarms.list()),
-            agents=tuple(self.swarms.agents()),
-            access=overview.access_summary(self.places),
-            benchmarks=self._results.glance,
-            clock=self.time.words(),
-            vault=self.vault.glance(),
-            breaking=overview.breaking(self.places),
-        )
-
-    def _engine_view(self) -> views.EngineView:
-        return overview.engine_view(
-            self.places,
-            version=__version__,
-            data=str(self.data),
+            scale=self._scale,
             uptime_s=self.clock.monotonic_s() - self._opened_s,
-            loop_lag_ms=self.ticker.loop_lag_ms,
-            bus=self.channels.state,
             headless=self._headless,
-            identity=self.identity,
+            benchmarks=self._results.glance,
+            full_in_s=self.watch.forecast.full_in_s if "watch" in self.__dict__ else None,
         )
 
     def request_stop(self, reason: str) -> None:
@@ -587,23 +479,6 @@ async def open_core(
         )  # fmt: skip
         await core.open(stack)
         yield core
-
-
-def make_directory(data: Path) -> None:
-    """Make the data directory, closed to others. Raises StorageError when it cannot be."""
-    try:
-        data.mkdir(mode=stat.S_IRWXU, parents=True, exist_ok=True)
-        for name in ("run", "logs", "keys", "backups", "instances"):
-            (data / name).mkdir(mode=stat.S_IRWXU, exist_ok=True)
-    except OSError as error:
-        raise StorageError(
-            f"cannot make the data directory {data}: {error.strerror}",
-            hint="give another one with --data",
-        ) from error
-
-
-def _unknown(_: str, __: int) -> None:
-    """How long memory lasts before anything was measured."""
 
 
 def _lanes(settings: Settings) -> dict[Any, LaneSize]:

@@ -28,6 +28,19 @@ _LOCK_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _HELD: Final = {errno.EWOULDBLOCK, errno.EACCES}
 
 
+def make_directory(data: Path) -> None:
+    """Make the data directory, closed to others. Raises StorageError when it cannot be."""
+    try:
+        data.mkdir(mode=stat.S_IRWXU, parents=True, exist_ok=True)
+        for name in ("run", "logs", "keys", "backups", "instances"):
+            (data / name).mkdir(mode=stat.S_IRWXU, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"cannot make the data directory {data}: {error.strerror}",
+            hint="give another one with --data",
+        ) from error
+
+
 class OwnerLock:
     """The right to a data directory, held until release() or the end of the process."""
 

@@ -8,21 +8,100 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol
 
+from . import __version__
+from .clock import Clock
 from .environment import Place
-from .hostmem import HostReading
+from .hostmem import HostMemory, HostReading
 from .identity import Identity
 from .ledger import EnvironmentUse, Ledger
-from .model import Durability
+from .model import Durability, environment_of
 from .settings import Settings
-from .views import AccessSummary, EngineView, EnvironmentView, GrantView, HostView, LoanView
+from .views import (
+    AccessSummary,
+    BenchView,
+    EngineView,
+    EnvironmentView,
+    GrantView,
+    HostView,
+    LoanView,
+    Overview,
+)
+
+if TYPE_CHECKING:
+    from .bus import Channels
+    from .swarms.service import Swarms
+    from .ticker import Ticker
+    from .timewatch import TimeWatch
+    from .vault import Vault
 
 LOSS_WINDOWS: Final = {
     Durability.FULL: "none",
     Durability.NORMAL: "{interval:g} s at power loss",
 }
+
+
+class Engine(Protocol):
+    """What is copied. Nothing of it waits."""
+
+    clock: Clock
+    data: Path
+    host: HostMemory
+    identity: Identity
+    ledger: Ledger
+    places: Mapping[str, Place]
+    settings: Settings
+    swarms: Swarms
+    ticker: Ticker
+    time: TimeWatch
+    vault: Vault
+    channels: Channels
+
+
+def whole(
+    engine: Engine,
+    *,
+    sequence: int,
+    scale: float,
+    uptime_s: float,
+    headless: bool,
+    benchmarks: tuple[BenchView, ...],
+    full_in_s: Callable[[str, int], float | None] | None,
+) -> Overview:
+    """Everything the first screen shows. `full_in_s` says how long the memory of an environment
+    lasts, None before anything was measured."""
+    used = engine.swarms.vitals.used_bytes
+    by_environment: Counter[str] = Counter()
+    for agent, size_bytes in used.items():
+        by_environment[environment_of(agent)] += size_bytes
+    return Overview(
+        sequence=sequence,
+        at_us=engine.clock.wall_us(),
+        engine=_engine_view(engine, uptime_s, headless=headless),
+        host=host_view(
+            engine.ledger, engine.host.latest, scale=scale, used_bytes=sum(used.values())
+        ),
+        environments=tuple(
+            environment_view(
+                engine.places[use.name],
+                use,
+                engine.settings,
+                used_bytes=by_environment[use.name],
+                full_in_s=None if full_in_s is None else full_in_s(use.name, use.allocated_bytes),
+            )
+            for use in engine.ledger.use()
+        ),
+        swarms=tuple(engine.swarms.list()),
+        agents=tuple(engine.swarms.agents()),
+        access=access_summary(engine.places),
+        benchmarks=benchmarks,
+        clock=engine.time.words(),
+        vault=engine.vault.glance(),
+        breaking=breaking(engine.places),
+    )
 
 
 def environment_view(
@@ -124,30 +203,21 @@ def host_view(ledger: Ledger, reading: HostReading, *, scale: float, used_bytes:
     )
 
 
-def engine_view(
-    places: Mapping[str, Place],
-    *,
-    version: str,
-    data: str,
-    uptime_s: float,
-    loop_lag_ms: float,
-    bus: str,
-    headless: bool,
-    identity: Identity,
-) -> EngineView:
+def _engine_view(engine: Engine, uptime_s: float, *, headless: bool) -> EngineView:
     """The engine's own condition."""
+    places = engine.places
     stats = [place.database.stats for place in places.values()]
     return EngineView(
         pid=os.getpid(),
-        version=version,
-        data=data,
+        version=__version__,
+        data=str(engine.data),
         uptime_s=uptime_s,
-        loop_lag_ms=loop_lag_ms,
+        loop_lag_ms=engine.ticker.loop_lag_ms,
         writer_queue=sum(each.waiting for each in stats),
         wal_bytes=sum(place.database.wal_bytes for place in places.values()),
         operations=sum(each.operations for each in stats),
-        bus=bus,
+        bus=engine.channels.state,
         headless=headless,
-        user=identity.user,
-        clients=identity.clients(),
+        user=engine.identity.user,
+        clients=engine.identity.clients(),
     )
