@@ -38,7 +38,15 @@ import msgspec
 
 from .actions import Action
 from .dispatch import Receipt
-from .errors import Busy, Conflict, Denied, InvalidInput, SwarmDeckError, Unavailable
+from .errors import (
+    Busy,
+    Conflict,
+    Denied,
+    InvalidInput,
+    NotFound,
+    SwarmDeckError,
+    Unavailable,
+)
 from .events import Callback
 from .events import Subscription as EventSubscription
 from .handles import Memory, Message, Queue, Write
@@ -156,7 +164,7 @@ class Agent:
         try:
             await asyncio.wait({claim, stop}, return_when=asyncio.FIRST_COMPLETED)
             return await claim if claim.done() else []
-        except Unavailable as error:
+        except (Unavailable, Busy) as error:
             log.warning("no work can be claimed: %s", error.message)
             await asyncio.sleep(RETRY_S)
             return []
@@ -186,7 +194,7 @@ class Agent:
             for message in list(held.values()):
                 try:
                     await self.queue.extend(message, lease_s)
-                except Conflict:
+                except (Conflict, NotFound):
                     held.pop(message.id, None)
                 except Unavailable:
                     break
@@ -219,11 +227,11 @@ class Agent:
 
     async def _finish(self, settle: Callable[[], Awaitable[object]]) -> None:
         """Ack or nack, again after a lost connection: if the first one did arrive, the second is
-        refused as a Conflict and nothing happens twice."""
+        refused as a Conflict and nothing happens twice. NotFound: somebody has deleted it."""
         while True:
             try:
                 await settle()
-            except Conflict as error:
+            except (Conflict, NotFound) as error:
                 log.warning("%s", error.message)
             except Unavailable:
                 if not self._port.lost:

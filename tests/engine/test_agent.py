@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import subprocess
@@ -403,3 +404,46 @@ async def test_the_example_of_the_manual_works_as_a_swarm(core: Core, tmp_path: 
     ended = await core.swarms.terminate(swarm.id)
     assert core.swarms.agents(swarm=swarm.id)[0].reason == "exit code 0"
     assert ended.state == "terminated"
+
+
+async def test_work_whose_message_was_deleted_meanwhile_ends_nobody(core: Core) -> None:
+    """Somebody has cancelled it, and cleared away what was cancelled."""
+    begun, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(_: Agent, __: Message) -> None:
+        begun.set()
+        await goes_on.wait()
+
+    async def quick(_: Agent, __: Message) -> None:
+        return None
+
+    handlers = {"slow": slow, "quick": quick}
+    async with working(await identity_of(core), handlers, lease_s=0.3) as agent:
+        gone = await send(core, "slow", priority=10)
+        await begun.wait()
+        queue = core.places[ENVIRONMENT].queue
+        await queue.cancel(OPERATOR_PRINCIPAL, gone)
+        await queue.purge(OPERATOR_PRINCIPAL, ids=[gone])
+        await asyncio.sleep(0.15)  # its lease was to be extended
+        goes_on.set()
+        await reached(core, await send(core, "quick"), "done")
+        assert not agent.stopping.is_set()
+
+
+async def test_an_agent_waits_while_too_many_ask_for_work(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("swarmdeck.engine.agent.RETRY_S", 0.01)
+    monkeypatch.setattr("swarmdeck.engine.queue.line.MAX_WAITING", 0)
+    refused = asyncio.Event()
+    log = logging.getLogger("swarmdeck.engine.agent")
+    monkeypatch.setattr(log, "warning", lambda *_: refused.set())
+
+    async def quick(_: Agent, __: Message) -> None:
+        return None
+
+    async with working(await identity_of(core), {"quick": quick}):
+        async with asyncio.timeout(10):
+            await refused.wait()
+        monkeypatch.setattr("swarmdeck.engine.queue.line.MAX_WAITING", 10)
+        await reached(core, await send(core, "quick"), "done")
