@@ -30,7 +30,7 @@ def ask(*message):
     line.sendall(struct.pack(">I", len(body := pack(list(message)))) + body)
     while size := link.read(4):
         tag, *rest = unpack(io.BytesIO(link.read(int.from_bytes(size, "big"))))
-        if tag == 2 and rest[1][1] != "conflict":  # that: it had arrived when the connection broke
+        if tag == 2 and rest[1][1] not in {"conflict", "not_found"}:  # it arrived, or is gone
             raise RuntimeError(rest[1])
         if tag != 6:
             return rest[-1]
