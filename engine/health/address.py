@@ -4,6 +4,7 @@ the answer only the first line is read."""
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -15,6 +16,8 @@ MAX_ADDRESS: Final = 2048  # characters
 MAX_LINE: Final = 8192  # bytes
 PORTS: Final = {"http": 80, "https": 443}
 FIRST_BAD: Final = 400  # statuses from here on are failures
+
+_STATUS: Final = re.compile("[0-9]{3}")
 
 
 class Address(NamedTuple):
@@ -83,7 +86,7 @@ def _request(address: Address) -> bytes:
 
 def _status(line: bytes) -> str:
     words = line.decode("latin-1").strip().split(" ", 2)
-    if len(words) < 2 or not words[0].startswith("HTTP/") or not words[1].isdigit():
+    if len(words) < 2 or not words[0].startswith("HTTP/") or not _STATUS.fullmatch(words[1]):
         raise Unavailable("the answer is not HTTP" if line else "it closed without an answer")
     said = safe_text(" ".join(words[1:]), 100)
     if int(words[1]) >= FIRST_BAD:

@@ -247,6 +247,8 @@ async def answered(line: bytes) -> str:
         (b"HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n", "302 Found"),
         (b"HTTP/1.1 503 Service Unavailable\r\n", "failed: it answers 503 Service Unavailable"),
         (b"SSH-2.0-OpenSSH\r\n", "failed: the answer is not HTTP"),
+        (b"HTTP/1.1 \xb2 OK\r\n", "failed: the answer is not HTTP"),
+        (b"HTTP/1.1 " + b"9" * 5_000 + b"\r\n", "failed: the answer is not HTTP"),
         (b"", "failed: it closed without an answer"),
         (b"HTTP/1.1 200 \x1b]52;c;bad\x07\r\n", "200 ␛]52;c;bad␇"),
     ],
