@@ -8,6 +8,7 @@ from typing import Any, Final
 from .. import views
 from ..text import safe_text
 from ..views.queue import when_of
+from .ailments import findings, recoveries
 from .measured import measurements, series
 from .output import Cell, Shown, cell, heading, pairs, record, table
 
