@@ -3,7 +3,7 @@
 Callers put operations on a list. One hop to the writer's thread runs BEGIN IMMEDIATE, all of
 them, their audit rows and COMMIT; then each caller's future resolves. While a batch is on the
 thread the next one gathers, so the batch size follows the load. Nothing is pipelined: row
-versions are decided from what the batch before has committed.
+versions are decided from what the batch before has committed. What is read is in `queries.py`.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ from .commits import Commits
 from .disk import Disk, blame
 from .migrate import Series, schema_version
 from .pins import Pinned, Pins
-from .prepare import StoreOptions, granted, prepare_again, prepare_reader, prepare_writer
-from .reader import Reader, answer_all, answer_beside_writes
+from .prepare import StoreOptions, granted, prepare_again, prepare_writer
+from .queries import Queries
+from .reader import Reader
 from .reserve import Reserve
 from .slow import Slow, plan_of
-from .transaction import Change, Operation, Transaction, answer
+from .transaction import Change, Operation, Transaction
 from .verify import verify
 
 __all__ = [
@@ -86,15 +87,13 @@ class Database:
         self.on_damage: Callable[[Corrupt], object] | None = None
         self._refusal: SwarmDeckError | None = None
         self._writer = writer
-        self._reader: driver.Connection | None = None
         self._on_commit = on_commit
         self._loop = asyncio.get_running_loop()
         self._waiting: list[Operation] = []
         self._batch: list[Operation] = []
         self._before: list[Callable[[], None]] = []
         self._draining: asyncio.Task[None] | None = None
-        self._queries: list[tuple[Callable[[Reader], Any], asyncio.Future[Any]]] = []
-        self._answering: asyncio.Task[None] | None = None
+        self._queries = Queries(self, lambda: self._writer)
         self._checkpoint: asyncio.TimerHandle | None = None
         self._verifying: asyncio.Task[None] | None = None
         self._flush_wanted = False
@@ -264,61 +263,12 @@ class Database:
         if self._closed:
             raise self._over()
         if self._loading:
-            return self._read_here(query)
-        future: asyncio.Future[T] = self._loop.create_future()
-        self._queries.append((query, future))
-        if self._answering is None:
-            self._answering = self._loop.create_task(self._answer())
-        return await future
-
-    async def _answer(self) -> None:
-        await asyncio.sleep(0)
-        queries: list[tuple[Callable[[Reader], Any], asyncio.Future[Any]]] = []
-        try:
-            while self._queries:
-                queries, self._queries = self._queries, []
-                outcomes = await self._outcomes([query for query, _ in queries])
-                for (_, future), outcome in zip(queries, outcomes, strict=True):
-                    answer(future, outcome)
-        finally:
-            self._answering = None
-            for _, future in (*queries, *self._queries):  # left over only if the reader broke
-                answer(future, Unavailable(f"the {self.env} reader has stopped"))
-
-    async def _outcomes(self, queries: list[Callable[[Reader], Any]]) -> list[Any]:
-        if self._brief:
-            outcomes = await self._writer.run(answer_beside_writes, self.env, queries)
-        else:
-            reader = self._reader or await self._open_reader()
-            with self.pins.reading("queries"):
-                outcomes = await reader.run(answer_all, self.env, queries, self.slow)
-        for outcome in outcomes:
-            if type(outcome) is Corrupt:
-                self.damaged(outcome)
-        return outcomes
-
-    def _read_here(self, query: Callable[[Reader], T]) -> T:
-        """Answer a query of a brief opening at once: a thread would cost more than the answer."""
-        outcome = self._writer.here(answer_beside_writes, self.env, [query])[0]
-        if isinstance(outcome, Exception):
-            if type(outcome) is Corrupt:
-                self.damaged(outcome)
-            raise outcome
-        return cast("T", outcome)
+            return self._queries.here(query)
+        return await self._queries.ask(query)
 
     def loaded(self) -> None:
         """What lives in this database has been read; from now on every call takes its time."""
         self._loading = False
-
-    async def _open_reader(self) -> driver.Connection:
-        reader = await driver.connect(self.path)
-        try:
-            await reader.run(prepare_reader, self.options)
-        except BaseException:
-            await reader.close()
-            raise
-        self._reader = reader
-        return reader
 
     # --- upkeep -----------------------------------------------------------------------------
 
@@ -476,11 +426,11 @@ class Database:
             self._checkpoint.cancel()
         async with asyncio.timeout(CLOSE_WAIT_S), AsyncExitStack() as stack:
             stack.push_async_callback(self._writer.close)
-            if self._reader is not None:
-                stack.push_async_callback(self._reader.close)
-            for task in (self._draining, self._answering, self._verifying, *self._explaining):
+            stack.push_async_callback(self._queries.close)
+            for task in (self._draining, self._verifying, *self._explaining):
                 if task is not None:
                     await asyncio.wait([task])
+            await self._queries.finish()
 
 
 @asynccontextmanager

@@ -30,7 +30,10 @@ async def require_unlocked(path: Path) -> None:
     Corrupt when it cannot be opened at all."""
     if not path.exists():
         raise StorageError(f"{path.name} is gone", hint="restore it from a backup")
-    connection = await driver.connect(path)
+    try:
+        connection = await driver.connect(path)
+    except driver.Error as error:
+        raise StorageError(f"{path.name} cannot be opened: {error}") from error
     try:
         await connection.run(_lock)
     except driver.Error as error:
