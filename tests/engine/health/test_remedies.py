@@ -202,7 +202,7 @@ async def test_failover_moves_the_work_of_a_killed_swarm_to_its_standby(ward: An
     await ward.round()
     assert await ward.claims(standby) == ['"late"']
     assert len(ward.pids(standby)) == 1
-    await ward.core.swarms.terminate(standby)
+    await ward.core.swarms.terminate(standby, force=True)
     with pytest.raises(Conflict, match="failed over to"):
         await ward.send(ill)
 
@@ -368,3 +368,19 @@ async def test_recoveries_that_fail_again_and_again_are_not_begun_for_a_while(
     assert [(await ward.recovery(swarm)).attempts for swarm in swarms] == tried
     rules = {alert.rule for alert in ward.core.alerts.list(None, firing=True)}
     assert "breaker-open" in rules
+
+
+async def test_an_attempt_that_the_system_refuses_has_failed(
+    ward: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An engine without descriptors, for one: it must not look as if it were still under way."""
+    swarm = await ward.swarm()
+    await ward.kill(swarm)
+
+    async def refused(_: object) -> str:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(ward.health.remedies, "apply", refused)
+    await ward.round()
+    seen = await ward.recovery(swarm)
+    assert (seen.attempts, seen.outcome) == (1, "failed: [Errno 24] Too many open files")
