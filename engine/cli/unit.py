@@ -11,6 +11,8 @@ from __future__ import annotations
 import getpass
 import hashlib
 import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,6 +31,11 @@ STOP_S: Final = 30
 WATCHDOG_S: Final = 60
 """The engine's loop is never held up for so long unless it is stuck."""
 
+SUBGROUP_SINCE: Final = 254
+"""The first systemd that starts a service in a group below its own; older ones warn of the word."""
+
+VERSION_S: Final = 5.0
+
 _KEPT: Final = ("XDG_CONFIG_HOME", "XDG_STATE_HOME")
 """Where keys and checkpoints are: a service that looked elsewhere would make new ones."""
 
@@ -40,6 +47,11 @@ ProtectKernelLogs=yes
 ProtectClock=yes
 ProtectHostname=yes
 CapabilityBoundingSet=
+"""
+
+_SUBGROUP: Final = """\
+# The engine in a group of its own: only one without processes can be divided among swarms.
+DelegateSubgroup=engine
 """
 
 _UNIT: Final = """\
@@ -69,7 +81,7 @@ OOMPolicy=continue
 
 # Memory and processor of each swarm are limited by control groups below this one.
 Delegate=cpu memory pids
-TasksMax=infinity
+{subgroup}TasksMax=infinity
 LimitNOFILE=65536
 
 # What an engine and its agents do without. Homes and /tmp stay as they are: agents work there.
@@ -87,12 +99,14 @@ WantedBy={target}
 
 class Unit(msgspec.Struct, frozen=True, kw_only=True):
     """What a unit is made from. `user` is who the engine runs as; None makes a unit of the
-    user's own manager. `environment` are variables that the service needs."""
+    user's own manager. `environment` are variables that the service needs; `systemd` is the version
+    that will read it, 0 when nobody knows."""
 
     command: tuple[str, ...]
     data: Path
     user: str | None
     environment: Mapping[str, str]
+    systemd: int = 0
 
 
 def print_unit(options: Options, *, user: bool) -> int:
@@ -107,6 +121,7 @@ def print_unit(options: Options, *, user: bool) -> int:
         data=data,
         user=None if user else getpass.getuser(),
         environment={name: os.environ[name] for name in _KEPT if os.environ.get(name)},
+        systemd=systemd_version(),
     )
     sys.stdout.write(text_of(made))
     return 0
@@ -118,6 +133,22 @@ def program() -> tuple[str, ...]:
     if os.access(script, os.X_OK):
         return (str(script),)
     return (sys.executable, "-m", "swarmdeck.engine.cli")
+
+
+def systemd_version(program: str = "systemctl") -> int:
+    """The version of systemd on this host, 0 where there is none or it does not say."""
+    found = shutil.which(program)
+    if found is None:
+        return 0
+    try:
+        said = subprocess.run(  # noqa: S603 - found on the path, no shell
+            [found, "--version"], capture_output=True, text=True, timeout=VERSION_S, check=False
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return 0
+    name, _, rest = said.partition(" ")
+    number = rest.partition(" ")[0].partition(".")[0]
+    return int(number) if name == "systemd" and number.isdecimal() else 0
 
 
 def text_of(unit: Unit) -> str:
@@ -137,6 +168,7 @@ def text_of(unit: Unit) -> str:
         who=who,
         environment="".join(f"Environment={_word(each, dollar=False)}\n" for each in variables),
         stop_s=STOP_S,
+        subgroup=_SUBGROUP if unit.systemd >= SUBGROUP_SINCE else "",
         watchdog_s=WATCHDOG_S,
         hardening=_SYSTEM if system else "",
         target="multi-user.target" if system else "default.target",

@@ -65,6 +65,9 @@ async def ask(address: Address) -> str:
             address.host, address.port, ssl=address.scheme == "https" or None, limit=MAX_LINE
         )
     except (OSError, ValueError) as error:  # ValueError: a name that cannot be looked up
+        # What an `ssl.SSLCertVerificationError` has, and nothing else: ssl stays unloaded for http.
+        if untrusted := getattr(error, "verify_message", ""):
+            raise Unavailable(f"its certificate is not trusted: {untrusted}") from error
         why = getattr(error, "strerror", None) or error
         raise Unavailable(f"no connection: {why}") from error
     try:

@@ -5,14 +5,22 @@ from __future__ import annotations
 import asyncio
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from swarmdeck.engine import actions as act
 from swarmdeck.engine.errors import InvalidInput, NotFound, Unavailable
@@ -284,6 +292,63 @@ async def test_a_name_that_cannot_be_looked_up_does_not_end_the_rounds(ward: Any
     assert ward.finding(swarm, "http")[0] == "suspect"
     with pytest.raises(Unavailable):
         await ask(Address("https", "a..b", 443, "/", "a..b"))
+
+
+def certificate(folder: Path) -> Path:
+    """A key and a certificate for 127.0.0.1 that nobody but itself has signed, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    begin = datetime(2020, 1, 1, tzinfo=UTC)
+    alternative = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name).issuer_name(name).public_key(key.public_key())
+        .serial_number(1).not_valid_before(begin).not_valid_after(begin.replace(year=2200))
+        .add_extension(alternative, critical=False).sign(key, SHA256())
+    )  # fmt: skip
+    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    file = folder / "server.pem"
+    file.write_bytes(secret + made.public_bytes(Encoding.PEM))
+    return file
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+async def test_an_https_address_counts_only_with_a_certificate_that_is_trusted(
+    trusted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = certificate(tmp_path)
+    if trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server_side.load_cert_chain(file)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=server_side) as server:
+        port = server.sockets[0].getsockname()[1]
+        address = parse_address(f"https://127.0.0.1:{port}/")
+        if trusted:
+            assert await ask(address) == "200 OK"
+            return
+        with pytest.raises(Unavailable) as caught:
+            await ask(address)
+    assert caught.value.message == "its certificate is not trusted: self-signed certificate"
+
+
+async def test_a_server_without_tls_is_no_https_address() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(Unavailable, match="no connection: "):
+            await ask(parse_address(f"https://127.0.0.1:{port}/"))
 
 
 # --- asking ---------------------------------------------------------------------------------

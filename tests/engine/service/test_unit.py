@@ -10,11 +10,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from swarmdeck.engine.cli.main import main
 from swarmdeck.engine.cli.serve import Wanted, read_words
-from swarmdeck.engine.cli.unit import Unit, text_of
+from swarmdeck.engine.cli.unit import Unit, systemd_version, text_of
 from swarmdeck.engine.errors import InvalidInput
 
 
@@ -42,6 +43,31 @@ def test_agents_outlive_an_engine_that_dies_and_settings_are_read_again() -> Non
     assert service["ExecReload"] == "/bin/kill -HUP $MAINPID"
     assert service["OOMPolicy"] == "continue"
     assert "memory" in service["Delegate"]
+
+
+@pytest.mark.parametrize(
+    ("version", "word"), [(0, None), (252, None), (253, None), (254, "engine")]
+)
+def test_the_engine_gets_a_group_of_its_own_where_systemd_can(
+    version: int, word: str | None
+) -> None:
+    made = sections(text_of(msgspec.structs.replace(unit(), systemd=version)))["Service"]
+    assert made.get("DelegateSubgroup") == word
+
+
+@pytest.mark.parametrize(
+    ("said", "version"),
+    [("systemd 257 (257.5-2)", 257), ("systemd 256.7 (x)", 256), ("what?", 0), ("", 0)],
+)
+def test_the_version_is_what_systemd_says(
+    said: str, version: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "systemctl"
+    program.write_text(f"#!/bin/sh\necho '{said}'\n")
+    program.chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert systemd_version() == version
+    assert systemd_version("no-such-program") == 0
 
 
 def test_words_are_written_as_systemd_reads_them() -> None:
