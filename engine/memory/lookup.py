@@ -38,7 +38,9 @@ ORDER BY key LIMIT ?"""
 
 
 class Lookup:
-    """The reading half of a memory store. `records` is how many there are, expired ones too."""
+    """The reading half of a memory store, and what both halves know of the file: how many `records`
+    there are, expired ones too, when the next one expires (0: none does), and which could not be
+    swept because they are damaged."""
 
     def __init__(
         self,
@@ -54,6 +56,8 @@ class Lookup:
         self.ring = ring
         self.reads = reads or Reads(database, clock)
         self.records = 0
+        self.next_expiry_us = 0
+        self.unswept: set[Place] = set()
         self.cache = Cache(cache_bytes)
         self._database = database
         self._clock = clock

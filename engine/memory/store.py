@@ -15,17 +15,15 @@ from typing import Any, Final
 import msgspec
 
 from .. import codec
-from ..acl import Access, Standing
-from ..audit.reads import Reads
-from ..clock import Clock
+from ..acl import Standing
 from ..errors import InvalidInput
 from ..model import Level, Principal, Right, check_ttl, parse_level
-from ..store.database import Database, Reader, Transaction
+from ..store.database import Reader, Transaction
 from .browse import LAST
 from .lookup import KEY_CHUNK, Lookup, check_count, check_prefix
 from .operations import NEXT_EXPIRY, SWEEP_ROWS, Delete, Incr, Relevel, Set, SetMany, Sweep
 from .records import Entry, Place, Row
-from .staging import SELECT_KEYS, Keys, Put, Staging
+from .staging import SELECT_KEYS, Put, Staging
 
 _SELECT_PLACES: Final = """
 SELECT namespace, key, level, owner, team, swarm FROM memory
@@ -54,20 +52,7 @@ class MemoryStore(Lookup):
     """The records of one environment. All methods belong to the engine's loop; those named like
     data-plane verbs answer with a value, a future or a coroutine."""
 
-    def __init__(
-        self,
-        database: Database,
-        access: Access,
-        clock: Clock,
-        *,
-        ring: Keys,
-        cache_bytes: int,
-        reads: Reads | None = None,
-    ) -> None:
-        super().__init__(database, access, clock, ring=ring, cache_bytes=cache_bytes, reads=reads)
-        self.next_expiry_us = 0
-        self.unswept: set[Place] = set()
-        self._behind = False
+    _behind = False
 
     async def open(self) -> None:
         """Learn how many records there are, when the next one expires, and the keys of all."""
