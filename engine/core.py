@@ -60,7 +60,7 @@ from .places import Places
 from .settings import Settings, load_settings
 from .store.database import Database, open_database
 from .store.reserve import Reserve
-from .swarms.crew import Surroundings
+from .swarms.crew import TAKEN, Surroundings
 from .swarms.service import Swarms
 from .ticker import Ticker
 from .timekeeper import GuardedClock
@@ -330,6 +330,7 @@ class Core(Front):
             lambda settings: self.swarms.keeper.change(settings.enforcement),
         )
         made.takes(("queue.",), self._take_queue_settings)
+        made.takes(TAKEN, lambda settings: self.swarms.take(settings.agents))
         return made
 
     def _take_queue_settings(self, settings: Settings) -> None:

@@ -44,6 +44,13 @@ from .warming import Warming
 
 RECORD_AGAIN_S: Final = 1.0  # after the disk has refused to record what became of an agent
 
+TAKEN: Final = (
+    "agents.spawn_per_minute", "agents.warm_up_s", "agents.kill_after_s", "agents.grace_s",
+    "agents.output_bytes", "agents.output_files",
+)  # fmt: skip
+"""Settings that can change while agents run. Of the others a process is told when it starts, or
+an agent's history is kept by them."""
+
 Measure = Callable[[Collection[int]], Mapping[int, int]]
 
 log = logging.getLogger(__name__)
@@ -153,6 +160,14 @@ class Crew:
             await self._settled(list(self._settling))
         finally:
             await self._tasks.__aexit__(None, None, None)
+
+    def take(self, settings: AgentSettings) -> None:
+        """Go by other settings for what is started, ended and put aside from now on: those of
+        TAKEN. A process that runs keeps what it was started with."""
+        self.rates.change(settings.spawn_per_minute, self._clock.monotonic_s())
+        self._warm_up_s = settings.warm_up_s
+        self._kill_after_s = settings.kill_after_s
+        self.supervisor.rotation = Rotation(settings.output_bytes, settings.output_files)
 
     # --- starting -----------------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ from ..model import (
     environment_of,
     parse_environment,
 )
+from ..settings import AgentSettings
 from ..views import SwarmView
 from .crew import Crew, Site, Surroundings
 from .grants import Grants
@@ -63,6 +64,7 @@ class Swarms(Looks):
         self.succession = Succession(self._crew, self._grants, self._finish)
         self._leaving: set[str] = set()  # agents that are served no new work
         self.keeper = Keeper(around, self._crew, self._leaving)
+        self._grace_s = around.settings.grace_s
         self._keeps = False
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -78,6 +80,12 @@ class Swarms(Looks):
             await self._end_all("the engine stopped")
         finally:
             await self._crew.__aexit__(*error)
+
+    def take(self, settings: AgentSettings) -> None:
+        """Go by other settings from now on: those of `crew.TAKEN`."""
+        self._grace_s = settings.grace_s
+        self._crew.take(settings)
+        self.vitals.settings = settings
 
     # --- the next engine ------------------------------------------------------------------------
 
@@ -234,7 +242,7 @@ class Swarms(Looks):
         site.queue.refresh()
         members = site.registry.select(swarm=ident)
         if not force:
-            longest_s = self._around.settings.grace_s if wait_s is None else wait_s
+            longest_s = self._grace_s if wait_s is None else wait_s
             await self._drain(site, [agent.id for agent in members], longest_s, progress)
         for guest in (agent for agent in members if agent.is_external):
             self._around.notify(guest.id, STOP)
@@ -415,7 +423,7 @@ class Swarms(Looks):
         self._leaving.update(idents)
         site.queue.refresh()
         try:
-            await self._drain(site, idents, self._around.settings.grace_s, progress)
+            await self._drain(site, idents, self._grace_s, progress)
             await self._crew.end(idents, force=False)
             for ident in idents:
                 if ident in site.registry.agents:

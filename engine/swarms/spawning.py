@@ -34,6 +34,12 @@ class SpawnRate:
         """A start that was taken does not happen."""
         self._free_at_s -= self._step_s
 
+    def change(self, per_minute: int, now_s: float) -> None:
+        """Let so many start in a minute from now on. Those that were taken stay so."""
+        taken = max(0.0, self._free_at_s - now_s) / self._step_s
+        self._per_minute, self._step_s = per_minute, MINUTE_S / per_minute
+        self._free_at_s = now_s + taken * self._step_s
+
     def is_idle(self, now_s: float) -> bool:
         """Whether it knows nothing that a new one does not."""
         return self._free_at_s <= now_s
@@ -45,6 +51,12 @@ class SpawnRates:
     def __init__(self, per_minute: int) -> None:
         self.per_minute = per_minute
         self._rates: dict[str, SpawnRate] = {}
+
+    def change(self, per_minute: int, now_s: float) -> None:
+        """Let so many of each swarm start in a minute from now on."""
+        self.per_minute = per_minute
+        for rate in self._rates.values():
+            rate.change(per_minute, now_s)
 
     def take(self, swarm: str, now_s: float) -> float:
         """Take one start of a swarm; how many seconds from now it may happen."""

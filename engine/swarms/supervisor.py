@@ -167,7 +167,7 @@ class Supervisor:
         output: Rotation = Rotation(),  # noqa: B008 - frozen
     ) -> None:
         self._directory = directory
-        self._output = output
+        self.rotation = output
         self._socket = socket.absolute()  # agents work in another directory
         self._on_exit = on_exit
         self._variables = dict(variables or {})
@@ -243,7 +243,7 @@ class Supervisor:
     async def rotate(self) -> None:
         """Cut the output files that have grown over their limit."""
         paths = [self.log_path(p.environment, p.agent) for p in self.running.values()]
-        limit_bytes, kept = self._output.limit_bytes, self._output.kept
+        limit_bytes, kept = self.rotation.limit_bytes, self.rotation.kept
         await self.offload(lambda: _cut(paths, limit_bytes, kept))
 
     async def last_lines(self, environment: str, agent: str, lines: int) -> list[str]:

@@ -27,7 +27,7 @@ class Vitals:
         self.breaches: Mapping[str, int] = {}
         self.gave_way: Mapping[str, str] = {}
         self._ledger = ledger
-        self._settings = settings
+        self.settings = settings
 
     def agent(self, site: Site, agent: Agent) -> AgentView:
         counters = site.queue.counters
@@ -80,7 +80,7 @@ class Vitals:
             lenders=_lenders(holding),
             variables=tuple(name for name, _ in swarm.setup.variables),
             directory=swarm.setup.directory,
-            warm_up_s=swarm.setup.limit_s(self._settings.warm_up_s),
+            warm_up_s=swarm.setup.limit_s(self.settings.warm_up_s),
             cpu_percent=swarm.setup.cpu_percent,
             breaches=self.breaches.get(swarm.id, 0),
             gave_way=self.gave_way.get(swarm.id, ""),

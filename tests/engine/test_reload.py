@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from pathlib import Path
 
 import msgspec
@@ -15,6 +16,7 @@ from swarmdeck.engine.errors import Busy, ConfigError, Conflict
 from swarmdeck.engine.reload import APPLIED, LATER, Reloading
 from swarmdeck.engine.settings import Settings, load_settings
 
+SLEEPER = (sys.executable, "-S", "-c", "import time; time.sleep(600)")
 FILE = "[logging]\nlevel = {level}\n[store]\nbatch_limit = {batch}\n"
 
 
@@ -91,6 +93,33 @@ async def test_settings_given_by_a_program_cannot_be_read_again(tmp_path: Path) 
 def test_what_is_kept_of_the_command_line_is_not_shown() -> None:
     settings = load_settings(None, {}, {"store.encryption_key": "ab" * 32})
     assert "ab" * 32 not in repr(settings)
+
+
+async def test_an_engine_starts_and_ends_agents_by_new_settings(tmp_path: Path, file: Path) -> None:
+    file.write_text("[agents]\nspawn_per_minute = 1\n")
+    settings = load_settings(file, os.environ, {})
+    async with open_core(
+        tmp_path / "data", settings=settings, transient=False, headless=True, clock=None
+    ) as core:
+        file.write_text(
+            "[agents]\nspawn_per_minute = 7\nwarm_up_s = 3\nkill_after_s = 0.5\ngrace_s = 1\n"
+            "output_bytes = '64 KB'\noutput_files = 1\nheartbeat_s = 0.5\n"
+        )
+        changes = await core.engine.run(act.Reload())
+        states = {change.name.partition(".")[2]: change.state for change in changes}
+        assert states.pop("heartbeat_s") == LATER
+        assert states == dict.fromkeys(
+            ("spawn_per_minute", "warm_up_s", "kill_after_s", "grace_s", "output_bytes",
+             "output_files"), APPLIED,
+        )  # fmt: skip
+        made = await core.swarms.create("testing", agents=3, memory_bytes=3 << 26, command=SLEEPER)
+        assert made.warm_up_s == 3.0
+        assert all(agent.pid for agent in core.swarms.agents(swarm=made.id))
+        agent, rotated = core.swarms.agents(swarm=made.id)[0], core.data / "logs" / "testing"
+        (rotated / f"{agent.id}.log").write_bytes(b"x" * 70_000)
+        await core.swarms.sample()
+        assert (rotated / f"{agent.id}.log.1").stat().st_size == 65_536
+        await core.swarms.terminate(made.id, force=True)
 
 
 async def test_an_engine_goes_by_the_new_limits_of_its_queue(tmp_path: Path, file: Path) -> None:

@@ -38,6 +38,15 @@ def test_each_swarm_has_a_rate_of_its_own() -> None:
     assert rates.take("a", 60.0) == 0.0
 
 
+def test_another_rate_counts_from_now_on_and_what_was_taken_stays_taken() -> None:
+    rates = SpawnRates(2)
+    assert [rates.take("a", 0.0) for _ in range(3)] == [0.0, 0.0, 30.0]
+    rates.change(6, 0.0)
+    assert [rates.take("a", 0.0) for _ in range(4)] == [0.0, 0.0, 0.0, 10.0]
+    rates.change(1, 60.0)
+    assert [rates.take(each, 60.0) for each in ("b", "b")] == [0.0, 60.0]
+
+
 @given(
     per_minute=st.integers(1, 500),
     steps=st.lists(st.floats(0, 30, allow_nan=False), min_size=1, max_size=200),
