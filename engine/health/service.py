@@ -273,8 +273,8 @@ class Health:
                 outcome, ok = await self.remedies.apply(self.recovery(subject)), True
         except TimeoutError:
             outcome = f"failed: not done within {REMEDY_S:g} s"
-        except SwarmDeckError as error:
-            outcome = f"failed: {error.message}"
+        except (SwarmDeckError, OSError) as error:
+            outcome = f"failed: {error}"
         recovery = recoveries.ended(self.recovery(subject), self._clock.wall_us(), outcome)
         if ok and recovery.policy is Policy.FAILOVER:
             recovery = msgspec.structs.replace(recovery, successor=recovery.standby)
