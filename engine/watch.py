@@ -12,6 +12,7 @@ from typing import Protocol
 
 from .alerts import Ailing, Alerts, Sight
 from .alerts.records import AlertRecords
+from .alerts.rules import SCHEDULE_LATE_S
 from .audit import Auditor
 from .budgets import Budgets
 from .clock import Clock
@@ -24,7 +25,7 @@ from .model import environment_of, format_size
 from .store.database import Database
 from .store.reserve import Reserve
 from .swarms.service import Swarms
-from .views import AlertView, Overview
+from .views import AlertView, Overview, ScheduleView
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +100,7 @@ class Watch:
             rolled_back=engine.auditor.alarms,
             unsigned=engine.auditor.troubles,
             ailing=engine.ailing(),
+            late=[each for place in engine.places.values() for each in _late(place)],
         )
 
     def _disks(self) -> dict[str, str]:
@@ -134,3 +136,9 @@ class Watch:
             environment=alert.environment,
             severity=alert.severity if fires else "info",
         )
+
+
+def _late(place: Place) -> list[ScheduleView]:
+    """Schedules that have been late for too long. A command that sends none looks at none."""
+    known = "schedules" in place.queue.__dict__
+    return place.queue.schedules.late(SCHEDULE_LATE_S) if known else []

@@ -10,7 +10,7 @@ import msgspec
 from ..events import Enforced, Reclaimed
 from ..model import AgentState, SwarmState, format_size
 from ..store.pins import Pinned
-from ..views import EnvironmentView, Overview, SwarmView
+from ..views import EnvironmentView, Overview, ScheduleView, SwarmView
 from .ailments import Ailing, of_health
 from .finding import Finding
 
@@ -28,6 +28,7 @@ LOOP_LAG_MS: Final = 250.0
 LOOP_LAG_S: Final = 5.0
 WRITER_QUEUE: Final = 10_000
 BUS_LOST_S: Final = 5.0
+SCHEDULE_LATE_S: Final = 300.0
 VERIFY: Final = "swarmdeck audit verify"
 UNSEAL: Final = "swarmdeck vault unseal"
 CONFIRM_CLOCK: Final = "swarmdeck clock confirm"
@@ -39,7 +40,8 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
     """What is looked at. `reclaims` is what was taken back and when, `breaches` who was killed for
     what it held, `ignored` the stored budgets that do not fit, `disks` what is wrong with the disk
     below a file, `rolled_back` how a file contradicts its signed audit trail, `unsigned` why a
-    trail is not signed, `pinned` who reads for long, `ailing` what probes and recovery know."""
+    trail is not signed, `pinned` who reads for long, `ailing` what probes and recovery know, `late`
+    the schedules that have not sent for SCHEDULE_LATE_S what is due."""
 
     overview: Overview
     reclaims: Iterable[tuple[int, Reclaimed]] = ()
@@ -50,6 +52,7 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
     unsigned: Mapping[str, str] = {}
     pinned: Mapping[str, Pinned] = {}
     ailing: Ailing = Ailing()
+    late: Iterable[ScheduleView] = ()
 
 
 def findings(sight: Sight) -> Iterator[Finding]:
@@ -68,6 +71,8 @@ def findings(sight: Sight) -> Iterator[Finding]:
     yield from _of_breaches(sight)
     yield from _of_readers(sight)
     yield from _of_trails(sight)
+    for schedule in sight.late:
+        yield _of_schedule(schedule, overview.at_us)
     for name, what in sight.disks.items():
         yield Finding(
             "disk",
@@ -178,6 +183,18 @@ def _of_oldest(environment: EnvironmentView, now_us: int) -> Iterator[Finding]:
             f"swarmdeck queue list {name} --state ready --order age",
             name,
         )
+
+
+def _of_schedule(schedule: ScheduleView, now_us: int) -> Finding:
+    late_s = (now_us - (schedule.next_at_us or now_us)) / 1_000_000
+    why = f": {schedule.reason}" if schedule.reason else ""
+    return Finding(
+        "schedule-late",
+        schedule.id,
+        f"{schedule.name} has been due for {late_s / 60:.0f} min{why}",
+        f"swarmdeck explain {schedule.id}",
+        schedule.environment,
+    )
 
 
 def _of_swarms(overview: Overview) -> Iterator[Finding]:

@@ -87,6 +87,12 @@ class Schedules:
         ordered = sorted(known, key=lambda each: (not each.enabled, each.next_us, each.ident))
         return [self._view(each) for each in ordered]
 
+    def late(self, by_s: float) -> list[ScheduleView]:
+        """Those that have been due for so long and were not sent, of what is in memory."""
+        due_us = self._clock.wall_us() - int(by_s * 1_000_000)
+        known = (self._known or {}).values()
+        return [self._view(each) for each in known if each.enabled and each.next_us <= due_us]
+
     async def show(self, ident: str) -> ScheduleView:
         """One of them with what its messages say. Raises NotFound, Sealed, Damaged."""
         found = await self._find(ident)

@@ -10,6 +10,7 @@ import pytest
 
 from swarmdeck.engine import actions as act
 from swarmdeck.engine.alerts.state import FIRES_AFTER, RESOLVES_AFTER
+from swarmdeck.engine.clock import FakeClock
 from swarmdeck.engine.core import Core, open_core
 from swarmdeck.engine.errors import NotFound, StorageError
 from swarmdeck.engine.events import AlertChanged
@@ -74,6 +75,32 @@ async def test_an_acknowledged_alert_still_holds_and_says_who_knows(tmp_path: Pa
         await ack(core)  # again: nothing
         texts = [event.text for event in core.journal.list(None, "acknowledged", 9)]
         assert texts[-1].startswith("dead-letters acknowledged by operator: 1 of its messages")
+
+
+async def test_a_schedule_that_stays_late_is_told_with_the_reason(tmp_path: Path) -> None:
+    clock = FakeClock()
+    async with open_core(
+        tmp_path, settings=None, transient=True, headless=False, clock=clock
+    ) as core:
+        queue = core.places[DEV].queue
+        made = await core.engine.run(
+            act.ScheduleCreate(environment=DEV, name="hourly", kind="k", body={}, every_s=60)
+        )
+        await queue.drain(OPERATOR_PRINCIPAL)
+        for seconds in (60, 299):
+            clock.advance(seconds)
+            await queue.schedules.tick()
+            await look(core, FIRES_AFTER)
+            assert not any(each.startswith("schedule-late") for each in await states(core))
+        clock.advance(1)
+        await look(core, FIRES_AFTER)
+        [alert] = [each for each in core.alerts.list(DEV, firing=True) if each.subject == made.id]
+        assert (alert.rule, alert.severity) == ("schedule-late", "warning")
+        assert alert.detail.startswith("hourly has been due for 5 min: ")
+        await queue.resume(OPERATOR_PRINCIPAL)
+        await queue.schedules.tick()
+        await look(core, RESOLVES_AFTER)
+        assert (await states(core))[f"schedule-late.{made.id}"] == "resolved"
 
 
 async def test_what_comes_back_fires_anew(tmp_path: Path) -> None:

@@ -110,6 +110,7 @@ async def test_a_schedule_for_somebody_who_has_ended_is_late_and_says_why(scene:
     await schedules.tick()
     [seen] = await schedules.views()
     assert (seen.state, seen.reason) == ("late", WHY)
+    assert (schedules.late(1), schedules.late(2)) == ([seen], [])
     with pytest.raises(Conflict, match="has ended"):
         await schedules.run(OPERATOR_PRINCIPAL, made.id)
     with pytest.raises(Conflict, match="has ended"):
