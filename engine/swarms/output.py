@@ -62,6 +62,15 @@ def _put_aside(path: Path, limit_bytes: int, kept: int) -> None:
     _copy_end(path, _numbered(path, 1), limit_bytes)
 
 
+def remove(path: Path) -> int:
+    """Delete a file and those put aside from it; how many there were."""
+    found = [path, *(_numbered(path, number) for number in _older(path))]
+    there = [each for each in found if each.exists()]
+    for each in there:
+        each.unlink(missing_ok=True)
+    return len(there)
+
+
 def last_lines(path: Path, lines: int) -> list[str]:
     """The last lines written, over the files that are kept. Bytes that are no UTF-8 are shown
     as escapes. A file that is not there has no lines."""

@@ -28,6 +28,7 @@ from ..model import (
 )
 from ..settings import AgentSettings
 from ..views import SwarmView
+from .attic import Attic
 from .crew import Crew, Site, Surroundings
 from .grants import Grants
 from .keeper import Keeper
@@ -61,6 +62,7 @@ class Swarms(Looks):
         self._around = around
         self._crew = Crew(around)
         self._grants = Grants(around)
+        self._attic = Attic(around.directory / "logs", around.clock, self._crew.supervisor.offload)
         self.succession = Succession(self._crew, self._grants, self._finish)
         self._leaving: set[str] = set()  # agents that are served no new work
         self.keeper = Keeper(around, self._crew, self._leaving)
@@ -252,11 +254,14 @@ class Swarms(Looks):
         return self.view(ident)
 
     async def remove(self, ident: str) -> None:
-        """Forget a terminated swarm and its agents. Raises NotFound, Conflict."""
+        """Forget a terminated swarm and its agents, with their output. Raises NotFound,
+        Conflict."""
         site, swarm = await self._find(ident)
         if not swarm.is_over:
             raise Conflict(f"swarm {ident} is {swarm.state}", hint="terminate it first")
+        own = [agent.id for agent in site.registry.select(swarm=ident) if not agent.is_external]
         await site.registry.remove_swarm(ident)
+        await self._attic.drop(site.registry.environment, own)
 
     def may_claim(self, agent: str) -> bool:
         """Whether an agent may be served new work: not before it is ready, and not while it, or its
@@ -282,8 +287,8 @@ class Swarms(Looks):
         return await self._crew.supervisor.last_lines(environment, agent, lines)
 
     async def sample(self) -> None:
-        """Measure what the processes hold and cut output that has grown too long. Call it about
-        once a second."""
+        """Measure what the processes hold, cut output that has grown too long and delete what is
+        old. Call it about once a second."""
         running = self._crew.supervisor.running.values()
         pids = {process.agent: process.pid for process in running}
         used = await self._crew.supervisor.offload(
@@ -291,6 +296,7 @@ class Swarms(Looks):
         )
         self.note_use({agent: used.get(pid, 0) for agent, pid in pids.items()})
         await self._crew.supervisor.rotate()
+        await self._attic.tick(self._crew.watched)
 
     async def read(self, look: Callable[[Mapping[str, int]], T]) -> T:
         """What `look` finds of the processes that run, on a thread. It is given their pids, by

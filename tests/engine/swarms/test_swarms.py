@@ -432,6 +432,16 @@ async def test_what_waits_for_an_ended_swarm_and_its_agents_is_cancelled(host: H
     await send(host, to=guest)
 
 
+async def test_what_agents_wrote_goes_with_their_swarm(host: Host) -> None:
+    view = await host.swarms.create("development", agents=1, memory_bytes=GIB, command=SLEEPER)
+    agent = host.swarms.agents(swarm=view.id)[0].id
+    output = host.directory / "logs" / "development" / f"{agent}.log"
+    await host.swarms.terminate(view.id, force=True)
+    assert output.exists()
+    await host.swarms.remove(view.id)
+    assert not output.exists()
+
+
 async def test_a_swarm_ends_also_when_the_disk_refuses_to_cancel(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
