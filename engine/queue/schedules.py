@@ -30,6 +30,7 @@ from .rhythm import Rhythm, rhythm
 
 MOST: Final = 1_000  # schedules of one environment
 STEP: Final = 100  # due times sent in one go
+NEVER_US: Final = 1 << 63
 
 _log = logging.getLogger(__name__)
 
@@ -74,6 +75,7 @@ class Schedules:
         self._known: dict[int, Schedule] | None = None
         self._firing: set[int] = set()
         self._waiting: dict[int, str] = {}  # why a due time is not sent yet
+        self._looked_us = NEVER_US
 
     def take(self, settings: QueueSettings) -> None:
         """Send with what these say from now on."""
@@ -141,7 +143,7 @@ class Schedules:
         found = await self._find(ident)
         if not found.enabled:
             raise Conflict(f"{ident} is paused already")
-        return await self._switch(principal, found, found.next_us, enabled=False)
+        return await self._switch(principal.id, found, found.next_us, enabled=False)
 
     async def resume(self, principal: Principal, ident: str) -> ScheduleView:
         """Go on with the next time after now: what was due meanwhile is not sent. Raises NotFound,
@@ -150,13 +152,13 @@ class Schedules:
         if found.enabled:
             raise Conflict(f"{ident} is not paused")
         next_us = found.rhythm.after(self._clock.wall_us(), found.next_us)
-        return await self._switch(principal, found, next_us, enabled=True)
+        return await self._switch(principal.id, found, next_us, enabled=True)
 
     async def _switch(
-        self, principal: Principal, found: Schedule, next_us: int, *, enabled: bool
+        self, actor: str, found: Schedule, next_us: int, *, enabled: bool
     ) -> ScheduleView:
         shown = self._shown(found.ident)
-        change = firing.switch(principal.id, found, next_us, shown, enabled=enabled)
+        change = firing.switch(actor, found, next_us, shown, enabled=enabled)
 
         def switched(_: None) -> None:
             now = (self._known or {}).get(found.ident, found)
@@ -197,6 +199,9 @@ class Schedules:
         if not known:
             return
         now_us = self._clock.wall_us()
+        if now_us < self._looked_us:
+            await self._fall_back(now_us)
+        self._looked_us = now_us
         due = [each for each in known.values() if each.enabled and each.next_us <= now_us]
         due.sort(key=lambda each: each.next_us)
         sent: list[asyncio.Future[Fired]] = []
@@ -207,6 +212,17 @@ class Schedules:
                 sent.append(future)
         if sent:
             await asyncio.wait(sent)
+
+    async def _fall_back(self, now_us: int) -> None:
+        """The clock may have been set back, meanwhile or while no engine ran: none waits for a time
+        that was next by the clock of before. Raises StorageError."""
+        for each in list((await self._load()).values()):
+            try:
+                next_us = each.rhythm.after(now_us, each.next_us)
+            except InvalidInput:  # said when it is due
+                continue
+            if each.enabled and next_us < each.next_us:
+                await self._switch(ENGINE, each, next_us, enabled=True)
 
     def _fire(self, schedule: Schedule, now_us: int) -> asyncio.Future[Fired] | None:
         """Begin to send what is due, or note why that has to wait."""

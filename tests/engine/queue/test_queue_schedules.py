@@ -296,3 +296,23 @@ async def test_one_whose_time_zone_has_gone_waits_and_holds_up_nobody(
     broken = await one_named(scene, "broken")
     assert broken.runs == 0
     assert "unknown time zone" in broken.reason
+
+
+@pytest.mark.parametrize("restart", [False, True])
+async def test_a_clock_that_was_set_back_silences_nothing(scene: Any, restart: bool) -> None:
+    """What is due next was reckoned by a clock that was a month ahead."""
+    await create(scene, overlap=True)
+    await create(scene, name="cron", every_s=None, cron="*/5 * * * *")
+    await create(scene, name="paused")
+    await scene.queue.schedules.pause(OPERATOR_PRINCIPAL, (await one_named(scene, "paused")).id)
+    await pass_(scene, 30 * 86_400)
+    scene.clock.jump(-30 * 86_400)
+    if restart:
+        await scene.reopen()
+    await pass_(scene, 0)
+    for name, most_s in (("minutely", 60), ("cron", 300)):
+        view = await one_named(scene, name)
+        assert 0 < view.next_at_us - scene.clock.wall_us() <= most_s * 1_000_000
+    assert (await one_named(scene, "paused")).state == "paused"
+    await pass_(scene, 300)
+    assert (await one_named(scene, "minutely")).runs == 2
