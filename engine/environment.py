@@ -95,12 +95,12 @@ class Place:
     async def _gone(self, agent: str) -> None:
         await self.queue.release(agent)
 
-    async def open(self) -> None:
+    async def open(self, *, brief: bool) -> None:
         await self.registry.load()
         await self.access.open()
         await self.memory.open()
         self._vault.attach(self.environment.value, self.database, self.memory)
-        await self.queue.open()
+        await self.queue.open(brief=brief)
 
 
 class Directory:
@@ -209,7 +209,7 @@ async def open_place(  # noqa: PLR0913 - what a place is made of
             )
             place = Place(environment, database, settings, clock, vault, publish, may_claim)
             place.replaced = await believed(replaced, database, vault)
-            await place.open()
+            await place.open(brief=brief)
             database.loaded()
             stack.push_async_callback(place.queue.close)
             stack.push_async_callback(vault.finish, environment.value)

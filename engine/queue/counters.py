@@ -43,7 +43,8 @@ class Lease(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """What a file holds when the queue is opened."""
+    """What a file holds when the queue is opened. `ages` has the first time of a priority with
+    all its messages where `brief`."""
 
     ready: list[tuple[str, str, int, int]]
     ages: list[tuple[int, int, int]]
@@ -55,6 +56,7 @@ class Snapshot(NamedTuple):
     redelivered: int
     last_id: int
     deadline_us: int | None
+    brief: bool = False
 
 
 class Priorities:
@@ -115,7 +117,8 @@ class Counters:
             self._states[READY] += count
             by[READY][priority] += count
         for priority, sent_us, count in snapshot.ages:
-            self.priorities.ages[priority].add(sent_us, count)
+            ages = self.priorities.ages[priority]
+            (ages.leave_unread if snapshot.brief else ages.add)(sent_us, count)
         for priority, count in snapshot.delayed:
             self._states[DELAYED] += count
             by[DELAYED][priority] = count
@@ -209,8 +212,9 @@ def _lower(counter: Counter[str], name: str) -> None:
         del counter[name]
 
 
-def read_snapshot(reader: Reader) -> Snapshot:
-    """Read from the partial indexes alone, but for the rows of what is ready or leased."""
+def read_snapshot(reader: Reader, *, brief: bool = False) -> Snapshot:
+    """Read from the partial indexes alone, but for the rows of what is leased and, unless `brief`,
+    ready."""
     env = (reader.env,)
 
     def number(statement: str) -> int:
@@ -220,7 +224,7 @@ def read_snapshot(reader: Reader) -> Snapshot:
     deadlines = (sql.NEXT_DELAY, sql.NEXT_LEASE, sql.NEXT_EXPIRY)
     return Snapshot(
         ready=reader.execute(sql.COUNT_READY, env).fetchall(),
-        ages=reader.execute(sql.COUNT_AGES, env).fetchall(),
+        ages=reader.execute(sql.FIRST_AGES if brief else sql.COUNT_AGES, env).fetchall(),
         delayed=reader.execute(sql.COUNT_DELAYED, env).fetchall(),
         finished=reader.execute(sql.COUNT_FINISHED, env).fetchall(),
         dead=reader.execute(sql.COUNT_DEAD, env).fetchall(),
@@ -229,4 +233,5 @@ def read_snapshot(reader: Reader) -> Snapshot:
         redelivered=number(sql.SUM_REDELIVERED),
         last_id=number(sql.LAST_ID),
         deadline_us=min(filter(None, map(number, deadlines)), default=None),
+        brief=brief,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ..clock import Clock
@@ -97,9 +97,10 @@ class MessageQueue(Sending):
         self.retention.take(settings)
         self.schedules.take(settings)
 
-    async def open(self) -> None:
-        """Learn what the file holds. Call once, before anything else."""
-        snapshot = await self._database.read(read_snapshot)
+    async def open(self, *, brief: bool = False) -> None:
+        """Learn what the file holds; `brief` of ready messages only how many there are and since
+        when the oldest is. Call once, before anything else."""
+        snapshot = await self._database.read(partial(read_snapshot, brief=brief))
         self.counters.load(snapshot)
         self._last_id = snapshot.last_id
         self.flow.state = await self._database.read(read_state)

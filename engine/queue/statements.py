@@ -139,6 +139,13 @@ WHERE env = ? AND state = 0 GROUP BY target, kind, priority"""
 COUNT_AGES: Final = """
 SELECT priority, created_at, count(*) FROM message INDEXED BY message_ready
 WHERE env = ? AND state = 0 GROUP BY priority, created_at"""
+# For an engine that is over in a moment, one row of each lane: ids grow with time.
+FIRST_AGES: Final = """
+SELECT message.priority, min(message.created_at), sum(lane.count)
+FROM (SELECT min(id) AS first, count(*) AS count FROM message INDEXED BY message_ready
+      WHERE env = ? AND state = 0 GROUP BY target, priority) AS lane
+CROSS JOIN message ON message.id = lane.first
+GROUP BY message.priority"""
 COUNT_DELAYED: Final = """
 SELECT priority, count(*) FROM message INDEXED BY message_delayed
 WHERE env = ? AND state = 1 GROUP BY priority"""
