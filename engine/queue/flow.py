@@ -1,9 +1,10 @@
 """How much a queue takes in, and whether it is stopped.
 
 A queue has a limit over its open messages: ready, delayed, leased and on their way into the store.
-Who sends beyond it is told so, or waits in line for room, first come first served. What is on its
-way is counted from the moment it is handed to the store until that has decided, whatever became of
-it, so that the limit holds exactly.
+Who sends beyond it is told so, or waits in line for room, first come first served; who wants more
+than a quarter of the limit at once waits beside the line and holds nobody up. What is on its way is
+counted from the moment it is handed to the store until that has decided, whatever became of it, so
+that the limit holds exactly.
 
 running   everything goes
 paused    nothing is handed out; what is sent is taken in, up to the limit
@@ -30,6 +31,7 @@ T = TypeVar("T")
 Mode = Literal["running", "paused", "draining"]
 
 MAX_WAITING: Final = 10_000  # senders in line
+LARGE: Final = 0.25  # of the limit: who wants more at once waits beside the line
 MAX_WAITING_BYTES: Final = 64 << 20  # that they bring: it is held until there is room
 
 SELECT_STATE: Final = """
@@ -85,6 +87,7 @@ class Flow:
         self._loop = asyncio.get_running_loop()
         self._coming = 0
         self._line: dict[int, _Waiting] = {}  # by ticket, in order
+        self._large: dict[int, _Waiting] = {}  # beside the line: they hold nobody up
         self._callers = Crowd()
         self._bytes = Crowd()
         self._last_ticket = 0
@@ -99,7 +102,7 @@ class Flow:
     @property
     def waiting(self) -> int:
         """Senders in line."""
-        return len(self._line)
+        return len(self._line) + len(self._large)
 
     # --- coming in --------------------------------------------------------------------------
 
@@ -120,7 +123,7 @@ class Flow:
     def settled(self, count: int = 1) -> None:
         """So many that were on their way are stored, or never will be."""
         self._coming -= count
-        if self._line:
+        if self.waiting:
             self.serve_soon()
 
     def wait(
@@ -148,9 +151,9 @@ class Flow:
         future: asyncio.Future[T] = self._loop.create_future()
         self._last_ticket += 1
         deadline_s = self._clock.monotonic_s() + wait_s
-        self._line[self._last_ticket] = _Waiting(
-            caller, count, size_bytes, deadline_s, future, begin
-        )
+        waiting = _Waiting(caller, count, size_bytes, deadline_s, future, begin)
+        line = self._large if count > self.limit * LARGE else self._line
+        line[self._last_ticket] = waiting
         self._callers.join(caller)
         self._bytes.join(caller, size_bytes)
         future.add_done_callback(partial(self._leave, self._last_ticket))
@@ -167,7 +170,7 @@ class Flow:
                 f"the queue of {where} is being drained and takes nothing new{why}",
                 hint=f"swarmdeck queue resume {where}",
             )
-        behind = f", and {len(self._line):,} senders wait" if self._line else ""
+        behind = f", and {self.waiting:,} senders wait" if self.waiting else ""
         what = "a message more does" if count == 1 else f"{count:,} more do"
         return Busy(
             f"the queue of {where} is full: {self.depth:,} of {self.limit:,} messages are open"
@@ -182,7 +185,7 @@ class Flow:
 
     def _remove(self, ticket: int) -> bool:
         """Whether it was in line."""
-        waiting = self._line.pop(ticket, None)
+        waiting = self._line.pop(ticket, None) or self._large.pop(ticket, None)
         if waiting is None:
             return False
         self._callers.leave(waiting.caller)
@@ -193,19 +196,28 @@ class Flow:
 
     def serve_soon(self) -> None:
         """There may be room for those in line: let them in when this turn of the loop ends."""
-        if self._line and self._serving is None:
+        if self.waiting and self._serving is None:
             self._serving = self._loop.call_soon(self._serve)
 
     def _serve(self) -> None:
         self._serving = None
-        while self._line and self.state.mode != "draining":
-            ticket, first = next(iter(self._line.items()))
-            if not first.future.done():
-                if self.depth + first.messages > self.limit:
-                    return
-                self._coming += first.messages
-                first.begin().add_done_callback(partial(_pass_on, first.future))
-            self._remove(ticket)
+        if self.state.mode == "draining":
+            return
+        for ticket, each in tuple(self._large.items()):
+            self._let_in(ticket, each)
+        while self._line and self._let_in(*next(iter(self._line.items()))):
+            pass
+
+    def _let_in(self, ticket: int, waiting: _Waiting) -> bool:
+        """Hand over what somebody in line waits to send, if there is room. Who has left is let
+        out."""
+        if not waiting.future.done():
+            if self.depth + waiting.messages > self.limit:
+                return False
+            self._coming += waiting.messages
+            waiting.begin().add_done_callback(partial(_pass_on, waiting.future))
+        self._remove(ticket)
+        return True
 
     def resize(self, limit: int) -> None:
         """Another limit, from now on. What is open stays."""
@@ -219,17 +231,17 @@ class Flow:
         now_s = self._clock.monotonic_s()
         if now_s < self._next_deadline_s:
             return
-        for ticket, each in tuple(self._line.items()):
+        for ticket, each in self._all():
             if each.deadline_s <= now_s:
                 self._remove(ticket)
                 answer(each.future, self.refusal(each.messages))
-        left = (each.deadline_s for each in self._line.values())
+        left = (each.deadline_s for _, each in self._all())
         self._next_deadline_s = min(left, default=math.inf)
         self.serve_soon()
 
     def set_alarm(self) -> None:
         """Be reminded when the first of them has waited long enough."""
-        if self._line:
+        if self.waiting:
             self._alarm.at_monotonic(self._next_deadline_s)
 
     def close(self) -> None:
@@ -250,9 +262,12 @@ class Flow:
             self.serve_soon()
 
     def _refuse_line(self, error: SwarmDeckError) -> None:
-        for ticket, each in tuple(self._line.items()):
+        for ticket, each in self._all():
             self._remove(ticket)
             answer(each.future, error.again())
+
+    def _all(self) -> list[tuple[int, _Waiting]]:
+        return [*self._large.items(), *self._line.items()]
 
 
 def _pass_on(future: asyncio.Future[Any], done: asyncio.Future[Any]) -> None:

@@ -112,7 +112,8 @@ async def test_senders_wait_in_order_and_get_in_as_room_comes(small: Any) -> Non
 
 
 async def test_nobody_overtakes_one_who_waits_for_room_for_several(small: Any) -> None:
-    await fill(small)
+    small.queue.flow.resize(8)
+    await fill(small, 8)
     draft = ("work", b"1", 5, 0, None, None, None, None)
     several = small.queue.send_many(OPERATOR_PRINCIPAL, [draft] * 2, wait_s=10)
     one = small.send("one", wait_s=10)
@@ -127,6 +128,19 @@ async def test_nobody_overtakes_one_who_waits_for_room_for_several(small: Any) -
     assert not one.done()
     await finish_one(small)
     await one
+
+
+async def test_who_wants_much_of_the_queue_at_once_holds_nobody_up(small: Any) -> None:
+    await fill(small, 1)
+    draft = ("work", b"1", 5, 0, None, None, None, None)
+    greedy = [small.queue.send_many(small.a, [draft] * LIMIT, wait_s=10) for _ in range(2)]
+    await asyncio.gather(small.send("one"), small.send("two", wait_s=10))
+    assert not any(each.done() for each in greedy)
+    for _ in range(3):
+        await finish_one(small)
+    await greedy[0]
+    assert small.queue.flow.depth == LIMIT
+    greedy[1].cancel()
 
 
 async def test_who_leaves_the_line_lets_those_behind_in_and_leaves_no_trace(small: Any) -> None:
