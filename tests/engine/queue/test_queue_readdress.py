@@ -56,9 +56,7 @@ async def test_order_within_a_priority_is_kept_over_many_steps(scene: Any) -> No
 async def test_a_damaged_body_stays_and_holds_nobody_up(scene: Any) -> None:
     bad, good = await scene.send(to=GONE), await scene.send(to=GONE)
     number = int(bad.rpartition("_")[2])
-    spoil = (
-        "UPDATE message SET body = CAST(substr(body, 1, 20) || x'00' AS BLOB) WHERE id = ?"
-    )
+    spoil = "UPDATE message SET body = CAST(substr(body, 1, 20) || x'00' AS BLOB) WHERE id = ?"
     await scene.database.write(lambda tx: tx.execute(spoil, (number,)) and None)
     assert await scene.queue.readdress([GONE], SWARM, "gone") == 1
     assert await scene.ids() == [good]
