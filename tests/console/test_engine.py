@@ -300,7 +300,7 @@ def test_what_is_typed_ahead_is_neither_lost_nor_misread(terminal: Terminal) -> 
     terminal.until(lambda: "$ swarmdeck swarm create development --agents 7" in terminal.text)
     terminal.press("\x1b")
     terminal.until(lambda: "Messages · ready · /dig" in terminal.text)
-    terminal.until(lambda: "1 of 1" in terminal.text)
+    terminal.until(lambda: "1 of 1 " in terminal.text)
 
 
 def test_a_yes_typed_ahead_of_the_question_is_no_yes(terminal: Terminal) -> None:

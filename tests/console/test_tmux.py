@@ -26,7 +26,7 @@ def test_a_walk_through_the_screens_at_several_sizes(tmux: Any) -> None:
     tmux.until(lambda text: "No swarm runs yet" in text)
     tmux.enter(':queue send development digest \'{"path": "a.txt"}\'')
     tmux.press("4")
-    tmux.until(lambda text: "1 of 1" in text and "digest" in text)
+    tmux.until(lambda text: "1 of 1 " in text and "digest" in text)
     tmux.press("Enter")
     tmux.until(lambda text: '"path": "a.txt"' in text)
     tmux.resize(200, 60)

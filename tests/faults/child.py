@@ -59,6 +59,7 @@ def settings_of(environment: str, options: Options) -> Settings:
         "store.checkpoint_interval_s": options.checkpoint_s,
         "store.autocheckpoint_pages": options.autocheckpoint_pages,
         "store.reserve_bytes": 1 << 20,
+        f"queue.depth.{environment}": 1 << 20,  # nobody takes what is sent
     }
     return load_settings(None, os.environ, told)
 
