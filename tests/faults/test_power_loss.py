@@ -119,7 +119,7 @@ async def test_without_its_timed_checkpoint_normal_loses_more(
 ) -> None:
     """The planted bug that the test above is there to catch."""
     plants = ["never flushed"]
-    history = record(memory_disk / "data", "development", writes=30, plants=plants, **TIMED)
+    history = record(memory_disk / "data", "development", writes=45, plants=plants, **TIMED)
     tally = await replay(history, memory_disk / "data", 15, "development")
     assert tally.corrupt == 0, tally
     assert tally.worst_s > BOUND_S, tally
