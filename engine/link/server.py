@@ -51,6 +51,7 @@ class LinkServer:
         self._connections: set[Connection] = set()
         self._agents: dict[str, set[Connection]] = {}
         self._group = asyncio.TaskGroup()
+        self._ending = False
         self._empty = asyncio.Event()
         self._server: asyncio.Server | None = None
 
@@ -84,6 +85,7 @@ class LinkServer:
             raise Unavailable(f"cannot serve on {path}: {error.strerror}") from error
 
     async def __aexit__(self, *_: object) -> None:
+        self._ending = True
         if self._server is not None:
             self._server.close()
             await self._close_connections()
@@ -118,6 +120,8 @@ class LinkServer:
         return self._group.create_task(work)
 
     def opened(self, connection: Connection) -> None:
+        if self._ending:  # it came in while the listener closed: an agent tries the next engine
+            raise Unavailable("the engine is closing")
         if len(self._connections) >= MAX_CONNECTIONS:
             raise Busy(f"{MAX_CONNECTIONS} connections are open", hint="close one and try again")
         self._connections.add(connection)
