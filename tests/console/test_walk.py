@@ -372,8 +372,8 @@ TMUX_KEYS: Final = {
     "down": "Down", "left": "Left", "right": "Right", "shift+left": "S-Left",
     "shift+right": "S-Right",
 }  # fmt: skip
-LEAVING: Final = frozenset({"quit", "demo"})
-"""What a key must not do here: leave, or begin long work. The walk over the actions does both."""
+LEAVING: Final = frozenset({"quit", "detach", "demo"})
+"""What a key must not do here: leave, or begin long work. The walk over the actions does so."""
 
 
 def keys_of(screen: str) -> list[tuple[str, str]]:

@@ -153,7 +153,12 @@ def failure_swallowed() -> None:
 
 
 def never_flushed() -> None:
+    """Neither by the clock nor before a checkpoint of the audit trail is signed."""
+
+    async def flush(self: database.Database) -> None: ...
+
     database.Database._flush_later = lambda self: None  # type: ignore[method-assign]
+    database.Database.flush = flush  # type: ignore[method-assign]
 
 
 def _say_done(future: asyncio.Future[Any]) -> None:
