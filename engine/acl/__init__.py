@@ -10,6 +10,7 @@ from .access import Access
 from .conditions import Conditions, spoken
 from .decisions import People
 from .grants import Grant, Record, Standing, Wanted
+from .rows import Resource, Rows
 from .table import TABLE, Case, Explicit, Gate, Relation, Rule, Verdict, decide, gate, level_rule
 from .words import BY_ENTRY
 
@@ -25,6 +26,8 @@ __all__ = [
     "People",
     "Record",
     "Relation",
+    "Resource",
+    "Rows",
     "Rule",
     "Standing",
     "Verdict",

@@ -29,6 +29,9 @@ BREAK_GLASS_S: Final = 15 * 60
 MAX_OF_AGENT: Final = 256  # entries in force that one agent has made
 MAX_REASON: Final = 500
 
+RECORDS: Final = "memory"
+DEFAULT_NAMESPACE: Final = "default"
+
 ENTRY: Final = "entry"
 EXPORT: Final = "export"
 BREAK_GLASS: Final = "break-glass"
@@ -101,10 +104,10 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     effect: Literal["allow", "deny"]
     level: str | int
     rights: tuple[str, ...]
-    namespace: str = "default"
+    namespace: str = DEFAULT_NAMESPACE
     key_prefix: str = ""
     expires_s: float = DEFAULT_S
-    resource: str = "memory"
+    resource: str = RECORDS
     hours: str = ""
     days: tuple[str, ...] = ()
     zone: str = "UTC"
@@ -119,7 +122,7 @@ def entry(wanted: Wanted, granter: Principal, ident: str, now_us: int) -> Grant:
         resource=wanted.resource,
         level=_grant_level(wanted.effect, parse_level(wanted.level), granter),
         rights=_rights(wanted.rights),
-        namespace=check_name(wanted.namespace, "namespace"),
+        namespace=_namespace(wanted),
         key_prefix=prefix(wanted.key_prefix),
         granted_by=granter.id,
         created_us=now_us,
@@ -129,6 +132,20 @@ def entry(wanted: Wanted, granter: Principal, ident: str, now_us: int) -> Grant:
         zone=wanted.zone or "UTC",
         when=conditions(wanted.hours, wanted.days, wanted.zone),
     )
+
+
+def space(resource: str) -> str:
+    """Where the entries about other things than records stand: a namespace no record can have."""
+    return f"@{resource}"
+
+
+def _namespace(wanted: Wanted) -> str:
+    named = check_name(wanted.namespace, "namespace")
+    if wanted.resource == RECORDS:
+        return named
+    if wanted.namespace != DEFAULT_NAMESPACE:
+        raise InvalidInput(f"a {wanted.resource} has no namespace", hint="leave it out")
+    return space(wanted.resource)
 
 
 def prefix(text: str) -> str:

@@ -33,6 +33,10 @@ Days = Annotated[
     arg("only on this weekday; may be repeated"),
 ]
 Zone = Annotated[str, arg("time zone of hours and days, such as Europe/Berlin")]
+Resource = Annotated[
+    Literal["memory", "task", "event", "consensus", "conflict", "artifact", "metric"],
+    arg("what it is about"),
+]
 TrailName = Literal["production", "development", "testing", "research", "staging", "coordination"]
 Risk = Literal["low", "medium", "high", "critical"]
 
@@ -42,11 +46,11 @@ class AclGrant(Action, frozen=True, kw_only=True, tag="acl.grant"):
     """Allow an agent more than its level rule does, for a time."""
 
     subject: Annotated[str, arg("agent id", positional=True)]
-    resource: Annotated[Literal["memory"], arg("what it is about")] = "memory"
+    resource: Resource = "memory"
     level: Annotated[str | int, arg("level of the records", unit="level")] = "swarm"
     actions: Actions = ("read",)
     namespace: Namespace = "default"
-    key_prefix: Annotated[str, arg("only keys that begin with this")] = ""
+    key_prefix: Annotated[str, arg("only keys, or ids, that begin with this")] = ""
     environment: Annotated[
         Environment | None, arg("environment of the records (default: the agent's own)")
     ] = None
@@ -62,11 +66,11 @@ class AclDeny(Action, frozen=True, kw_only=True, tag="acl.deny"):
     """Deny an agent what its level rule or a grant allows, for a time."""
 
     subject: Annotated[str, arg("agent id", positional=True)]
-    resource: Annotated[Literal["memory"], arg("what it is about")] = "memory"
+    resource: Resource = "memory"
     level: Annotated[str | int, arg("level of the records", unit="level")] = "swarm"
     actions: Actions = ("read",)
     namespace: Namespace = "default"
-    key_prefix: Annotated[str, arg("only keys that begin with this")] = ""
+    key_prefix: Annotated[str, arg("only keys, or ids, that begin with this")] = ""
     environment: Annotated[
         Environment | None, arg("environment of the records (default: the agent's own)")
     ] = None

@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from ..acl import Access, Standing
+from ..acl.sight import Where, by_standing, joined
 from ..errors import InvalidInput
 from ..model import Level, Principal, Right
 from ..store.contains import containing
@@ -14,7 +15,6 @@ from ..store.database import Reader
 from ..vault.record import OVERHEAD_BYTES
 from .records import Place
 
-Where = tuple[str, tuple[object, ...]]  # a condition and its parameters
 Row = Sequence[Any]
 Seen = Callable[[Row], bool]
 
@@ -70,26 +70,8 @@ def sight(access: Access, principal: Principal) -> Sight:
         return access.allows(principal, Right.READ, standing, row[0], row[1])
 
     named = bool(access.about(principal))
-    where = _ANY if named else _by_standing(access, principal)
+    where = _ANY if named else by_standing(access, principal)
     return Sight(where, not named, sees, access.until_us(principal))
-
-
-def _by_standing(access: Access, principal: Principal) -> Where:
-    """The levels open to anyone like it, to the owner, to a team and to a swarm, as `access`
-    decides them for records made up to ask."""
-
-    def levels(owner: str = "", team: str | None = None, swarm: str | None = None) -> str:
-        standings = (Standing(level, owner, team, swarm) for level in Level)
-        found = [s.level for s in standings if access.allows(principal, Right.READ, s, "", "")]
-        return ", ".join(str(int(level)) for level in found) or "NULL"
-
-    parts: list[Where] = [(f"level IN ({levels()})", ())]
-    parts.append((f"owner = ? AND level IN ({levels(owner=principal.id)})", (principal.id,)))
-    parts += [(f"team = ? AND level IN ({levels(team=t)})", (t,)) for t in principal.teams]
-    if principal.swarm is not None:
-        known = levels(swarm=principal.swarm)
-        parts.append((f"swarm = ? AND level IN ({known})", (principal.swarm,)))
-    return joined(parts, " OR ")
 
 
 def query(
@@ -140,9 +122,3 @@ def _ordered(order: str, *, descending: bool) -> str:
         raise InvalidInput(f"records have no order {order}", hint=", ".join(_ORDERS))
     turn = " DESC" if descending else ""
     return ", ".join(column + turn for column in (*_ORDERS[order], "namespace", "key"))
-
-
-def joined(parts: Sequence[Where], word: str = " AND ") -> Where:
-    """One condition out of several."""
-    where = word.join(f"({condition})" for condition, _ in parts)
-    return f"({where})", tuple(value for _, values in parts for value in values)

@@ -17,10 +17,11 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from ..acl import Access
+from ..acl.sight import Where, joined
 from ..model import Principal
 from ..store.aside import Aside
 from ..store.database import Reader
-from .browse import Browse, Row, Sight, Where, joined, query, rows_of, sight, within
+from .browse import Browse, Row, Sight, query, rows_of, sight, within
 from .records import Place
 
 BLOCK: Final = 1_000
