@@ -17,7 +17,7 @@ from .columns import KeyRow
 from .places import Place
 
 _OF_SUBJECTS: Final = (
-    views.AlertView, views.EventView, views.FindingView, views.RecoveryView,
+    views.AlertView, views.JournalView, views.FindingView, views.RecoveryView,
 )  # fmt: skip
 
 

@@ -59,7 +59,7 @@ NEVER_AGENTS: Final = frozenset({"swarm.create", "audit.export", "recovery.set",
 """No role gives these to an agent: they start commands, write files and ask addresses as the
 engine's user, or say that a person knows."""
 
-SHOWS_KEYS: Final = frozenset({"audit.list", "audit.verify", "event.list"})
+SHOWS_KEYS: Final = frozenset({"audit.list", "audit.verify", "journal.list"})
 """They name keys of records whoever asks may not read, so an agent needs the role admin."""
 
 EVERYWHERE: Final[Mapping[str, Role]] = dict.fromkeys(map(str, Environment), Role.SYSTEM)

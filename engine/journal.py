@@ -24,7 +24,7 @@ from .events import (
     SwarmChanged,
 )
 from .model import AgentState, Principal, SwarmState, environment_of, format_size
-from .views import EventView
+from .views import JournalView
 
 EVENTS: Final = "swarmdeck.events"
 """The logger that is told each event. Silent, unless an engine that stays writes a log."""
@@ -64,7 +64,7 @@ class Journal:
         self.reclaims: deque[tuple[int, Reclaimed]] = deque(maxlen=RECLAIMS)
         self.breaches: deque[tuple[int, Enforced]] = deque(maxlen=RECLAIMS)
         self._clock = clock
-        self._events: deque[EventView] = deque(maxlen=limit)
+        self._events: deque[JournalView] = deque(maxlen=limit)
         self._sequence = 0
 
     def note(
@@ -79,7 +79,7 @@ class Journal:
         """Add an event. One that repeats the newest takes its place: a caller that insists must
         not push out all others."""
         self._sequence += 1
-        event = EventView(
+        event = JournalView(
             sequence=self._sequence,
             at_us=self._clock.wall_us(),
             environment=environment,
@@ -139,7 +139,7 @@ class Journal:
             severity=severity,
         )
 
-    def list(self, environment: str | None, contains: str, limit: int) -> list[EventView]:
+    def list(self, environment: str | None, contains: str, limit: int) -> list[JournalView]:
         """The newest `limit` events of one or all environments in which the text occurs, in any
         case."""
         wanted = contains.lower()
@@ -151,7 +151,7 @@ class Journal:
         )
         return list(islice(found, limit))
 
-    def last_refusal(self, environment: str, action: str) -> EventView | None:
+    def last_refusal(self, environment: str, action: str) -> JournalView | None:
         """The newest refusal of an action, such as `swarm.create`, in an environment."""
         return next(
             (

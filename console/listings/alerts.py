@@ -69,6 +69,6 @@ LOG: Final = Listing(
     key=lambda event: str(event.sequence),
     empty="Nothing has happened since the engine opened.\n\nc  starts a swarm,  D  the demo",
     groups=("rows", "table", "motion"),
-    query=lambda scope: actions.EventList(environment=scope.place),
+    query=lambda scope: actions.JournalList(environment=scope.place),
     words=lambda event: f"{event.subject}: {event.text}" if event.subject else event.text,
 )

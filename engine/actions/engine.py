@@ -127,8 +127,8 @@ class AlertList(Action, frozen=True, kw_only=True, tag="alert.list"):
     firing: Annotated[bool, arg("only those that fire now")] = False
 
 
-@action(list[views.EventView], query=True)
-class EventList(Action, frozen=True, kw_only=True, tag="event.list"):
+@action(list[views.JournalView], query=True)
+class JournalList(Action, frozen=True, kw_only=True, tag="journal.list"):
     """List what has happened since the engine opened, newest first."""
 
     environment: OptionalWhere = None

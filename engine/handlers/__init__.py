@@ -28,7 +28,7 @@ __all__ = ["ON_REFUSED", "Handlers", "Services"]
 
 # What is there to look at an environment that cannot be used, and to repair it.
 ON_REFUSED: Final = frozenset({
-    "explain", "alert.list", "event.list", "memory.admit", "memory.budget", "db.check", "logs",
+    "explain", "alert.list", "journal.list", "memory.admit", "memory.budget", "db.check", "logs",
     "backup.create", "backup.list", "backup.verify", "backup.restore", "backup.delete",
     "vault.status", "vault.rotate", "vault.shred", "audit.verify", "audit.export", "bench.run",
     "metrics.list", "metrics.show",

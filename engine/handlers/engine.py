@@ -77,7 +77,9 @@ class EngineHandlers(Part):
 
         return await explain(self._services, context.principal, action.subject)
 
-    async def event_list(self, _: Context, action: actions.EventList) -> list[views.EventView]:
+    async def journal_list(
+        self, _: Context, action: actions.JournalList
+    ) -> list[views.JournalView]:
         return self._services.journal.list(action.environment, action.contains, action.limit)
 
     async def logs(self, _: Context, action: actions.Logs) -> list[str]:

@@ -26,7 +26,7 @@ import msgspec
 
 from ..journal import EVENTS
 from ..text import safe_json
-from ..views import EventView
+from ..views import JournalView
 
 if TYPE_CHECKING:
     from io import TextIOWrapper
@@ -53,7 +53,7 @@ class JsonLine(logging.Formatter):
             "message": _cut(_message(record)),
         }
         event = getattr(record, "event", None)
-        if isinstance(event, EventView):
+        if isinstance(event, JournalView):
             said |= {"kind": event.kind, "subject": event.subject, "environment": event.environment}
         if record.exc_info and record.exc_info[1] is not None:
             said["error"] = _error(record.exc_info[1])

@@ -26,7 +26,7 @@ from .engine import (
     SettingChangeView,
     SettingView,
 )
-from .explain import AlertView, EventView, ExplanationView, ReasonView
+from .explain import AlertView, ExplanationView, JournalView, ReasonView
 from .health import FindingView, RecoveryView
 from .host import AdmissionView, EnvironmentView, HolderView, HostView, LoanView
 from .memory import KeyPage, RecordView
@@ -58,7 +58,6 @@ __all__ = [
     "Done",
     "EngineView",
     "EnvironmentView",
-    "EventView",
     "ExplanationView",
     "FindingView",
     "FlowView",
@@ -67,6 +66,7 @@ __all__ = [
     "HistoryView",
     "HolderView",
     "HostView",
+    "JournalView",
     "KeyPage",
     "KeyringView",
     "LaneView",

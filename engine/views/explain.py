@@ -45,7 +45,7 @@ class AlertView(View, frozen=True, kw_only=True):
     acknowledged_by: str = ""
 
 
-class EventView(View, frozen=True, kw_only=True):
+class JournalView(View, frozen=True, kw_only=True):
     """Something that happened. `severity` is info, warning or critical."""
 
     sequence: int

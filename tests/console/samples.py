@@ -162,7 +162,7 @@ def recovery(number: int, **more: Any) -> views.RecoveryView:
     return views.RecoveryView(**(fields | more))
 
 
-def happening(number: int, **more: Any) -> views.EventView:
+def happening(number: int, **more: Any) -> views.JournalView:
     severity = ("info", "info", "warning", "critical")[number % 4]
     fields: dict[str, Any] = {
         "sequence": 1_000 - number,
@@ -173,7 +173,7 @@ def happening(number: int, **more: Any) -> views.EventView:
         "severity": severity,
         "text": f"worker {number} said so",
     }
-    return views.EventView(**(fields | more))
+    return views.JournalView(**(fields | more))
 
 
 def admission(action: actions.MemoryAdmit | actions.MemoryBudget) -> views.AdmissionView:
@@ -471,7 +471,7 @@ ANSWERS: dict[type[actions.Action], Any] = {
     actions.RecoveryList: lambda _: [recovery(n) for n in range(5)],
     actions.RecoverySet: lambda a: recovery(4, subject=a.subject, policy=a.policy),
     actions.RecoveryReset: lambda a: recovery(4, subject=a.subject, attempts=0),
-    actions.EventList: lambda _: [happening(n) for n in range(40)],
+    actions.JournalList: lambda _: [happening(n) for n in range(40)],
     actions.MemoryAdmit: admission,
     actions.MemoryBudget: admission,
     actions.VaultStatus: vault,

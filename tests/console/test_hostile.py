@@ -95,7 +95,7 @@ def hostile_host(fakes: Any) -> Any:
         actions.AlertList: lambda _: [
             fakes.samples.alert(1, rule=bad, subject=bad, detail=bad, hint=bad, environment=bad)
         ],
-        actions.EventList: lambda _: [fakes.samples.happening(1, kind=bad, subject=bad, text=bad)],
+        actions.JournalList: lambda _: [fakes.samples.happening(1, kind=bad, subject=bad, text=bad)],
         actions.Explain: lambda _: views.ExplanationView(
             subject=bad,
             kind=bad,

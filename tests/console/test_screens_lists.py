@@ -47,7 +47,7 @@ async def test_the_log_marks_severity_with_more_than_colour(fakes: Any) -> None:
         for mark in ("· info", "▲ warning", "✗ critical"):
             assert mark in deck.text
         await deck.press("slash", *"worker", "enter")
-        await deck.until(lambda: actions.EventList(contains="worker") in deck.host.asked)
+        await deck.until(lambda: actions.JournalList(contains="worker") in deck.host.asked)
 
 
 async def test_the_audit_is_searched_by_the_engine(fakes: Any) -> None:

@@ -134,7 +134,7 @@ async def test_empty(look: Any, name: str) -> None:
 FAILING = {
     "queue": actions.QueueList, "schedules": actions.ScheduleList,
     "access": actions.AclMatrix, "bench": actions.BenchShow,
-    "audit": actions.AuditList, "log": actions.EventList, "alerts": actions.AlertList,
+    "audit": actions.AuditList, "log": actions.JournalList, "alerts": actions.AlertList,
     "metrics": actions.MetricsList, "health": actions.HealthList,
 }  # fmt: skip
 """Screens with a query of their own, which can fail."""

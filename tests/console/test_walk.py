@@ -118,7 +118,7 @@ def lines(ids: Ids, swarm: str, folder: Path) -> dict[str, str]:
         "recovery.list": "recovery list",
         "recovery.set": f"recovery set {swarm} ALERT_ONLY",
         "recovery.reset": f"recovery reset {swarm}",
-        "event.list": "event list",
+        "journal.list": "journal list",
         "logs": f"logs {ids.agent}",
         "memory.plan": "memory plan",
         "memory.admit": f"memory admit {here} --base 2GB --max 3GB",

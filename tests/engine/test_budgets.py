@@ -387,5 +387,5 @@ async def test_over_the_socket_a_budget_is_asked_changed_and_refused(tmp_path: P
             await engine.run(
                 act.MemoryBudget(environment="staging", base_bytes=16 * GB, max_bytes=16 * GB)
             )
-        kinds = [event.kind for event in await engine.run(act.EventList())]
+        kinds = [event.kind for event in await engine.run(act.JournalList())]
         assert kinds == ["refusal", "budget", "engine"]

@@ -142,7 +142,7 @@ async def test_an_engine_tells_of_its_opening_swarms_and_refusals(tmp_path: Path
         agent = await core.engine.agents.register("testing", name="a")
         with pytest.raises(Denied):
             core.dispatch(act.Stop(), core.resolve(agent.id))
-        events = await core.engine.run(act.EventList(limit=10))
+        events = await core.engine.run(act.JournalList(limit=10))
         kinds = [(event.kind, event.environment, event.subject) for event in events]
         assert kinds == [
             ("refusal", "", "engine"),
@@ -154,7 +154,7 @@ async def test_an_engine_tells_of_its_opening_swarms_and_refusals(tmp_path: Path
         assert events[0].text.startswith(f"stop by {agent.id}: ")
         assert "testing may have 12 agents" in events[1].text
         core.request_stop("enough")
-        (last,) = await core.engine.run(act.EventList(limit=1))
+        (last,) = await core.engine.run(act.JournalList(limit=1))
         assert last.text == "stopping: enough"
 
 

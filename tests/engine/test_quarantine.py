@@ -176,7 +176,7 @@ async def test_it_is_an_alert_an_event_and_explained(data: Path) -> None:
     async with opened(data) as core:
         [alert] = await core.engine.run(act.AlertList(environment=DEV))
         assert (alert.rule, alert.severity, alert.state) == ("quarantined", "critical", "firing")
-        events = await core.engine.run(act.EventList(environment=DEV))
+        events = await core.engine.run(act.JournalList(environment=DEV))
         assert (events[0].kind, events[0].severity) == ("quarantine", "critical")
         said = await core.engine.run(act.Explain(subject=DEV))
         assert said.state == "quarantined"

@@ -78,7 +78,7 @@ async def test_broken_glass_is_read_shown_told_and_ends_with_a_revoke(
     assert (said.allowed, said.rule) == (True, "break-glass")
     told = [event for event in await events.take() if isinstance(event, GlassBroken)]
     assert told == [GlassBroken(entry, owner)]
-    [noted] = [e for e in await engine.run(act.EventList()) if e.kind == "glass"]
+    [noted] = [e for e in await engine.run(act.JournalList()) if e.kind == "glass"]
     assert (noted.subject, noted.severity) == (owner, "critical")
     assert "an agent is stuck" in noted.text
     [row] = [r for r in await engine.run(act.AuditList()) if r.action == "acl.breakglass"]
@@ -243,7 +243,7 @@ async def test_the_operators_role_holds_for_every_way_in(tmp_path: Path) -> None
                     await refused
             await engine.memory("research").set("k", 1)
             await engine.publish("dev.news", 1)
-        events = await core.engine.run(act.EventList())
+        events = await core.engine.run(act.JournalList())
         assert any("needs the role" in event.text for event in events)
 
 

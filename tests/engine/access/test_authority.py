@@ -152,7 +152,7 @@ BY_ROLE: list[tuple[Action, Role]] = [
     (actions.AgentRegister(environment="development", name="x", team="dev_team_1"), Role.ADMIN),
     (actions.TeamAdd(team="dev_team_1", agent="dev_agent_1"), Role.ADMIN),
     (actions.AuditList(), Role.ADMIN),
-    (actions.EventList(), Role.ADMIN),
+    (actions.JournalList(), Role.ADMIN),
     (actions.BackupCreate(environment="development"), Role.ADMIN),
     (actions.AgentRevoke(id="dev_agent_2"), Role.ADMIN),
 ]  # fmt: skip

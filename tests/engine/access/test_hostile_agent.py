@@ -132,7 +132,7 @@ async def test_what_no_key_holds_is_not_looked_for(world: World, text: str) -> N
         world.engine.run(act.AclMatrix(environment=DEV, prefix=text)),
         world.engine.run(act.QueueList(environment=DEV, contains=text)),
         world.engine.run(act.AuditList(environment=DEV, contains=text)),
-        world.engine.run(act.EventList(environment=DEV, contains=text)),
+        world.engine.run(act.JournalList(environment=DEV, contains=text)),
     ):
         with suppress(InvalidInput):
             await call

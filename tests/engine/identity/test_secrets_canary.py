@@ -157,7 +157,7 @@ async def connect_wrongly(engine: Engine, agent: str) -> None:
 async def told(engine: Engine) -> list[str]:
     """All that the engine can be asked about what has happened and how it is."""
     wanted: list[act.Action] = [
-        act.EventList(limit=1000), act.AuditList(limit=1000), act.AlertList(), act.ConfigShow(),
+        act.JournalList(limit=1000), act.AuditList(limit=1000), act.AlertList(), act.ConfigShow(),
         act.Status(), act.VaultStatus(), act.DatabaseStats(), act.DatabaseSlow(), act.Doctor(),
         act.DatabasePragmas(), act.AclList(), act.AgentList(),
     ]  # fmt: skip
