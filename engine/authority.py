@@ -141,16 +141,17 @@ _SETTINGS: Final = "the settings [operator] give the operator a role in each env
 def least_role(spec: ActionSpec, action: Action) -> Role:
     """The role an action needs: more than its definition says where it gives away rights."""
     gives_role = getattr(action, "role", None) not in {None, Role.AGENT.value}
-    changes_role = isinstance(action, actions.AgentUpdate) and action.role is not None
-    gives_team = isinstance(action, actions.AgentRegister) and action.team is not None
+    changes_role = spec.name == "agent.update" and getattr(action, "role", None) is not None
+    gives_team = spec.name == "agent.register" and getattr(action, "team", None) is not None
     return Role.ADMIN if gives_role or changes_role or gives_team else spec.role
 
 
 def concerned(action: Action) -> str | None:
     """The environment an action is about; None when it is about the whole engine, or about an id
     that nobody can have."""
-    if isinstance(action, actions.AlertAck):
-        return _place_of(action.id.partition(".")[2])  # behind the rule stands what it is about
+    if actions.name_of(action) == "alert.ack":
+        # Behind the rule stands what it is about.
+        return _place_of(str(getattr(action, "id", "")).partition(".")[2])
     for field in ("environment", "source"):
         if isinstance(place := getattr(action, field, None), str):
             return place if place in EVERYWHERE else None

@@ -98,8 +98,8 @@ def find(argv: Sequence[str]) -> tuple[ActionSpec, list[str]]:
     noun, *words = argv
     if noun in ACTIONS:
         return ACTIONS[noun], words
-    verbs = nouns().get(noun)
-    if verbs is None:
+    verbs = ACTIONS.verbs(noun)
+    if noun not in ACTIONS.nouns:
         hint = suggestion(noun, nouns(), f"see {PROGRAM} --help")
         raise InvalidInput(f"unknown command {printable(noun)}", hint=hint)
     if not words or words[0].startswith("-"):
@@ -113,11 +113,7 @@ def find(argv: Sequence[str]) -> tuple[ActionSpec, list[str]]:
 @functools.cache
 def nouns() -> Mapping[str, tuple[str, ...]]:
     """Every first word, in order of definition, with its verbs; none for an action of one word."""
-    found: dict[str, tuple[str, ...]] = {}
-    for name in ACTIONS:
-        noun, _, verb = name.partition(".")
-        found[noun] = (*found.get(noun, ()), *([verb] if verb else ()))
-    return found
+    return {noun: ACTIONS.verbs(noun) for noun in ACTIONS.nouns}
 
 
 # --- help -----------------------------------------------------------------------------------

@@ -140,7 +140,7 @@ class Core(Front):
         self.ticker = Ticker(self, self.opened.serving, stays=not brief)
         self._link: LinkServer | None = None
         self._dispatcher = Dispatcher(
-            Handlers(self).table(), self.bus, clock, _lanes(settings), drain_s=CLOSE_DRAIN_S,
+            Handlers(self), self.bus, clock, _lanes(settings), drain_s=CLOSE_DRAIN_S,
             authority=self.authority,
         )  # fmt: skip
 

@@ -466,11 +466,12 @@ async def connect(
 def _from_here(action: Action) -> Action:
     """The action with its paths absolute: the engine's working directory is not the caller's.
     Raises InvalidInput for a worker command that is not there."""
-    if isinstance(action, actions.Demo) and action.files is not None:
+    name = actions.name_of(action)
+    if name == "demo" and isinstance(action, actions.Demo) and action.files is not None:
         return msgspec.structs.replace(
             action, files=str(Path(action.files).expanduser().absolute())
         )
-    if isinstance(action, actions.SwarmCreate) and action.command:
+    if name == "swarm.create" and isinstance(action, actions.SwarmCreate) and action.command:
         from .swarms.supervisor import resolve_command  # noqa: PLC0415 - only this action needs it
 
         return msgspec.structs.replace(action, command=resolve_command(action.command, Path.cwd()))

@@ -3,133 +3,15 @@
 From a definition here come the subcommand, the console's command, form, palette entry and help,
 and the socket message. Data-plane calls (memory and queue, thousands a second) are methods of the
 handles in `handles.py`; the actions that touch memory or messages call the same methods.
+
+The modules load by noun: what imports from here gets a class when it names one. A new module is
+imported below for the types and named in `registry.MODULES`.
 """
 
 from __future__ import annotations
 
-# Help lists the actions in the order in which these modules define them.
-# isort: off
-from .engine import (
-    Status,
-    Stop,
-    Reload,
-    Doctor,
-    ConfigShow,
-    Demo,
-    Logs,
-    MemoryPlan,
-    DatabaseStats,
-    DatabaseCheck,
-    DatabasePragmas,
-    DatabaseSchema,
-    DatabaseOptimize,
-    DatabaseSlow,
-    ClockConfirm,
-    Explain,
-    AlertList,
-    JournalList,
-    MemoryAdmit,
-    MemoryBudget,
-)
-from .swarms import (
-    SwarmCreate,
-    SwarmList,
-    SwarmHealth,
-    SwarmScale,
-    SwarmTerminate,
-    AgentRegister,
-    AgentUpdate,
-    AgentUnregister,
-    AgentToken,
-    AgentRevoke,
-    AgentList,
-    AgentShow,
-    TeamCreate,
-    TeamList,
-    TeamAdd,
-    TeamRemove,
-)
-from .memory import (
-    MemorySet,
-    MemoryGet,
-    MemoryDelete,
-    MemoryKeys,
-    MemoryList,
-    MemoryLevel,
-)
-from .queue import (
-    QueueSend,
-    QueueBroadcast,
-    QueuePause,
-    QueueDrain,
-    QueueResume,
-    QueueFlow,
-    QueueList,
-    QueueCount,
-    QueueShow,
-    QueueRetry,
-    QueueCancel,
-    QueueDead,
-    QueueLanes,
-    QueueEdit,
-    QueuePurge,
-    QueueRedrive,
-    QueueHistory,
-    ScheduleCreate,
-    ScheduleList,
-    ScheduleShow,
-    SchedulePause,
-    ScheduleResume,
-    ScheduleDelete,
-    ScheduleRun,
-)
-from .access import (
-    AclGrant,
-    AclDeny,
-    AclRevoke,
-    AclBreakglass,
-    AclExport,
-    AclList,
-    AclExplain,
-    AuditList,
-    AuditVerify,
-    AuditExport,
-    AclMatrix,
-    AclWho,
-)
-from .vault import (
-    VaultStatus,
-    VaultSeal,
-    VaultUnseal,
-    VaultRotate,
-    VaultRekey,
-    VaultShred,
-)
-from .backup import (
-    BackupCreate,
-    BackupList,
-    BackupVerify,
-    BackupRestore,
-    BackupDelete,
-)
-from .health import (
-    HealthList,
-    HealthCheck,
-    RecoveryList,
-    RecoverySet,
-    RecoveryReset,
-    AlertAck,
-)
-from .metrics import (
-    MetricsList,
-    MetricsShow,
-)
-from .bench import (
-    BenchRun,
-    BenchCompare,
-    BenchShow,
-    BenchBaseline,
-)
+from typing import TYPE_CHECKING
+
 from .spec import (
     ACTIONS,
     Action,
@@ -140,11 +22,138 @@ from .spec import (
     arg,
     check,
     fields,
+    name_of,
     named,
     refused,
     spec_of,
 )
-# isort: on
+
+if TYPE_CHECKING:
+    # isort: off
+    from .engine import (
+        Status,
+        Stop,
+        Reload,
+        Doctor,
+        ConfigShow,
+        Demo,
+        Logs,
+        MemoryPlan,
+        DatabaseStats,
+        DatabaseCheck,
+        DatabasePragmas,
+        DatabaseSchema,
+        DatabaseOptimize,
+        DatabaseSlow,
+        ClockConfirm,
+        Explain,
+        AlertList,
+        JournalList,
+        MemoryAdmit,
+        MemoryBudget,
+    )
+    from .swarms import (
+        SwarmCreate,
+        SwarmList,
+        SwarmHealth,
+        SwarmScale,
+        SwarmTerminate,
+        AgentRegister,
+        AgentUpdate,
+        AgentUnregister,
+        AgentToken,
+        AgentRevoke,
+        AgentList,
+        AgentShow,
+        TeamCreate,
+        TeamList,
+        TeamAdd,
+        TeamRemove,
+    )
+    from .memory import (
+        MemorySet,
+        MemoryGet,
+        MemoryDelete,
+        MemoryKeys,
+        MemoryList,
+        MemoryLevel,
+    )
+    from .queue import (
+        QueueSend,
+        QueueBroadcast,
+        QueuePause,
+        QueueDrain,
+        QueueResume,
+        QueueFlow,
+        QueueList,
+        QueueCount,
+        QueueShow,
+        QueueRetry,
+        QueueCancel,
+        QueueDead,
+        QueueLanes,
+        QueueEdit,
+        QueuePurge,
+        QueueRedrive,
+        QueueHistory,
+        ScheduleCreate,
+        ScheduleList,
+        ScheduleShow,
+        SchedulePause,
+        ScheduleResume,
+        ScheduleDelete,
+        ScheduleRun,
+    )
+    from .access import (
+        AclGrant,
+        AclDeny,
+        AclRevoke,
+        AclBreakglass,
+        AclExport,
+        AclList,
+        AclExplain,
+        AuditList,
+        AuditVerify,
+        AuditExport,
+        AclMatrix,
+        AclWho,
+    )
+    from .vault import (
+        VaultStatus,
+        VaultSeal,
+        VaultUnseal,
+        VaultRotate,
+        VaultRekey,
+        VaultShred,
+    )
+    from .backup import (
+        BackupCreate,
+        BackupList,
+        BackupVerify,
+        BackupRestore,
+        BackupDelete,
+    )
+    from .health import (
+        HealthList,
+        HealthCheck,
+        RecoveryList,
+        RecoverySet,
+        RecoveryReset,
+        AlertAck,
+    )
+    from .metrics import (
+        MetricsList,
+        MetricsShow,
+    )
+    from .bench import (
+        BenchRun,
+        BenchCompare,
+        BenchShow,
+        BenchBaseline,
+    )
+    # isort: on
+else:
+    from .registry import kind_called as __getattr__  # noqa: F401 - for each class above
 
 __all__ = [
     "ACTIONS",
@@ -257,6 +266,7 @@ __all__ = [
     "arg",
     "check",
     "fields",
+    "name_of",
     "named",
     "refused",
     "spec_of",

@@ -14,6 +14,7 @@ import msgspec
 
 from ..errors import InvalidInput
 from ..model import Role
+from .registry import Registry
 
 Lane = Literal["interactive", "background", "bulk"]
 
@@ -57,7 +58,7 @@ class ActionSpec(msgspec.Struct, frozen=True):
     offline: bool
 
 
-ACTIONS: Final[dict[str, ActionSpec]] = {}
+ACTIONS: Final = Registry()
 
 
 def action(  # noqa: PLR0913 - what is known of an action
@@ -78,11 +79,11 @@ def action(  # noqa: PLR0913 - what is known of an action
     def register(kind: type[A]) -> type[A]:
         name = str(kind.__struct_config__.tag)
         text = (kind.__doc__ or "").strip().splitlines()[0]
-        ACTIONS[name] = ActionSpec(
+        ACTIONS.add(ActionSpec(
             name, kind, text, result, lane, timeout_s,
             role or (Role.MONITOR if query else Role.COORDINATOR), query, idempotent or query,
             destructive, lasting, offline,
-        )  # fmt: skip
+        ))  # fmt: skip
         return kind
 
     return register
@@ -144,7 +145,12 @@ def refused(spec: ActionSpec, error: Exception) -> InvalidInput:
 
 
 def spec_of(wanted: Action) -> ActionSpec:
-    return ACTIONS[str(wanted.__struct_config__.tag)]
+    return ACTIONS[name_of(wanted)]
+
+
+def name_of(wanted: Action) -> str:
+    """Its name, `swarm.create`. Asked before its class is: naming a class loads its module."""
+    return str(wanted.__struct_config__.tag)
 
 
 def named(name: str) -> ActionSpec:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from .. import __version__, process, views
-from ..actions import ACTIONS, AclMatrix, Action, ActionSpec, BenchShow, MetricsShow, spec_of
+from .. import __version__, actions, process, views
+from ..actions import ACTIONS, Action, ActionSpec, spec_of
 from ..commandline import find, nouns, parse, summary, usage, usage_noun
 from ..errors import Defect, ErrorReport, InvalidInput, SwarmDeckError, Unavailable
 from ..model import printable
@@ -29,6 +29,7 @@ INTERRUPTED: Final = 128 + signal.SIGINT
 _BROKEN_PIPE: Final = 128 + signal.SIGPIPE
 
 if TYPE_CHECKING:
+    from ..actions import AclMatrix, BenchShow, MetricsShow
     from .charts import Charted, Plot
 
 Console = Callable[[Options], int]
@@ -104,21 +105,27 @@ def _run(argv: Sequence[str], console: Console | None, plot: Plot | None) -> int
     options.refuse_for_command()
     if words and words[0] in _PROCESS_COMMANDS:
         return _process_command(words, options)
-    if words and words[0] not in nouns():
+    if words and words[0] not in ACTIONS.nouns:
         names = [*nouns(), *_PROCESS_COMMANDS]
         hint = suggestion(words[0], names, "see swarmdeck --help")
         raise InvalidInput(f"unknown command {printable(words[0])}", hint=hint)
     action = parse(words)
     spec = spec_of(action)
-    if isinstance(action, (BenchShow, MetricsShow)) and action.plot and options.json:
-        raise InvalidInput("--plot draws text", hint="leave out --json, or use --svg FILE")
-    if isinstance(action, AclMatrix) and action.csv:
+    if spec.name == "acl.matrix" and isinstance(action, actions.AclMatrix) and action.csv:
         return _sheet(action, spec, options)
+    charted = _charted(action)
+    if charted is not None and charted.plot and options.json:
+        raise InvalidInput("--plot draws text", hint="leave out --json, or use --svg FILE")
     result = _perform(action, spec, options)
-    drawn = ""
-    if isinstance(action, (BenchShow, MetricsShow)):
-        drawn = _charts(action, result, plot)
+    drawn = _charts(charted, result, plot) if charted is not None else ""
     return _answer(spec, result, options, drawn)
+
+
+def _charted(action: Action) -> BenchShow | MetricsShow | None:
+    """The action if its answer can be drawn."""
+    if actions.name_of(action) not in {"bench.show", "metrics.show"}:
+        return None
+    return action if isinstance(action, (actions.BenchShow, actions.MetricsShow)) else None
 
 
 def _perform(action: Action, spec: ActionSpec, options: Options) -> Any:  # noqa: ANN401 - any result

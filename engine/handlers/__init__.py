@@ -6,23 +6,16 @@ nothing itself. The modules are those of `actions`; a test compares the table wi
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from functools import partial
+from importlib import import_module
 from typing import Any, Final
 
-from .. import actions
-from ..actions import Action
+from ..actions import ACTIONS, Action
+from ..actions.registry import home
 from ..dispatch import Context, Handler
 from ..journal import concerned
-from .access import AccessHandlers
-from .bench import BenchHandlers
-from .engine import EngineHandlers
-from .health import HealthHandlers
-from .memory import MemoryHandlers
-from .metrics import MetricsHandlers
-from .queue import QueueHandlers
 from .services import Part, Services
-from .swarms import SwarmHandlers
-from .vault import VaultHandlers
 
 __all__ = ["ON_REFUSED", "Handlers", "Services"]
 
@@ -35,32 +28,53 @@ ON_REFUSED: Final = frozenset({
     "health.list", "health.check", "recovery.list", "recovery.set", "recovery.reset", "alert.ack",
 })  # fmt: skip
 
-_PARTS: Final[tuple[type[Part], ...]] = (
-    EngineHandlers,
-    SwarmHandlers,
-    MemoryHandlers,
-    QueueHandlers,
-    AccessHandlers,
-    VaultHandlers,
-    HealthHandlers,
-    MetricsHandlers,
-    BenchHandlers,
-)
+_PARTS: Final[Mapping[str, tuple[str, str]]] = {
+    "engine": ("engine", "EngineHandlers"),
+    "swarms": ("swarms", "SwarmHandlers"),
+    "memory": ("memory", "MemoryHandlers"),
+    "queue": ("queue", "QueueHandlers"),
+    "access": ("access", "AccessHandlers"),
+    "vault": ("vault", "VaultHandlers"),
+    "backup": ("vault", "VaultHandlers"),
+    "health": ("health", "HealthHandlers"),
+    "metrics": ("metrics", "MetricsHandlers"),
+    "bench": ("bench", "BenchHandlers"),
+}
+"""By the module of the action: the module of its handler, loaded when one is asked for the first
+time, and the class in it."""
 
 
-class Handlers(Part):
+class Handlers(Part, Mapping[type[Action], Handler]):
     """The handlers of an engine, by action type."""
 
-    def table(self) -> dict[type[Action], Handler]:
-        parts = [part(self._services) for part in _PARTS]
-        found: dict[type[Action], Handler] = {}
-        for spec in actions.ACTIONS.values():
-            name = spec.name.replace(".", "_")
-            handler = next(getattr(part, name) for part in parts if hasattr(part, name))
-            found[spec.type] = (
-                handler if spec.name in ON_REFUSED else partial(self._handle, handler)
-            )
-        return found
+    def __init__(self, services: Services) -> None:
+        super().__init__(services)
+        self._parts: dict[str, Part] = {}
+        self._made: dict[type[Action], Handler] = {}
+
+    def __getitem__(self, kind: type[Action]) -> Handler:
+        made = self._made.get(kind)
+        if made is None:
+            made = self._made[kind] = self._make(kind)
+        return made
+
+    def __iter__(self) -> Iterator[type[Action]]:
+        return (spec.type for spec in ACTIONS.values())
+
+    def __len__(self) -> int:
+        return len(ACTIONS)
+
+    def _make(self, kind: type[Action]) -> Handler:
+        name = str(kind.__struct_config__.tag)
+        handler: Handler = getattr(self._part(home(kind)), name.replace(".", "_"))
+        return handler if name in ON_REFUSED else partial(self._handle, handler)
+
+    def _part(self, module: str) -> Part:
+        if module not in self._parts:
+            where, called = _PARTS[module]
+            made: type[Part] = getattr(import_module(f".{where}", __package__), called)
+            self._parts[module] = made(self._services)
+        return self._parts[module]
 
     async def _handle(self, handler: Handler, context: Context, action: Action) -> Any:  # noqa: ANN401
         """Refuse what concerns an environment that cannot be used now."""

@@ -77,6 +77,10 @@ class EngineHandlers(Part):
 
         return await explain(self._services, context.principal, action.subject)
 
+    async def alert_list(self, _: Context, action: actions.AlertList) -> list[views.AlertView]:
+        await self._services.alerts.load()
+        return list(self._services.alerts.list(action.environment, firing=action.firing))
+
     async def journal_list(
         self, _: Context, action: actions.JournalList
     ) -> list[views.JournalView]:

@@ -50,9 +50,5 @@ class HealthHandlers(Part):
     ) -> views.RecoveryView:
         return await self._policies.reset(action.subject, context.principal.id)
 
-    async def alert_list(self, _: Context, action: actions.AlertList) -> list[views.AlertView]:
-        await self._services.alerts.load()
-        return list(self._services.alerts.list(action.environment, firing=action.firing))
-
     async def alert_ack(self, context: Context, action: actions.AlertAck) -> views.AlertView:
         return await self._services.watch.acknowledge(action.id, context.principal.id)

@@ -252,7 +252,7 @@ async def test_a_handler_that_does_not_finish_in_time_is_stopped(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = msgspec.structs.replace(actions.ACTIONS["stop"], timeout_s=0.01)
-    monkeypatch.setitem(actions.ACTIONS, "stop", spec)
+    monkeypatch.setattr(actions, "spec_of", lambda _: spec)
     async with dispatcher(bench, stop=bench.wait) as d:
         with pytest.raises(Unavailable, match=r"did not finish within 0.01 s") as caught:
             await ask(d)
