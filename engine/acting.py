@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from .actions import Action
 
-if TYPE_CHECKING:
-    from .engine import Engine
+
+class Asked(Protocol):
+    """Who is asked: an engine, or the client of an agent, which asks as that agent."""
+
+    async def run(self, action: Action, /) -> Any: ...  # noqa: ANN401 - the action's result
 
 
 class Acting:
     """Asks for actions in `environment` as `actor`, an agent's id or None for the operator."""
 
-    def __init__(self, engine: Engine, environment: str, actor: str | None) -> None:
+    def __init__(self, engine: Asked, environment: str, actor: str | None) -> None:
         self._engine = engine
         self._environment = environment
         self._actor = actor

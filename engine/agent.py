@@ -32,7 +32,7 @@ from collections.abc import (
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 import msgspec
 
@@ -63,6 +63,7 @@ LAST_RECONNECT_S: Final = 1.0
 UNWIND_S: Final = 3.0  # between asking the code to end and ending the process
 
 Answer: TypeAlias = tuple[Any, Sequence[Write]] | None
+T = TypeVar("T")
 Handler: TypeAlias = Callable[["Agent", Message], Answer | Awaitable[Answer]]
 
 log = logging.getLogger(__name__)
@@ -136,6 +137,22 @@ class Agent:
     async def publish(self, channel: str, body: Any) -> int:  # noqa: ANN401 - JSON types and bytes
         """Send to everyone who listens on a channel now; how many that were."""
         return await self._port.publish(channel, body)
+
+    async def run(self, action: Action) -> Any:  # noqa: ANN401 - the action's result
+        """Ask for an action as this agent and wait for its result. Actor and environment may be
+        left out of those that every agent may ask for; a caller that is cancelled cancels it.
+        Raises what the action raises, Denied for one that is not an agent's to ask for."""
+        receipt = await self._port.dispatch(action)
+        try:
+            return await receipt
+        except BaseException:
+            receipt.cancel()
+            raise
+
+    async def ask(self, action: Action, kind: type[T]) -> T:
+        """`run` for callers that want the type of the result known."""
+        result: T = await self.run(action)
+        return result
 
     async def work(
         self, handlers: Mapping[str, Handler], *, limit: int = 8, lease_s: float = 30.0

@@ -26,7 +26,7 @@ from ..store import driver
 from ..store.database import Reader, Transaction
 from ..store.replaced import signed
 from ..store.swap import Reason, Swap
-from ..vault import letters, tables
+from ..vault import columns, letters, tables
 from ..vault.ring import SELECT_KEYS
 from ..views import BackupView, Done
 from . import manifest as manifests
@@ -46,6 +46,7 @@ BackupViews = list[BackupView]  # `list` is a method of the service
 
 NOTHING: Final = "nothing was looked at yet"
 _CHUNK: Final = 1 << 20
+_HAS_TABLE: Final = "SELECT 1 FROM sqlite_schema WHERE name = ?"  # a copy of before may have none
 
 
 class Engine(Protocol):
@@ -391,7 +392,8 @@ def _examined(
 
 
 def records_of(ring: Ring, environment: str) -> Records:
-    """Reads every record, message and schedule of a file with the keys that it holds itself."""
+    """Reads every record, message, schedule and text of other tables of a file with the keys that
+    it holds itself."""
 
     def records(raw: driver.Raw) -> Iterator[None]:
         beside = ring.beside(raw.execute(SELECT_KEYS, (environment,)).fetchall())
@@ -402,10 +404,16 @@ def records_of(ring: Ring, environment: str) -> Records:
         for row in cast("Iterator[letters.Row]", raw.execute(letters.SELECT)):
             letters.check(beside, row)
             yield
-        if raw.execute("SELECT 1 FROM sqlite_schema WHERE name = 'schedule'").fetchone():
-            for each in raw.execute(letters.SELECT_SCHEDULES):  # a copy of before may have none
+        if raw.execute(_HAS_TABLE, ("schedule",)).fetchone():
+            for each in raw.execute(letters.SELECT_SCHEDULES):
                 letters.check_schedule(beside, each)
                 yield
+        for column in columns.COLUMNS:
+            if raw.execute(_HAS_TABLE, (column.table,)).fetchone():
+                held = f"{column.selected} WHERE {column.name} IS NOT NULL"
+                for ident, text, *bound in raw.execute(held):
+                    letters.check_text(beside, column.letter(ident, *bound), text)
+                    yield
 
     return records
 

@@ -8,7 +8,8 @@
 
 The tag binds environment, message id, kind, sender, target, and whether it is the body or the
 result; of a schedule its own id, and kind, sender and target of its messages. A message can be
-retried, delayed and moved between priorities; none of that is bound.
+retried, delayed and moved between priorities; none of that is bound. Texts of other tables
+(`columns.py`) are protected in the same way, each column under a number of its own.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ LZ4: Final = 0x02
 KIND: Final = "rest"  # the class of their keys
 BODY: Final = 0
 RESULT: Final = 1
-SCHEDULE: Final = 2  # the body of all messages of a schedule
+SCHEDULE: Final = 2  # the body of all messages of a schedule; columns.py has the numbers above
 
 SELECT: Final = "SELECT id, kind, sender, target, body, result FROM message"
 SELECT_SCHEDULES: Final = "SELECT id, kind, created_by, target, body FROM schedule"
@@ -38,6 +39,7 @@ SELECT_SCHEDULES: Final = "SELECT id, kind, created_by, target, body FROM schedu
 Row = tuple[int, str, str, str, bytes, bytes | None]
 
 _NAMES: Final = ("the body of message", "the result of message", "the body of schedule")
+_BARE: Final = frozenset({BODY, RESULT, SCHEDULE})  # may be of before there were keys
 _HEADER: Final = struct.Struct(">BI")
 _BOUND: Final = struct.Struct(">BBBIq")  # version, field, form, key id, message id
 _NONCE_AT: Final = _HEADER.size
@@ -82,7 +84,7 @@ def unprotect(ring: Ring, letter: Letter, stored: bytes) -> bytes:
     try:
         form, key_id = _HEADER.unpack_from(stored)
         if form < FORM:
-            return _unprotected(ring, stored)
+            return _unprotected(ring, letter, stored)
         sealing, checking = ring.opening(key_id)
         bound = _bound(ring, letter, form, key_id)
         nonce = stored[_NONCE_AT:_TAG_AT]
@@ -94,8 +96,8 @@ def unprotect(ring: Ring, letter: Letter, stored: bytes) -> bytes:
         return record.decompress(text) if form & LZ4 else text
     except ring.broken as error:
         raise Damaged(
-            f"{ring.environment}: {_NAMES[letter.field]} {letter.ident} does not match its seal",
-            hint="purge it, or restore a backup",
+            f"{ring.environment}: {_spoken(letter)} {letter.ident} does not match its seal",
+            hint="purge it, or restore a backup" if letter.field in _BARE else "restore a backup",
         ) from error
 
 
@@ -116,6 +118,21 @@ def check_schedule(ring: Ring, row: tuple[int, str, str, str, bytes]) -> None:
     unprotect(ring, Letter(ident, kind, sender, target, SCHEDULE), body)
 
 
+def check_text(ring: Ring, letter: Letter, stored: bytes) -> None:
+    """Open a text of another table; one whose key was destroyed is passed. Raises Sealed,
+    Damaged."""
+    if not ring.is_shredded(key_of(stored)):
+        unprotect(ring, letter, stored)
+
+
+def _spoken(letter: Letter) -> str:
+    if letter.field in _BARE:
+        return _NAMES[letter.field]
+    from .columns import SPOKEN  # noqa: PLC0415 - they are made of letters
+
+    return SPOKEN[letter.field]
+
+
 def key_of(stored: Any) -> int | None:  # noqa: ANN401 - whatever a damaged row holds
     """The id of the key that protects a text; None for one of before there were keys."""
     if not isinstance(stored, bytes) or len(stored) < _PLAIN_AT or stored[0] < FORM:
@@ -123,8 +140,11 @@ def key_of(stored: Any) -> int | None:  # noqa: ANN401 - whatever a damaged row 
     return int(_HEADER.unpack_from(stored)[1])
 
 
-def _unprotected(ring: Ring, stored: bytes) -> bytes:
-    """A text of before there were keys. Once all are protected there is none."""
+def _unprotected(ring: Ring, letter: Letter, stored: bytes) -> bytes:
+    """A text of before there were keys. Once all are protected there is none, and there were keys
+    before there were columns."""
+    if letter.field not in _BARE:
+        raise ValueError("something without a check")
     ring.require_bare()
     return stored
 

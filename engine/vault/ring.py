@@ -42,8 +42,8 @@ _RETIRE: Final = """
 UPDATE data_key SET state = 'retiring' WHERE env = ? AND class = ? AND state = 'active'"""
 _RESERVE: Final = "UPDATE data_key SET uses = max(uses, ?) WHERE env = ? AND id = ?"
 _ANYTHING: Final = """
-SELECT EXISTS (SELECT 1 FROM memory WHERE env = ?)
-    OR EXISTS (SELECT 1 FROM message WHERE env = ?)"""
+SELECT EXISTS (SELECT 1 FROM memory WHERE env = ?1)
+    OR EXISTS (SELECT 1 FROM message WHERE env = ?1)"""
 _MAX_SCOPES: Final = 10_000
 _BROKEN: Final = (struct.error, ValueError, TypeError, AttributeError, OverflowError, Damaged)
 
@@ -421,7 +421,14 @@ class Ring:
 
     def _require_empty(self, tx: Transaction) -> None:
         """There are no keys: then nothing can be there that they protect. Raises Corrupt."""
-        if tx.execute(_ANYTHING, (self.environment,) * 2).fetchone() == (1,):
+        from .columns import COLUMNS  # noqa: PLC0415 - asked for before the first key alone
+
+        others = (
+            f" OR EXISTS (SELECT 1 FROM {table} WHERE env = ?1 AND {name} IS NOT NULL)"  # noqa: S608 - ours
+            for table, name, *_ in COLUMNS
+        )
+        found = tx.execute(_ANYTHING + "".join(others), (self.environment,)).fetchone()
+        if found == (1,):
             raise Corrupt(
                 f"the keys of {self.environment} are missing from its database",
                 hint="restore it from a backup",

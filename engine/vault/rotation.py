@@ -16,6 +16,7 @@ from typing import Final, Protocol
 from ..store.aside import Aside
 from ..store.database import Database, Reader, Transaction
 from . import letters, tables
+from .columns import COLUMNS
 from .ring import KINDS, Ring
 from .tables import Moved, Table
 
@@ -36,6 +37,7 @@ DELETE FROM memory WHERE env = ?
            AND CASE level WHEN 1 THEN 'private' WHEN 2 THEN 'team' ELSE 'rest' END = ?))"""
 _BLANK: Final = """
 UPDATE message SET body = ?, result = CASE WHEN result IS NOT NULL THEN ? END WHERE env = ?"""
+_BLANK_COLUMN: Final = "UPDATE {table} SET {name} = ? WHERE env = ? AND {name} IS NOT NULL"
 _DELETE_SCHEDULES: Final = "DELETE FROM schedule WHERE env = ?"
 _LAST_KEY: Final = "SELECT ifnull(max(id), 0) FROM data_key WHERE env = ? AND class = ?"
 _ANY_KEY: Final = "SELECT EXISTS (SELECT 1 FROM data_key WHERE env = ?)"
@@ -73,6 +75,7 @@ class Rotation:
             tables.Records(ring),
             tables.Messages(ring),
             tables.Schedules(ring),
+            *(tables.Texts(ring, column) for column in COLUMNS),
         )
         self._at = 0  # the table that is walked
         self._after = 0
@@ -200,8 +203,8 @@ class Rotation:
 
     async def shred(self, kinds: Sequence[str], actor: str) -> int:
         """Destroy the keys of some classes and delete what they sealed, also from the free pages
-        and the log of the file; how many records. Messages stay, without what they said;
-        schedules go."""
+        and the log of the file; how many records. Messages and rows of other tables stay,
+        without what they said; schedules go."""
         async with self._turn:
             gone: int = await self._database.write(
                 lambda tx: self._shred(tx, kinds, actor), topic="memory"
@@ -221,6 +224,8 @@ class Rotation:
                 blank = letters.blank(last[0] if last else 0)
                 tx.execute(_BLANK, (blank, blank, env))
                 tx.execute(_DELETE_SCHEDULES, (env,))
+                for table, name, *_ in COLUMNS:
+                    tx.execute(_BLANK_COLUMN.format(table=table, name=name), (blank, env))
         tx.audit(actor, "vault.shred", env, detail=f"{', '.join(kinds)}: {gone} records")
         self._ring.shredded(tx)
         return gone

@@ -13,6 +13,7 @@ from ..errors import Damaged
 from ..memory.records import COLUMNS, Entry, Place
 from ..store.database import Reader, Transaction
 from . import letters
+from .columns import Column
 from .letters import Letter
 from .ring import Ring
 
@@ -190,6 +191,47 @@ class Schedules:
 
     def is_bare(self, reader: Reader) -> bool:
         return False  # there were keys before there were schedules
+
+
+class Texts:
+    """A column of another table."""
+
+    def __init__(self, ring: Ring, column: Column) -> None:
+        self._ring = ring
+        self._column = column
+        name, table = column.name, column.table
+        self._last = f"SELECT ifnull(max(id), 0) FROM {table} WHERE env = ?"  # noqa: S608 - ours
+        self._rows = f"""
+            {column.selected} WHERE id > ? AND id <= ? AND env = ?
+              AND substr({name}, 2, 4) IN (SELECT unhex(printf('%08X', id)) FROM data_key
+                                           WHERE env = ? AND state = 'retiring')
+            ORDER BY id LIMIT ?"""  # noqa: S608 - names of our own
+        self._move = f"UPDATE {table} SET {name} = ? WHERE id = ? AND env = ?"  # noqa: S608 - ours
+        self._of_key = (
+            f"SELECT EXISTS (SELECT 1 FROM {table} WHERE env = ? AND substr({name}, 2, 4) = ?)"  # noqa: S608 - ours
+        )
+
+    def last(self, reader: Reader) -> int:
+        return _number(reader, self._last, reader.env)
+
+    def move(self, tx: Transaction, after: int, *, bare: bool) -> Moved:
+        until = after + WINDOW
+        bounds = (after, until, tx.env, tx.env, BATCH)
+        rows = tx.execute(self._rows, bounds).fetchall()
+        texts: dict[Letter, bytes] = {}
+        for ident, text, *bound in rows:
+            letter = self._column.letter(ident, *bound)
+            with suppress(Damaged):
+                texts[letter] = letters.unprotect(self._ring, letter, text)
+        found = zip(texts, letters.protect(self._ring, tx, texts.items()), strict=True)
+        tx.executemany(self._move, [(text, letter.ident, tx.env) for letter, text in found])
+        return Moved(int(rows[-1][0]) if len(rows) == BATCH else until, len(rows) - len(texts))
+
+    def holds(self, reader: Reader, key_id: int) -> bool:
+        return bool(_number(reader, self._of_key, reader.env, key_id.to_bytes(4, "big")))
+
+    def is_bare(self, reader: Reader) -> bool:
+        return False  # there were keys before there were such columns
 
 
 def any_bare(reader: Reader) -> bool:

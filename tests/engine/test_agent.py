@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from swarmdeck.engine import actions, views
 from swarmdeck.engine.agent import ANY, Agent, Identity, connect_agent
 from swarmdeck.engine.core import Core, open_core
 from swarmdeck.engine.errors import Denied, InvalidInput, Unavailable
@@ -66,6 +67,16 @@ async def reached(core: Core, ident: str, state: str, within_s: float = 10) -> N
     async with asyncio.timeout(within_s):
         while await state_of(core, ident) != state:
             await asyncio.sleep(0.01)
+
+
+async def test_an_agent_asks_for_actions_as_itself(core: Core) -> None:
+    async with connect_agent(await identity_of(core)) as agent:
+        shown = await agent.ask(actions.AgentShow(id=agent.id), views.AgentView)
+        assert shown.id == agent.id
+        with pytest.raises(Denied):
+            await agent.run(actions.SwarmList())
+        with pytest.raises(Denied):
+            await agent.run(actions.MemoryKeys(environment=ENVIRONMENT, actor="operator"))
 
 
 async def until(condition: Callable[[], object], within_s: float = 10) -> None:

@@ -1,0 +1,51 @@
+"""Columns of tables beside records and messages, whose texts keys protect as they do letters.
+
+    [stored] = letters.protect(ring, tx, [(columns.TASK_RESULT.letter(ident), text)])
+    text = letters.unprotect(ring, columns.TASK_RESULT.letter(ident), stored)
+
+A table that has one says so in COLUMNS, and then rotation, shredding, backups and full checks
+reach it. Its id is a whole number that is never used twice; a column that holds nothing is NULL.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from .letters import Letter
+
+
+class Column(NamedTuple):
+    """A column of sealed texts. `field` is its number in the seal, for good and for no other
+    column. `bound` are up to three columns of the same row, texts that never change, that the seal
+    binds beside the id: a text under the seal of a row in which they differ is damaged."""
+
+    table: str
+    name: str
+    field: int
+    bound: tuple[str, ...] = ()
+
+    def letter(self, ident: int, *bound: str) -> Letter:
+        """What the text of a row belongs to, with what stands in its `bound` columns."""
+        kind, sender, target = (*bound, "", "", "")[:3]
+        return Letter(ident, kind, sender, target, self.field)
+
+    @property
+    def spoken(self) -> str:
+        return f"the {self.name} of {self.table}"
+
+    @property
+    def selected(self) -> str:
+        """A SELECT of id, text and what is bound, without a WHERE."""
+        return f"SELECT {', '.join(('id', self.name, *self.bound))} FROM {self.table}"  # noqa: S608
+
+
+# Numbers: 0 to 2 are those of letters.py, 10 to 19 of tasks; each table begins with a ten of its
+# own. A number is never given to another column.
+TASK_REQUIREMENTS: Final = Column("task", "requirements", 10, ("owner",))
+TASK_DELIVERABLES: Final = Column("task", "deliverables", 11, ("owner",))
+TASK_RESULT: Final = Column("task", "result", 12, ("owner",))
+
+COLUMNS: Final[tuple[Column, ...]] = (TASK_REQUIREMENTS, TASK_DELIVERABLES, TASK_RESULT)
+"""Every column of this kind there is."""
+
+SPOKEN: Final = {column.field: column.spoken for column in COLUMNS}
