@@ -171,6 +171,21 @@ async def test_a_cursor_whose_row_was_given_up_stays_and_finds_it_again() -> Non
         assert (app.table.cursor_index, app.table.cursor_key) == (12, "agent-000042")
 
 
+async def test_a_key_that_leads_nowhere_leaves_the_cursor_with_the_row_it_waits_for() -> None:
+    app = Deck()
+    async with app.run_test(size=(60, 14)) as pilot:
+        rows = paged(range(100), 0, capacity=2)
+        app.table.show(rows)
+        for page in (8, 9):
+            rows.put(page, agents(*range(page * 10, page * 10 + 10)))
+        app.table.show(rows)
+        await pilot.press("k", "g")
+        assert (app.table.cursor_index, app.table.cursor_key) == (0, None)
+        rows.put(0, agents(777, *range(9)))
+        app.table.show(rows)
+        assert (app.table.cursor_index, app.table.cursor_key) == (1, "agent-000000")
+
+
 async def test_lazy_rows_are_sorted_by_their_owner() -> None:
     app = Deck()
     async with app.run_test(size=(60, 14)) as pilot:
@@ -278,7 +293,7 @@ class Walk:
 
     def _check(self, index: int, *, moved: bool) -> None:
         items, table = self.table._items, self.table
-        if moved:
+        if moved and table.cursor_index != index:
             self.anchor = table.cursor_key
         elif self.anchor is not None and items.index_of(self.anchor) is not None:
             assert table.cursor_key == self.anchor
