@@ -39,13 +39,23 @@ class Column(NamedTuple):
         return f"SELECT {', '.join(('id', self.name, *self.bound))} FROM {self.table}"  # noqa: S608
 
 
+# From letters.SECRET on the texts are keys, sealed in every environment.
 # Numbers: 0 to 2 are those of letters.py, 10 to 19 of tasks; each table begins with a ten of its
 # own. A number is never given to another column.
 TASK_REQUIREMENTS: Final = Column("task", "requirements", 10, ("owner",))
 TASK_DELIVERABLES: Final = Column("task", "deliverables", 11, ("owner",))
 TASK_RESULT: Final = Column("task", "result", 12, ("owner",))
 
-COLUMNS: Final[tuple[Column, ...]] = (TASK_REQUIREMENTS, TASK_DELIVERABLES, TASK_RESULT)
+ARTIFACT_METADATA: Final = Column("artifact", "metadata", 40, ("owner", "name", "content"))
+CONTENT_SECRET: Final = Column("artifact_content", "secret", 200, ("address",))
+
+COLUMNS: Final[tuple[Column, ...]] = (
+    TASK_REQUIREMENTS,
+    TASK_DELIVERABLES,
+    TASK_RESULT,
+    ARTIFACT_METADATA,
+    CONTENT_SECRET,
+)
 """Every column of this kind there is."""
 
 SPOKEN: Final = {column.field: column.spoken for column in COLUMNS}

@@ -28,6 +28,7 @@ from .ring import Ring
 FORM: Final = 0x80
 SEALED: Final = 0x01
 LZ4: Final = 0x02
+SECRET: Final = 200  # fields from here on are keys: sealed everywhere
 KIND: Final = "rest"  # the class of their keys
 BODY: Final = 0
 RESULT: Final = 1
@@ -61,18 +62,18 @@ def protect(ring: Ring, tx: Transaction, letters: Iterable[tuple[Letter, bytes]]
     """The texts as they are stored, on the writer's thread. Raises Sealed."""
     texts = list(letters)
     active = ring.writing(tx, len(texts))
-    form = FORM | (SEALED if active.seals else 0)
     nonces = os.urandom(NONCE_BYTES * len(texts))
     active.key.drawn += len(texts)
     found = []
     for number, (letter, text) in enumerate(texts):
         nonce = nonces[number * NONCE_BYTES : (number + 1) * NONCE_BYTES]
-        this, body = form, text
+        seals = active.seals or letter.field >= SECRET
+        this, body = FORM | (SEALED if seals else 0), text
         if len(text) > ring.compress_above and (packed := record.compress(text)) is not None:
-            this, body = form | LZ4, packed
+            this, body = this | LZ4, packed
         head = _HEADER.pack(this, active.id) + nonce
         bound = _bound(ring, letter, this, active.id)
-        if active.seals:
+        if seals:
             found.append(head + active.sealing.encrypt(nonce, body, bound))
         else:
             found.append(head + active.checking.encrypt(nonce, b"", bound + body) + body)

@@ -300,6 +300,19 @@ class Ring:
         use. On the writer's thread. Raises Sealed."""
         return self._ready(tx, count)[0]
 
+    def naming(self, purpose: str) -> bytes:
+        """A key that names things so that a name tells nothing without it. It seals nothing, and
+        lasts until all keys of the environment are destroyed. Any thread, and not before `prepare`
+        was called in some transaction. Raises Sealed, Damaged."""
+        self.require()
+        key = self._keeper.environment_key(self.environment, make=False)
+        if key is None:
+            raise Damaged(
+                f"keys/vault.json has no key of {self.environment}",
+                hint="restore keys/vault.json from a backup",
+            )
+        return derive.expand(key, purpose)
+
     def scope(self, first: str, kind: str, sender: str, target: str) -> bytes:
         """Names as they are bound, kept for the next time."""
         return self._scopes.get((first, kind, sender, target)) or self._scope(
