@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import random
+import select
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,7 @@ import pytest
 HERE: Final = Path(__file__).parent
 CHILD: Final = HERE / "child.py"
 FULL_TIER: Final = bool(os.environ.get("STRESS"))
+WRITING_S: Final = 60.0
 
 
 def _beside(name: str) -> ModuleType:
@@ -137,16 +139,26 @@ class Child:
             self.process.wait(20)
             pytest.fail(f"the child did not begin: {line!r}")
 
-    def kill(self, after_s: float) -> list[dict[str, Any]]:
-        """Let it run for a while, kill it, and give what it has acknowledged."""
-        time.sleep(after_s)
+    def kill(self, after: int, later_s: float) -> list[dict[str, Any]]:
+        """Let it run until it has acknowledged so many writes and a little longer, kill it, and
+        give all that it has acknowledged."""
+        assert self.process.stdout is not None
+        end = time.monotonic() + WRITING_S
+        while self._rest.count(b"\n") < after:
+            left_s = max(0.0, end - time.monotonic())
+            ready, _, _ = select.select([self.process.stdout], [], [], left_s)
+            read = os.read(self.process.stdout.fileno(), 1 << 16) if ready else b""
+            if not read:
+                pytest.fail(f"{self._rest.count(10)} of {after} writes were acknowledged")
+            self._rest += read
+        time.sleep(later_s)
         self.process.kill()
         return self.said()
 
     def said(self, timeout_s: float = 60) -> list[dict[str, Any]]:
         """Everything it printed until its end. A line that was cut short was not said."""
         output, _ = self.process.communicate(timeout=timeout_s)
-        lines = output.split(b"\n")[:-1]
+        lines = (self._rest + output).split(b"\n")[:-1]
         return [found for line in lines if "ready" not in (found := json.loads(line))]
 
 

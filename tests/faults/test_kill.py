@@ -44,7 +44,9 @@ def kills(
             more = {"writes": -1, "durability": durability, "first": first} | options
             with child(data, environment, **more) as running:
                 running.until_ready()
-                said = running.kill(chance.uniform(0.0, 0.12))
+                # At any place in a batch, in the first one too.
+                after = cycle % 4 * CALLERS + chance.randrange(CALLERS)
+                said = running.kill(after, chance.uniform(0.0, 0.01))
             count += len(said)
             acknowledged = [*acknowledged, *said][-20_000:]
             first = max((ack["number"] for ack in said), default=first) + 10
@@ -213,10 +215,10 @@ async def test_a_service_told_to_end_under_load_has_everything_it_acknowledged(
     tmp_path: Path,
     told_to_end: Callable[..., Any],
     looks: ModuleType,
-    tier: Callable[[int, int], int],
+    tier: Callable[[float, float], float],
 ) -> None:
     data, acknowledged, slowest_s, first = tmp_path / "data", [], 0.0, 0
-    for turn in range(tier(3, 20)):
+    for turn in range(int(tier(3, 20))):
         number = [signal.SIGTERM, signal.SIGINT][turn % 2]
         said, took_s = told_to_end(data, number, first)
         slowest_s = max(slowest_s, took_s)
@@ -226,4 +228,4 @@ async def test_a_service_told_to_end_under_load_has_everything_it_acknowledged(
         assert found.wrong == []
         assert looks.lost(found, acknowledged) == []
     print(f"slowest stop {slowest_s:.2f} s")  # noqa: T201
-    assert slowest_s <= STOP_S
+    assert slowest_s <= tier(LIMIT_S, STOP_S)
