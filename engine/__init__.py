@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .batch import Batch, Outcome
     from .engine import Engine, connect, open_engine
     from .errors import SwarmDeckError
     from .handles import Draft, Memory, Message, Queue, Write
 
 __all__ = [
+    "Batch",
     "Draft",
     "Engine",
     "Memory",
     "Message",
+    "Outcome",
     "Queue",
     "SwarmDeckError",
     "Write",
@@ -28,10 +31,12 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Batch": ".batch",
     "Draft": ".handles",
     "Engine": ".engine",
     "Memory": ".handles",
     "Message": ".handles",
+    "Outcome": ".batch",
     "Queue": ".handles",
     "SwarmDeckError": ".errors",
     "Write": ".handles",

@@ -57,12 +57,17 @@ class DataPlane:
             "queue.ack": self.queue_ack,
             "queue.nack": self.queue_nack,
             "queue.result": self.queue_result,
+            "batch.commit": self.batch_commit,
             "agent.heartbeat": self.agent_heartbeat,
             "agent.ready": self.agent_ready,
             "agent.renew": self.agent_renew,
             "agent.renewed": self.agent_renewed,
         }
-        trusted = verbs | {"memory.set": self._set, "memory.mset": self._mset}
+        trusted = verbs | {
+            "memory.set": self._set,
+            "memory.mset": self._mset,
+            "batch.commit": self._batch,
+        }
         if authority is not None and authority.is_limited:
             verbs = {name: _limited(name, verb, authority) for name, verb in verbs.items()}
             trusted = {name: _limited(name, verb, authority) for name, verb in trusted.items()}
@@ -249,6 +254,27 @@ class DataPlane:
         mark = (found.state, str(found.attempt))
         await place.reads.look(principal, "queue.result", ident, mark)
         return found.wire
+
+    def batch_commit(
+        self, principal: Principal, environment: str, items: list[list[Any]], atomic: bool
+    ) -> Any:  # noqa: ANN401
+        return self._batch(principal, environment, items, atomic, check=True)
+
+    def _batch(
+        self,
+        principal: Principal,
+        environment: str,
+        items: list[list[Any]],
+        atomic: bool,
+        *,
+        check: bool = False,
+    ) -> Any:  # noqa: ANN401
+        from .batch.intake import commit  # noqa: PLC0415 - most programs need none
+
+        place = self._at(environment)
+        return commit(
+            place.database, place.memory, place.queue, principal, items, atomic=atomic, check=check
+        )
 
     def agent_heartbeat(self, principal: Principal, environment: str) -> None:
         self._at(environment).registry.heartbeat(_agent(principal))

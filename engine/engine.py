@@ -22,7 +22,9 @@ from .model import OPERATOR, Environment, environment_of, parse_environment
 from .port import Port, Subscription
 
 if TYPE_CHECKING:
+    from .batch import Batch
     from .clock import Clock
+    from .eventlog.handle import Events
     from .scheduling import Schedules
     from .settings import Settings
 
@@ -369,6 +371,22 @@ class Engine:
         """The queue of an environment, as the operator or as an agent. Raises InvalidInput."""
         actor = OPERATOR if as_ is None else _ident(as_)
         return Queue(self._port, actor, parse_environment(environment).value)
+
+    def batch(
+        self, environment: str, *, as_: Named | None = None, all_or_nothing: bool = False
+    ) -> Batch:
+        """Writes and messages of one environment stored with one commit, as the operator or as an
+        agent: see `Memory.batch`. Raises InvalidInput."""
+        place = parse_environment(environment).value
+        actor = OPERATOR if as_ is None else _ident(as_)
+        return Memory(self._port, actor, place).batch(all_or_nothing=all_or_nothing)
+
+    def eventlog(self, environment: str, *, as_: Named | None = None) -> Events:
+        """The events of an environment, as the operator or as an agent. Raises InvalidInput."""
+        from .eventlog.handle import Events  # noqa: PLC0415 - most programs have none
+
+        actor = None if as_ is None else _ident(as_)
+        return Events(self, parse_environment(environment).value, actor)
 
     async def dispatch(self, action: Action) -> Receipt:
         """Hand over an action. Await the receipt for its result, or follow its progress."""

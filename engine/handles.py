@@ -6,7 +6,7 @@ Written once over the port, so they behave the same in the engine's process and 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -14,6 +14,9 @@ from . import codec
 from .errors import InvalidInput
 from .model import parse_priority
 from .port import Port
+
+if TYPE_CHECKING:
+    from .batch import Batch
 
 DEFAULT_NAMESPACE: Final = "default"
 DEFAULT_LEASE_S: Final = 30.0
@@ -85,9 +88,17 @@ class Memory:
     """
 
     def __init__(self, port: Port, actor: str, environment: str) -> None:
+        self._port = port
         self._call = port.call
         self._actor = actor
         self._environment = environment
+
+    def batch(self, *, all_or_nothing: bool = False) -> Batch:
+        """Writes and messages that are stored with one commit: of up to 10,000 those that are
+        allowed or, with `all_or_nothing`, all or none."""
+        from .batch import Batch  # noqa: PLC0415 - most programs need none
+
+        return Batch(self._port, self._actor, self._environment, all_or_nothing=all_or_nothing)
 
     async def set(
         self,

@@ -35,6 +35,14 @@ class Store(Memory, Protocol):
     def remember(self, place: Place, entry: Entry | None) -> None: ...
 
 
+class Trail(Protocol):
+    """Where operations write down what they did: a transaction, or who puts it there later."""
+
+    def audit(
+        self, actor: str, action: str, object_: str, *, allowed: bool = True, detail: str = ""
+    ) -> None: ...
+
+
 class MemoryOperation(Operation):
     """What the operations below share: decide one after the other, write together."""
 
@@ -56,10 +64,10 @@ class MemoryOperation(Operation):
         staging.flush()
         return outcomes
 
-    def decide(self, tx: Transaction, staging: Staging) -> Any:  # noqa: ANN401
+    def decide(self, tx: Trail, staging: Staging) -> Any:  # noqa: ANN401
         raise NotImplementedError
 
-    def refused(self, tx: Transaction, error: SwarmDeckError) -> SwarmDeckError:
+    def refused(self, tx: Trail, error: SwarmDeckError) -> SwarmDeckError:
         if isinstance(error, Denied):
             tx.audit(self.principal.id, "memory.denied", self.place_text, allowed=False)
         return error
@@ -78,10 +86,14 @@ class Set(MemoryOperation):
         self.principal = principal
         self.write = write
 
-    def decide(self, tx: Transaction, staging: Staging) -> Entry:
+    def decide(self, tx: Trail, staging: Staging) -> Entry:
         entry = staging.put(self.principal, self.write)
         tx.audit(self.principal.id, "memory.set", f"{self.write.namespace}/{self.write.key}")
         return entry
+
+    def committed(self, outcome: Entry) -> int:
+        self.store.remember((self.write.namespace, self.write.key), outcome)
+        return outcome.version
 
     @classmethod
     def settle(cls, operations: Sequence[Self], outcomes: Sequence[Any]) -> None:
@@ -117,7 +129,7 @@ class SetMany(MemoryOperation):
         alone = super().apply
         return [outcome for operation in operations for outcome in alone(tx, [operation])]
 
-    def decide(self, tx: Transaction, staging: Staging) -> list[tuple[Place, Entry]]:
+    def decide(self, tx: Trail, staging: Staging) -> list[tuple[Place, Entry]]:
         try:
             staged = [
                 ((put.namespace, put.key), staging.put(self.principal, put)) for put in self.writes
@@ -149,7 +161,7 @@ class Incr(MemoryOperation):
         self.place = place
         self.by = by
 
-    def decide(self, tx: Transaction, staging: Staging) -> tuple[Entry, int]:
+    def decide(self, tx: Trail, staging: Staging) -> tuple[Entry, int]:
         namespace, key = self.place
         old = staging.known(self.principal, self.place)
         if old is not None and not self.store.access.allows(
@@ -193,7 +205,7 @@ class Relevel(MemoryOperation):
         self.level = level
         self.if_version = if_version
 
-    def decide(self, tx: Transaction, staging: Staging) -> Entry:
+    def decide(self, tx: Trail, staging: Staging) -> Entry:
         namespace, key = self.place
         old = staging.known(self.principal, self.place)
         allows = self.store.access.allows
@@ -230,7 +242,7 @@ class Delete(MemoryOperation):
         self.place = place
         self.if_version = if_version
 
-    def decide(self, tx: Transaction, staging: Staging) -> bool:
+    def decide(self, tx: Trail, staging: Staging) -> bool:
         namespace, key = self.place
         access = self.store.access
         try:
@@ -250,7 +262,7 @@ class Delete(MemoryOperation):
         tx.audit(self.principal.id, "memory.delete", self.place_text)
         return True
 
-    def _delete_damaged(self, tx: Transaction, staging: Staging) -> bool:
+    def _delete_damaged(self, tx: Trail, staging: Staging) -> bool:
         """Whose it was is no longer sure: only the operator may clear it away."""
         if self.principal.is_operator:
             staging.delete(self.place)

@@ -196,6 +196,36 @@ class MemoryStore(Lookup):
             swept += await self._database.submit(Sweep(self))
         return swept
 
+    # --- writes that go with others -----------------------------------------------------------
+
+    def draft_set(
+        self,
+        principal: Principal,
+        namespace: str,
+        key: str,
+        format_: int,
+        body: bytes,
+        level: str | int | None,
+        ttl_s: float | None,
+        if_version: int | None,
+    ) -> Set:
+        """What `set` submits, for somebody else's operation. Raises InvalidInput."""
+        self._check_place(namespace, key)
+        wanted, lasts = _level(level), _ttl_us(ttl_s)
+        return Set(self, principal, Put(namespace, key, format_, body, wanted, lasts, if_version))
+
+    def draft_delete(
+        self, principal: Principal, namespace: str, key: str, if_version: int | None
+    ) -> Delete:
+        """What `delete` submits."""
+        self._check_place(namespace, key)
+        return Delete(self, principal, (namespace, key), if_version)
+
+    def draft_incr(self, principal: Principal, namespace: str, key: str, by: int) -> Incr:
+        """What `incr` submits."""
+        self._check_place(namespace, key)
+        return Incr(self, principal, (namespace, key), by)
+
     # --- writes that go with an ack -----------------------------------------------------------
 
     def check_writes(self, writes: Iterable[Sequence[Any]]) -> list[Put]:

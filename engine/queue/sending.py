@@ -156,6 +156,20 @@ class Sending(Desk):
         send.text = arguments.body(body)
         return send
 
+    def draft(self, principal: Principal, message: Sequence[Any]) -> Send:
+        """A message for somebody else's operation: room for it is taken, its id comes with
+        `number`. Who gives it up says `unsent`. Takes and raises what `send_many` does."""
+        self._admit(principal)
+        self.keyring.require()
+        send = self._drafted(principal, *message)
+        self.flow.require()
+        return send
+
+    def number(self, sends: Sequence[Send]) -> None:
+        """Give drafts their ids. They must go to the store before the next one gets an id."""
+        for send in sends:
+            self._number_it(send)
+
     def due(self, deadline_us: int) -> None:
         """Something has to be done at that time."""
         raise NotImplementedError

@@ -232,8 +232,8 @@ class Database:
             topics.update(operation.topic for operation in run)
             type(run[0]).settle(run, outcomes[start:end])
             start = end
-        topics.discard("")  # what changes nothing that is shown
-        self._after_commit(frozenset(topics))
+        # Some change what is shown under several topics, some nothing.
+        self._after_commit(frozenset(word for topic in topics for word in topic.split()))
 
     def _after_commit(self, topics: frozenset[str]) -> None:
         if self.options.durability is Durability.NORMAL or self.disk.trouble:

@@ -62,7 +62,8 @@ class Transaction:
 
 class Operation:
     """One caller's change. Consecutive operations of one class are applied together. One that
-    `grows` stores a value, and waits for nobody on a full disk: it is refused there."""
+    `grows` stores a value, and waits for nobody on a full disk: it is refused there. `topic` names
+    what is shown of it, several with spaces between."""
 
     __slots__ = ("future",)
 
