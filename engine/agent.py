@@ -30,9 +30,9 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import asynccontextmanager, contextmanager, suppress
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import msgspec
 
@@ -54,6 +54,9 @@ from .link.client import LinkPort
 from .model import environment_of
 from .port import Subscription
 from .swarms.presence import MEMORY, ORPHANED, RENEW, STOP
+
+if TYPE_CHECKING:
+    from .eventlog.handle import Events
 
 ANY: Final = "*"  # a handler under this name takes every kind that has none of its own
 CLAIM_WAIT_S: Final = 30.0
@@ -137,6 +140,13 @@ class Agent:
     async def publish(self, channel: str, body: Any) -> int:  # noqa: ANN401 - JSON types and bytes
         """Send to everyone who listens on a channel now; how many that were."""
         return await self._port.publish(channel, body)
+
+    @cached_property
+    def eventlog(self) -> Events:
+        """Events of this agent's environment, as it sees them."""
+        from .eventlog.handle import Events  # noqa: PLC0415 - most agents have none
+
+        return Events(self, self.environment, self.id)
 
     async def run(self, action: Action) -> Any:  # noqa: ANN401 - the action's result
         """Ask for an action as this agent and wait for its result. Actor and environment may be

@@ -40,6 +40,7 @@ from .events import (
     Event,
     EventBus,
     GlassBroken,
+    Published,
     Sampled,
 )
 from .front import Front
@@ -202,7 +203,7 @@ class Core(Front):
     def _place_changed(self, environment: str) -> None:
         """Everything that is shown of an environment may have changed."""
         self._sequence += 1
-        for topic in ("engine", "memory", "queue", "swarms", "agents", "access"):
+        for topic in ("engine", "memory", "queue", "events", "swarms", "agents", "access"):
             self.bus.publish(Changed(topic, environment, self._sequence))
 
     async def _open_budgets(self, coordination: Database) -> None:
@@ -395,6 +396,8 @@ class Core(Front):
             self._notify(event.owner, f"glass {event.entry.namespace}/{event.entry.key_prefix}")
         elif isinstance(event, AgentChanged) and event.state == GONE and self._link is not None:
             self._link.expel(event.id)
+        elif isinstance(event, Published) and not self.bus.hears(event.channel):
+            return 0  # a hint that nobody waits for, perhaps a thousand of them a second
         return self.bus.publish(event)
 
     def _committed(self, environment: str, topics: frozenset[str], _: int) -> None:

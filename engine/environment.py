@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import cached_property
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from .acl import Access
 from .audit.reads import Reads
@@ -23,6 +24,9 @@ from .store.reserve import Reserve
 from .store.swap import Reason, Swap
 from .swarms.registry import Registry
 from .vault import Vault
+
+if TYPE_CHECKING:
+    from .eventlog.service import EventLog
 
 State = Literal["open", "quarantined", "restoring"]
 
@@ -50,6 +54,7 @@ class Place:
         self.environment = environment
         self.ring = vault.ring(environment)
         self._vault = vault
+        self._publish = publish
         self.database = database
         isolation = {name.value: kind for name, kind in settings.isolation.items()}
         self.registry = Registry(
@@ -91,6 +96,13 @@ class Place:
             self.memory,
             self.ring,
         )
+
+    @cached_property
+    def events(self) -> EventLog:
+        """What has been said to have happened; nothing is read before somebody asks."""
+        from .eventlog.service import EventLog  # noqa: PLC0415 - most commands need none
+
+        return EventLog(self, self.database.clock, lambda: self.queue.settings, self._publish)
 
     async def _gone(self, agent: str) -> None:
         await self.queue.release(agent)

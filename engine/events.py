@@ -303,6 +303,10 @@ class EventBus:
             reader.push(event)
         return len(readers)
 
+    def hears(self, channel: str) -> bool:
+        """Whether anybody listens to a channel by name."""
+        return channel in self._channels
+
     def subscribe(
         self,
         limit: int = LIMIT,

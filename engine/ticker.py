@@ -122,3 +122,5 @@ class Ticker:
             await place.queue.retention.sweep(SWEEP_S)
         if self._stays and due:
             await place.queue.leftovers.sweep()
+        if self._stays and (due or place.events.is_behind):
+            await place.events.sweep(SWEEP_S)

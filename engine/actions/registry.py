@@ -21,6 +21,7 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "swarms": ("swarm", "agent", "team"),
     "memory": ("memory",),
     "queue": ("queue", "schedule"),
+    "events": ("event",),
     "access": ("acl", "audit"),
     "vault": ("vault",),
     "backup": ("backup",),

@@ -33,6 +33,7 @@ _PARTS: Final[Mapping[str, tuple[str, str]]] = {
     "swarms": ("swarms", "SwarmHandlers"),
     "memory": ("memory", "MemoryHandlers"),
     "queue": ("queue", "QueueHandlers"),
+    "events": ("events", "EventHandlers"),
     "access": ("access", "AccessHandlers"),
     "vault": ("vault", "VaultHandlers"),
     "backup": ("vault", "VaultHandlers"),

@@ -90,6 +90,11 @@ class MessageQueue(Sending):
 
         return Schedules(self, self._database, self._settings, self._clock)
 
+    @property
+    def settings(self) -> QueueSettings:
+        """By which it goes now."""
+        return self._settings
+
     def take(self, settings: QueueSettings) -> None:
         """Go by other settings, for what is sent, claimed and kept from now on."""
         self._settings = settings

@@ -46,6 +46,12 @@ TASK_REQUIREMENTS: Final = Column("task", "requirements", 10, ("owner",))
 TASK_DELIVERABLES: Final = Column("task", "deliverables", 11, ("owner",))
 TASK_RESULT: Final = Column("task", "result", 12, ("owner",))
 
+# Whom an event is from and for: one that is moved to another level says nothing any more.
+EVENT_STANDS: Final = (
+    "target || '|' || level || '|' || ifnull(team, '') || '|' || ifnull(swarm, '')"
+)
+EVENT_PAYLOAD: Final = Column("event", "payload", 20, ("type", "owner", EVENT_STANDS))
+
 ARTIFACT_METADATA: Final = Column("artifact", "metadata", 40, ("owner", "name", "content"))
 CONTENT_SECRET: Final = Column("artifact_content", "secret", 200, ("address",))
 
@@ -53,6 +59,7 @@ COLUMNS: Final[tuple[Column, ...]] = (
     TASK_REQUIREMENTS,
     TASK_DELIVERABLES,
     TASK_RESULT,
+    EVENT_PAYLOAD,
     ARTIFACT_METADATA,
     CONTENT_SECRET,
 )

@@ -26,6 +26,7 @@ from .engine import (
     SettingChangeView,
     SettingView,
 )
+from .events import EventCounts, EventIds, EventView
 from .explain import AlertView, ExplanationView, JournalView, ReasonView
 from .health import FindingView, RecoveryView
 from .host import AdmissionView, EnvironmentView, HolderView, HostView, LoanView
@@ -58,6 +59,9 @@ __all__ = [
     "Done",
     "EngineView",
     "EnvironmentView",
+    "EventCounts",
+    "EventIds",
+    "EventView",
     "ExplanationView",
     "FindingView",
     "FlowView",
