@@ -6,6 +6,7 @@ What cannot be undone says so, and precisely what is lost.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
 
@@ -20,6 +21,8 @@ Draft: TypeAlias = tuple[str, Sequence[str], str, tuple[str, ...]]
 
 STRICTEST: Final = "production"
 _WORD: Final = (STRICTEST,)
+MOST_COUNTED: Final = 10_000
+"""Rows that are looked at to say what is touched."""
 
 _CLASSES: Final = {
     "private": "private records",
@@ -204,6 +207,34 @@ def _queue(action: actions.QueuePause | actions.QueueDrain) -> Action:
     return actions.QueueFlow(environment=action.environment)
 
 
+def _purge_events(action: actions.EventPurge, seen: Any) -> Draft:  # noqa: ANN401 - a row or rows
+    found: list[views.EventView] = seen if isinstance(seen, list) else [seen]
+    if not found:
+        raise NotFound(f"no event of {action.environment} is like that")
+    types = Counter(each.type for each in found)
+    total = wording.count(max(len(found), len(action.ids)), "event")
+    if len(found) == MOST_COUNTED:
+        total = f"{MOST_COUNTED:,} events or more; of these"
+    touches = [f"{total}: " + ", ".join(f"{name} {n:,}" for name, n in types.most_common(6))]
+    held = sum(each.status == "processing" for each in found)
+    if held:
+        touches.append(f"{wording.count(held, 'event')} somebody works on now")
+    if action.older_than_s is not None:
+        touches.append(f"Of these only what is older than {wording.span(action.older_than_s)}")
+    touches.append("They are gone for good, with what they said; what follows from them stays.")
+    what = found[0].id if len(found) == 1 else "these events"
+    return f"Delete {what} of {action.environment}?", touches, action.environment, _WORD
+
+
+def _look_events(action: actions.EventPurge) -> Action:
+    if action.ids:
+        return actions.EventShow(id=action.ids[0], actor=action.actor)
+    return actions.EventList(
+        environment=action.environment, status=action.status, type=action.type,
+        publisher=action.publisher, actor=action.actor, limit=MOST_COUNTED,
+    )  # fmt: skip
+
+
 def _status(_action: Action) -> Action:
     return actions.Status()
 
@@ -229,6 +260,7 @@ LOOKS: Final[dict[type[Action], Callable[[Any], Action]]] = {
     actions.ClockConfirm: _status,
     actions.QueuePause: _queue,
     actions.QueueDrain: _queue,
+    actions.EventPurge: _look_events,
 }
 DRAFTS: Final[dict[type[Action], Callable[[Any, Any], Draft]]] = {
     actions.VaultSeal: _seal,
@@ -243,4 +275,5 @@ DRAFTS: Final[dict[type[Action], Callable[[Any, Any], Draft]]] = {
     actions.ClockConfirm: _clock,
     actions.QueuePause: _pause,
     actions.QueueDrain: _drain,
+    actions.EventPurge: _purge_events,
 }

@@ -165,6 +165,8 @@ _OUTCOMES: Final[dict[type, Callable[[Any], str]]] = {
     views.SwarmView: _swarm,
     views.AgentView: _state,
     views.MessageView: _state,
+    views.EventView: lambda event: f"{event.id} is {event.status}",
+    views.EventIds: lambda found: f"{count(len(found.ids), 'event')} published",
     views.TeamView: _team,
     views.RecordView: lambda record: f"{record.key} is at version {record.version}",
     views.AdmissionView: lambda seen: (

@@ -37,6 +37,10 @@ STATE_MARKS: Final[dict[str, Mark]] = {
     "cancelled": Mark("○", "muted"),
     "late": Mark("▲", "warning"),
     "paused": Mark("‖", "muted"),
+    # events
+    "pending": Mark("◷", "muted"),
+    "processing": Mark("◐", "accent"),
+    "completed": Mark("✓", "good"),
     # health, checks, environments
     "healthy": Mark("●", "good"),
     "degraded": Mark("▲", "warning"),

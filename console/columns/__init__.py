@@ -17,6 +17,7 @@ from .access import RISKS, audit, decisions, grants
 from .alerts import SEVERITIES, alerts, journal
 from .base import ID_CELLS, STATUSES, Moment, place_style, text, where
 from .bench import VERDICTS, benchmarks
+from .events import events
 from .health import findings, recoveries
 from .host import borrowers, environments, lenders
 from .metrics import measurements
@@ -47,6 +48,7 @@ __all__ = [
     "databases",
     "decisions",
     "environments",
+    "events",
     "findings",
     "grants",
     "journal",
@@ -68,6 +70,7 @@ BY_VIEW: Final[dict[type[msgspec.Struct], Callable[[Moment], tuple[Column[Any], 
     views.AgentView: agents,
     views.MessageView: messages,
     views.ScheduleView: schedules,
+    views.EventView: events,
     views.HistoryView: steps,
     views.EnvironmentView: environments,
     views.RecordView: records,

@@ -11,6 +11,7 @@ from typing import Final
 from .access import ACCESS, AUDIT
 from .alerts import ALERTS, LOG
 from .base import OPEN, STATES, Listing, Scope, narrowed
+from .events import EVENTS
 from .health import HEALTH
 from .measured import BENCH, METRICS
 from .memory import MEMORY, RECORDS, scale_words
@@ -38,6 +39,7 @@ LISTINGS: Final[dict[str, Listing]] = {
     "agent": AGENT,
     "queue": QUEUE,
     "schedules": SCHEDULES,
+    "events": EVENTS,
     "memory": MEMORY,
     "records": RECORDS,
     "access": ACCESS,

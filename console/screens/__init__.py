@@ -63,6 +63,11 @@ def _schedule(place: Place, moment: Moment) -> DeckScreen:
     return TextScreen(place.subject, moment, "Schedule", query=query, read=json_lines)
 
 
+def _event(place: Place, moment: Moment) -> DeckScreen:
+    query = actions.EventShow(id=place.subject)
+    return TextScreen(place.subject, moment, "Event", query=query, read=json_lines)
+
+
 def _record(place: Place, moment: Moment) -> DeckScreen:
     row = place.row
     actor = place.subject if place.subject not in set(Environment) else ""
@@ -184,6 +189,7 @@ _PANELS: Final[dict[str, Panel]] = {
 _OTHERS: Final[dict[str, Callable[[Place, Moment], DeckScreen]]] = {
     "message": _message,
     "schedule": _schedule,
+    "event": _event,
     "record": _record,
     "logs": _logs,
     "detail": _detail,

@@ -115,7 +115,11 @@ class Explain(Action, frozen=True, kw_only=True, tag="explain"):
     """Say why: a message that does not run, a swarm that is refused or ill, who holds memory."""
 
     subject: Annotated[
-        str, arg("message, schedule, swarm, agent or grant id, or an environment", positional=True)
+        str,
+        arg(
+            "message, schedule, event, swarm, agent or grant id, or an environment",
+            positional=True,
+        ),
     ]
 
 

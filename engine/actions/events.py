@@ -13,6 +13,7 @@ from .spec import (
     Limit,
     Offset,
     OptionalWhere,
+    Order,
     Reader,
     Seconds,
     Where,
@@ -77,9 +78,10 @@ class EventList(Action, frozen=True, kw_only=True, tag="event.list"):
     contains: Contains = ""
     after: Annotated[str | None, arg("only those published after this event")] = None
     order: Annotated[
-        Literal["newest", "oldest", "urgency"],
+        Literal["newest", "urgency", "type"],
         arg("what to sort by (urgency: as they are taken)"),
     ] = "newest"
+    descending: Order = False
     offset: Offset = 0
     limit: Limit = 200
 

@@ -25,6 +25,10 @@ _STATEMENTS: Final = ("environment", "count", "p99_ms", "max_ms", "last_at_us")
 _SCHEDULES: Final = (
     "id", "name", "state", "kind", "next_at_us", "last_at_us", "runs", "skipped", "environment",
 )  # fmt: skip
+_EVENTS: Final = (
+    "id", "type", "status", "priority", "created_at_us", "source", "target", "level", "retries",
+    "error", "environment",
+)  # fmt: skip
 _STEPS: Final = ("at_us", "actor", "action", "detail")
 _ALWAYS: Final = "always"
 
@@ -180,12 +184,23 @@ def history(rows: Sequence[views.HistoryView], shown: Shown) -> str:
     )
 
 
+def events(rows: Sequence[views.EventView], shown: Shown) -> str:
+    """A line for each event; what it says only where it was taken."""
+    names = [*_EVENTS, *(["payload"] if any(row.payload is not None for row in rows) else [])]
+    return table(
+        [heading(name) for name in names],
+        [[cell(row, name, shown.now_us) for name in names] for row in rows],
+        shown.width,
+    )
+
+
 LISTS: Final[dict[type, Callable[[Any, Shown], str]]] = {
     views.GrantView: grants,
     views.BackupView: backups,
     views.StatementView: statements,
     views.AuditView: audit,
     views.ScheduleView: schedules,
+    views.EventView: events,
     views.HistoryView: history,
     views.FindingView: findings,
     views.MeasurementView: measurements,

@@ -55,14 +55,17 @@ class Events(Acting):
         contains: str = "",
         after: str | None = None,
         order: str = "newest",
+        descending: bool = False,
         offset: int = 0,
         limit: int = 200,
     ) -> EventViews:
         """Events without their payloads: those that match all that is given. `after` an event:
-        those published later. `order` is newest, oldest or urgency."""
+        those published later. `order` is newest, urgency (as they are taken) or type; `descending`
+        turns it around."""
         return await self._many(
             actions.EventList, status=status, type=type, publisher=source, target=to, tag=tag,
-            contains=contains, after=after, order=order, offset=offset, limit=limit,
+            contains=contains, after=after, order=order, descending=descending, offset=offset,
+            limit=limit,
         )  # fmt: skip
 
     async def get(self, ident: str) -> views.EventView:

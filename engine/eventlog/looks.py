@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from ..acl.rows import Rows
 from ..acl.sight import Where, joined
@@ -16,13 +16,15 @@ from . import rows
 from .rows import Event
 from .steering import states_of
 
-Order = Literal["newest", "oldest", "urgency"]
-
-_ORDERS: Final[dict[str, str]] = {
-    "newest": "id DESC",
-    "oldest": "id",
-    "urgency": "priority DESC, id",
+_ORDERS: Final[dict[tuple[str, bool], str]] = {
+    ("newest", False): "id DESC",
+    ("newest", True): "id",
+    ("urgency", False): "priority DESC, id",
+    ("urgency", True): "priority, id DESC",
+    ("type", False): "type, id DESC",
+    ("type", True): "type DESC, id",
 }
+_OLDEST: Final = ("newest", True)
 _TEXTS: Final = (
     "type", "owner", "target", "tags", "ifnull(holder, '')", "error", "'{prefix}_event_' || id",
 )  # fmt: skip
@@ -30,7 +32,8 @@ _TEXTS: Final = (
 
 class Wish(NamedTuple):
     """Which events, None is any, and in which order. `contains` is a text in id, type, source,
-    target, tags, holder or error, in any case; `after` a number: only those published later."""
+    target, tags, holder or error, in any case; `after` a number: only those published later.
+    `order` is newest, urgency (as they are taken) or type, `descending` turns it around."""
 
     status: str | None = None
     type: str | None = None
@@ -40,18 +43,20 @@ class Wish(NamedTuple):
     chain: int | None = None
     contains: str = ""
     after: int = 0
-    order: Order = "newest"
+    order: str = "newest"
+    descending: bool = False
 
 
 def page(seen: Seen, wanted: Wish, offset: int, limit: int) -> Callable[[Reader], list[Event]]:
     """A page of the events that somebody may read."""
     parts = [within(wanted, seen.environment), seen.where]
+    order = wanted.order, wanted.descending
 
     def query(reader: Reader) -> list[Event]:
         if seen.exact:  # the store passes over the others
-            found = _rows(reader, parts, wanted.order, limit, offset)
+            found = _rows(reader, parts, order, limit, offset)
             return [each for each in found if seen.sees(each)]
-        found = filter(seen.sees, _rows(reader, parts, wanted.order))
+        found = filter(seen.sees, _rows(reader, parts, order))
         return list(islice(found, offset, offset + limit))
 
     return query
@@ -70,7 +75,7 @@ def count(seen: Seen) -> Callable[[Reader], dict[str, int]]:
             for state, many in reader.execute(statement, (reader.env, *values)):
                 found[rows.STATUSES[state]] += many
             return found
-        for each in filter(seen.sees, _rows(reader, [seen.where], "oldest")):
+        for each in filter(seen.sees, _rows(reader, [seen.where], _OLDEST)):
             found[rows.STATUSES[each.state]] += 1
         return found
 
@@ -112,7 +117,7 @@ def within(wanted: Wish, environment: Environment) -> Where:
 
 
 def _rows(
-    reader: Reader, parts: list[Where], order: str, limit: int = -1, offset: int = 0
+    reader: Reader, parts: list[Where], order: tuple[str, bool], limit: int = -1, offset: int = 0
 ) -> Iterator[Event]:
     where, values = joined(parts)
     statement = f"""

@@ -253,15 +253,15 @@ class EventLog:
 
     # --- looking -----------------------------------------------------------------------------
 
-    async def show(self, principal: Principal, ident: str) -> EventView:
-        """One event with its payload. Raises Damaged."""
+    async def show(self, principal: Principal, ident: str, *, payload: bool = True) -> EventView:
+        """One event, with its `payload` if that is asked for. Raises Damaged."""
         number = self._number(ident)
 
         def query(reader: Reader) -> EventView | None:
             found = rows.find(reader, number)
             if found is None or not self._sees(principal, found[0], ident):
                 return None
-            said = rows.payload(self.ring, *found)
+            said = rows.payload(self.ring, *found) if payload else None
             return rows.view(self.environment, found[0], said)
 
         found = await self._database.read(query)
@@ -284,7 +284,7 @@ class EventLog:
     async def chain(self, principal: Principal, ident: str, limit: int = 1_000) -> EventViews:
         """The events that one belongs to, as they follow from one another, oldest first."""
         found = await self.show(principal, ident)
-        wanted = Wish(chain=self._number(found.chain), order="oldest")
+        wanted = Wish(chain=self._number(found.chain), descending=True)
         return await self.list(principal, wanted, limit=limit)
 
     async def count(self, principal: Principal) -> EventCounts:

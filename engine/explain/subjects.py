@@ -9,6 +9,7 @@ from ..model import Environment, Principal, environment_of
 from ..views import ExplanationView
 from .access import explain_grant
 from .draft import unknown
+from .event import explain_event
 from .message import explain_message
 from .places import explain_environment, explain_whole
 from .schedule import explain_schedule
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
 
 
 async def explain(services: Services, principal: Principal, subject: str) -> ExplanationView:
-    """Why a message, schedule, swarm, agent, grant or environment is as it is. `engine` and `host`
-    are what alerts about no environment are about. Raises NotFound, also for an agent about what
-    is not its own."""
+    """Why a message, schedule, event, swarm, agent, grant or environment is as it is. `engine` and
+    `host` are what alerts about no environment are about. Raises NotFound, also for an agent about
+    what is not its own."""
     if subject in set(Environment):
         return explain_environment(services, principal, services.places[subject])
     if subject in {"engine", "host"}:
@@ -35,6 +36,8 @@ async def explain(services: Services, principal: Principal, subject: str) -> Exp
             view = await explain_message(services, principal, place, subject)
         case ["schedule"]:
             view = await explain_schedule(principal, place, subject)
+        case ["event"]:
+            view = await explain_event(principal, place, subject)
         case ["swarm"]:
             view = explain_swarm(services, principal, place, subject)
         case ["agent"]:

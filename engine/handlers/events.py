@@ -60,7 +60,8 @@ class EventHandlers(Part):
         pages = await asyncio.gather(
             *(log.list(actor, _wish(log, action), limit=end) for log in logs)
         )
-        found = sorted((each for page in pages for each in page), key=_KEYS[action.order])
+        found = [each for page in pages for each in page]
+        found.sort(key=_KEYS[action.order], reverse=action.descending)
         return found[action.offset : end]
 
     async def event_show(self, context: Context, action: actions.EventShow) -> views.EventView:
@@ -120,6 +121,7 @@ def _wish(log: EventLog, action: actions.EventList) -> Wish:
     return log.wish(
         action.after, None, status=action.status, type=action.type, source=action.publisher,
         target=action.target, tag=action.tag, contains=action.contains, order=action.order,
+        descending=action.descending,
     )  # fmt: skip
 
 
@@ -134,7 +136,7 @@ def _wanted(events: Any) -> list[Wanted]:  # noqa: ANN401 - what was typed or se
 
 
 _KEYS: Final[dict[str, Any]] = {
-    "newest": lambda each: (-each.created_at_us, each.id),
-    "oldest": lambda each: (each.created_at_us, each.id),
-    "urgency": lambda each: (-each.priority, each.created_at_us, each.id),
+    "newest": lambda each: (-each.created_at_us, each.environment),
+    "urgency": lambda each: (-each.priority, each.created_at_us, each.environment),
+    "type": lambda each: (each.type, -each.created_at_us, each.environment),
 }

@@ -429,6 +429,33 @@ def schedule(number: int, **more: Any) -> views.ScheduleView:
     return views.ScheduleView(**(fields | more))
 
 
+def event(number: int, **more: Any) -> views.EventView:
+    """One that waits, one under work, one that is tried again, one that failed for good …"""
+    status = ("pending", "processing", "pending", "failed", "completed", "expired")[number % 6]
+    again, held = number % 6 == 2, status == "processing"
+    taken = status in {"processing", "failed", "completed"} or again
+    fields: dict[str, Any] = {
+        "id": f"dev_event_{4_120 - number}",
+        "environment": ("development", "production", "research")[number % 3],
+        "type": ("build.done", "test.failed", "deploy.wanted", "review.asked")[number % 4],
+        "source": f"dev_agent_{number % 5:08d}" if number % 5 else "operator",
+        "target": "dev_swarm_7m2pz0tb" if number % 4 == 2 else None,
+        "priority": (5, 8, 10, 0)[number % 4], "status": status,
+        "level": "public" if number % 5 == 0 else "swarm", "team": None,
+        "swarm": "dev_swarm_7m2pz0tb", "parent": None, "chain": f"dev_event_{4_120 - number}",
+        "tags": ("main", "nightly") if number % 2 else (), "attempt": int(taken),
+        "retries": 3 if status == "failed" else int(again), "max_retries": 3,
+        "holder": "dev_agent_00000002" if taken else None,
+        "created_at_us": NOW_US - 41_000_000 * (number + 1), "updated_at_us": NOW_US - 9_000_000,
+        "expires_at_us": NOW_US + DAY_US - 41_000_000 * (number + 1),
+        "due_at_us": NOW_US + 4_000_000 if again else None,
+        "lease_until_us": NOW_US + 21_000_000 if held else None,
+        "duration_s": 1.25 if taken and not held else None,
+        "error": "the branch is gone" if again or status == "failed" else "",
+    }  # fmt: skip
+    return views.EventView(**(fields | more))
+
+
 def history(_action: actions.QueueHistory) -> list[views.HistoryView]:
     """A message that failed once, whose second holder was killed."""
     told = (
@@ -455,6 +482,13 @@ ANSWERS: dict[type[actions.Action], Any] = {
     actions.ScheduleCreate: lambda _: schedule(0),
     actions.SchedulePause: lambda _: schedule(3),
     actions.ScheduleResume: lambda _: schedule(0),
+    actions.EventList: lambda a: [
+        each
+        for n in range(a.offset, min(60, a.offset + a.limit))
+        if a.environment in {None, (each := event(n)).environment}
+    ],
+    actions.EventShow: lambda a: event(0, id=a.id, payload={"branch": "main", "ok": True}),
+    actions.EventRetry: lambda a: event(0, id=a.id),
     actions.QueueHistory: history,
     actions.QueueFlow: lambda a: [flow(a.environment)],
     actions.QueuePause: lambda a: flow(a.environment, mode="paused"),

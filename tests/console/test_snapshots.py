@@ -104,6 +104,7 @@ SCREENS = {
     "agents": ("3", "beating", "No agents"),
     "queue": ("4", "due in < 50 s", "No message is in this state"),
     "schedules": (":schedules", "morning report", "Nothing is sent again"),
+    "events": (":events", "again in", "Nothing is said to have happened"),
     "access": ("6", "✓ may", "No record is in"),
     "bench": ("7", "Latencies · memory set", "Nothing measured yet"),
     "audit": ("8", "memory.get", "Nothing was changed yet"),
