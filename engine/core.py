@@ -61,6 +61,7 @@ from .places import Places
 from .settings import Settings, load_settings
 from .store.database import Database, open_database
 from .store.reserve import Reserve
+from .store.volatile import directory, is_memory, is_volatile, shown
 from .swarms.crew import TAKEN, Surroundings
 from .swarms.service import Swarms
 from .ticker import Ticker
@@ -118,7 +119,7 @@ class Core(Front):
             brief=brief,
         )
         self.places = self.opened.all
-        wanted = settings.store.reserve_bytes
+        wanted = 0 if is_volatile(data) else settings.store.reserve_bytes
         self.identity = Identity(self)
         self.reserve = Reserve(data / "reserve", wanted) if wanted else None
         self.authority = Authority(
@@ -131,7 +132,7 @@ class Core(Front):
         scaled = scale_plan(settings.host, self.host.latest.total_bytes)
         self.ledger = Ledger(scaled.plan)
         self._results = Results(data)
-        self.engine = Engine(LocalPort(self), data=data, attached=False)
+        self.engine = Engine(LocalPort(self), data=Path(shown(data)), attached=False)
         self._scale = scaled.scale
         self._socket = socket
         self._renew_socket = renew_socket
@@ -468,19 +469,24 @@ async def open_core(
     clock: Clock | None,
     brief: bool = False,
 ) -> AsyncIterator[Core]:
-    """Own a data directory and everything in it. `brief`: for one command, which waits for its
+    """Own a data directory and everything in it; `:memory:` is one in memory that nobody else can
+    attach to. `brief`: for one command, which waits for its
     files on the loop because nothing else happens there. Raises EngineBusy, Corrupt, StorageError,
     ConfigError; whatever was opened before the failure is closed again."""
     known = settings or load_settings(None, os.environ, {})
-    make_directory(data)
+    timed = clock or SystemClock()
     async with AsyncExitStack() as stack:
-        taking = OwnerLock.acquire(data) if transient else own(data)
-        lock = stack.enter_context(await taking)
-        socket = None if transient else lock.prepare_socket()
-        core = Core(
-            data, known, clock or SystemClock(), headless=headless, socket=socket, brief=brief,
-            renew_socket=lock.prepare_socket,
-        )  # fmt: skip
+        if is_memory(data):
+            core = Core(directory(), known, timed, headless=headless, socket=None, brief=brief)
+        else:
+            make_directory(data)
+            taking = OwnerLock.acquire(data) if transient else own(data)
+            lock = stack.enter_context(await taking)
+            socket = None if transient else lock.prepare_socket()
+            core = Core(
+                data, known, timed, headless=headless, socket=socket, brief=brief,
+                renew_socket=lock.prepare_socket,
+            )  # fmt: skip
         await core.open(stack)
         yield core
 

@@ -6,15 +6,15 @@ import os
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from . import __version__
-from .actions import Action
+from .actions import Action, name_of
 from .authority import Authority
 from .bus import Channels
 from .dispatch import Dispatcher, Receipt
 from .environment import Place
-from .errors import Denied, NotFound, SwarmDeckError
+from .errors import Denied, InvalidInput, NotFound, SwarmDeckError
 from .identity import Identity
 from .journal import Journal
 from .model import (
@@ -26,9 +26,16 @@ from .model import (
     environment_of,
 )
 from .places import Places
+from .store.volatile import is_volatile
 
 if TYPE_CHECKING:
     from .link.protocol import Greeting
+
+
+_ON_DISK: Final = ("backup.", "artifact.", "vault.rekey", "doctor", "demo")
+"""Actions, or the nouns of some, that are about a data directory or need its socket."""
+
+_STARTS: Final = frozenset({"swarm.create", "swarm.scale"})
 
 
 class Front:
@@ -80,12 +87,26 @@ class Front:
 
     def dispatch(self, action: Action, principal: Principal) -> Receipt:
         try:
+            self._require_disk(action)
             receipt = self._dispatcher.dispatch(action, principal)
         except SwarmDeckError as error:
             self.journal.refused(action, principal, error)
             raise
         receipt.listen(partial(self._note_failure, action, principal))
         return receipt
+
+    def _require_disk(self, action: Action) -> None:
+        """Raises InvalidInput for what an engine in memory has nothing for."""
+        if not is_volatile(self.data):
+            return
+        name = name_of(action)
+        processes = name in _STARTS and getattr(action, "agents", 0) > 0
+        if processes or name.startswith(_ON_DISK):
+            what = "processes need its socket" if processes else "nothing of it is on a disk"
+            raise InvalidInput(
+                f"{name} does not go with an engine in memory: {what}",
+                hint="open one with a data directory",
+            )
 
     def _note_failure(self, action: Action, principal: Principal, receipt: Receipt) -> None:
         if receipt.error is not None:

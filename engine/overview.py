@@ -20,6 +20,7 @@ from .identity import Identity
 from .ledger import EnvironmentUse, Ledger
 from .model import Durability, environment_of
 from .settings import Settings
+from .store.volatile import shown
 from .views import (
     AccessSummary,
     BenchView,
@@ -210,7 +211,7 @@ def _engine_view(engine: Engine, uptime_s: float, *, headless: bool) -> EngineVi
     return EngineView(
         pid=os.getpid(),
         version=__version__,
-        data=str(engine.data),
+        data=shown(engine.data),
         uptime_s=uptime_s,
         loop_lag_ms=engine.ticker.loop_lag_ms,
         writer_queue=sum(each.waiting for each in stats),

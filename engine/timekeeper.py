@@ -18,6 +18,7 @@ from typing import Final
 import msgspec
 
 from .clock import Clock
+from .store.volatile import is_volatile
 
 LOOK_EVERY_US: Final = 1_000_000  # between looks the wall clock can be wrong by no more
 SETTLED_US: Final = 3_600_000_000  # small steps add up to one only within this time
@@ -167,6 +168,8 @@ class Record:
 
     def write(self, kept: Kept) -> None:
         """Replaced as a whole. Without room on the disk the one before stays: it is a hint."""
+        if is_volatile(self._path):
+            return
         fresh = self._path.with_suffix(".new")
         with suppress(OSError):
             fresh.write_bytes(msgspec.json.encode(kept))

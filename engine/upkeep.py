@@ -12,6 +12,7 @@ from .model import format_size
 from .store import driver
 from .store.database import Database, Reader
 from .store.disk import ROOM_PAGES
+from .store.volatile import shown
 from .views import CheckView, DatabaseView, PragmaView
 
 if TYPE_CHECKING:
@@ -38,9 +39,9 @@ async def statistics(place: Place) -> DatabaseView:
     stats, pinned = database.stats, database.pins.pinned
     return DatabaseView(
         environment=place.environment,
-        path=str(database.path),
+        path=shown(database.path),
         schema_version=await database.schema_version(),
-        size_bytes=database.path.stat().st_size,
+        size_bytes=await database.size_bytes(),
         wal_bytes=database.wal_bytes,
         page_size=database.options.page_size,
         tables=tuple(await database.read(_names)),
@@ -180,12 +181,12 @@ async def optimize(place: Place) -> CheckView:
     steps between the batches of the writer. Raises StorageError, Corrupt."""
     database, held = place.database, _Held()
     done = []
-    before_bytes = database.path.stat().st_size
+    before_bytes = await database.size_bytes()
     await database.tend(held.timed(_renew_statistics))
     await _give_back(database, held)
     held.note(await database.checkpoint())
     emptied = await database.tend(held.timed(_empty_log))
-    freed_bytes = max(0, before_bytes - database.path.stat().st_size)
+    freed_bytes = max(0, before_bytes - await database.size_bytes())
     left_bytes = await database.read(_free_pages) * database.options.page_size
     done.append(f"{format_size(freed_bytes)} given back, {format_size(left_bytes)} unused")
     done.append("log emptied" if emptied else "a reader keeps the log")

@@ -25,6 +25,7 @@ from .checkpoints import (
     Kind,
     Outside,
     Signer,
+    Unkept,
     contradiction,
     differs,
     standing,
@@ -318,7 +319,8 @@ class Auditor:
         trail.signed = head.sequence
 
     def _outside(self, environment: str) -> Outside:
-        return Outside(self._directory / self._vault.id / f"{environment}.jsonl")
+        path = self._directory / self._vault.id / f"{environment}.jsonl"
+        return Unkept(path) if self._vault.is_unkept else Outside(path)
 
 
 def _store(tx: Transaction, point: Checkpoint) -> None:

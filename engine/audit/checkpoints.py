@@ -27,6 +27,7 @@ RESTORE_HINT: Final = (
     "if you put the file back yourself, do it with swarmdeck backup restore, which records it; "
     "else run swarmdeck audit verify"
 )
+_UNKEPT: Final = 10_000  # checkpoints in memory
 _TAIL_BYTES: Final = 8_192  # holds some lines
 _DOMAIN: Final = "swarmdeck audit 1"  # a signature for this is one for nothing else
 _encode = msgspec.msgpack.Encoder().encode
@@ -160,6 +161,24 @@ class Outside:
             f"checkpoints of the audit trail cannot be kept in {self.path}: {error.strerror}",
             hint="make room there, or name another directory in audit.outside_dir",
         )
+
+
+class Unkept(Outside):
+    """The checkpoints of an environment in memory: they end with what they are about."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._points: list[Checkpoint] = []
+
+    def last(self) -> Checkpoint | None:
+        return self._points[-1] if self._points else None
+
+    def all(self) -> Iterator[Checkpoint]:
+        return iter(tuple(self._points))
+
+    def append(self, point: Checkpoint) -> None:
+        self._points.append(point)
+        del self._points[:-_UNKEPT]
 
 
 def contradiction(newest: Checkpoint, head: Head, anchor: Head) -> str:

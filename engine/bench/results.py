@@ -15,6 +15,7 @@ import msgspec
 
 from ..errors import NotFound, StorageError
 from ..model import check_name, printable
+from ..store.volatile import is_volatile
 from ..views import BenchView, Done
 from .names import NAMES
 
@@ -35,6 +36,7 @@ class Results:
 
     def __init__(self, data: Path) -> None:
         self._folder = data / "bench"
+        self._unkept: dict[str, bytes] | None = {} if is_volatile(data) else None
         self._shown: tuple[BenchView, ...] | None = None
         self._glance: tuple[BenchView, ...] = ()
         self._glance_of: tuple[BenchView, ...] | None = None
@@ -113,6 +115,9 @@ class Results:
 
     def _read(self, name: str, kind: type[T], missing: T) -> T:
         path = self._folder / name
+        if self._unkept is not None:
+            body = self._unkept.get(name)
+            return missing if body is None else msgspec.json.decode(body, type=kind)
         try:
             return msgspec.json.decode(path.read_bytes(), type=kind)
         except FileNotFoundError:
@@ -123,6 +128,9 @@ class Results:
             ) from error
 
     def _write(self, name: str, content: Sequence[BenchView] | _Baselines) -> None:
+        if self._unkept is not None:
+            self._unkept[name] = msgspec.json.encode(content)
+            return
         fresh = self._folder / f".{name}"
         try:
             self._folder.mkdir(exist_ok=True)

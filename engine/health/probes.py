@@ -24,6 +24,7 @@ from ..model import MIB, AgentState, SwarmState, format_size
 from ..settings import Settings
 from ..store.database import Database
 from ..store.roundtrip import round_trip
+from ..store.volatile import is_volatile
 from ..swarms.roster import Agent, Swarm
 from ..swarms.service import Swarms
 from .address import ask, parse_address
@@ -164,6 +165,8 @@ async def _disk(engine: Engine) -> str:
     files = [place.database for place in engine.places.values()] + [engine.coordination]
     if troubled := [f"{file.env}: {file.disk.trouble}" for file in files if file.disk.trouble]:
         raise StorageError("; ".join(troubled))
+    if is_volatile(engine.data):
+        return "everything is kept in memory"
     loop = asyncio.get_running_loop()
     free, total = await loop.run_in_executor(None, _try_disk, engine.data)
     if free < min(total * DISK_FREE, DISK_FREE_BYTES):

@@ -34,6 +34,7 @@ from .reserve import Reserve
 from .slow import Slow, plan_of
 from .transaction import Change, Operation, Transaction
 from .verify import verify
+from .volatile import is_volatile
 
 __all__ = [
     "Database",
@@ -299,8 +300,19 @@ class Database:
 
     @property
     def is_brief(self) -> bool:
-        """Whether one connection does everything."""
-        return self._brief
+        """Whether one connection does everything. In memory nobody reads beside a writer."""
+        return self._brief or self.is_volatile
+
+    @property
+    def is_volatile(self) -> bool:
+        """Whether it is kept in memory alone."""
+        return is_volatile(self.path)
+
+    async def size_bytes(self) -> int:
+        """How large the file is without its log."""
+        if not self.is_volatile:
+            return self.path.stat().st_size
+        return await self.read(_pages) * self.options.page_size
 
     @property
     def wal_bytes(self) -> int:
@@ -452,7 +464,8 @@ async def open_database(
     `loaded`; its own thread begins when something is asked after that. Raises Corrupt for a
     damaged, foreign or newer file, StorageError when the disk refuses.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if not is_volatile(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     disk = Disk(path, series, reserve)
     async with AsyncExitStack() as stack:
         slow = Slow(env, clock, options.slow_statement_ms)
@@ -477,3 +490,8 @@ async def open_database(
         yield database
     finally:
         await database.close()
+
+
+def _pages(reader: Reader) -> int:
+    row = reader.execute("PRAGMA page_count").fetchone()
+    return int(row[0]) if row else 0

@@ -21,6 +21,7 @@ from typing import Any, Final, Protocol, TypeAlias, TypeVar, cast
 from pysqlite3 import dbapi2
 
 from ..errors import Corrupt, Defect, OutcomeUnknown, StorageError, SwarmDeckError, Unavailable
+from .volatile import is_volatile
 
 Error: Final[type[Exception]] = dbapi2.Error
 DatabaseError: Final[type[Exception]] = dbapi2.DatabaseError
@@ -204,8 +205,13 @@ async def connect(
     except Error as error:
         raise _not_opened(path, error) from error
     if not read_only:
-        path.chmod(stat.S_IRUSR | stat.S_IWUSR)
+        _close_to_others(path)
     return connection
+
+
+def _close_to_others(path: Path) -> None:
+    if not is_volatile(path):
+        path.chmod(stat.S_IRUSR | stat.S_IWUSR)
 
 
 async def guard(path: Path) -> Connection:
@@ -225,7 +231,7 @@ def connect_here(path: Path, *, timing: Timing | None = None) -> Connection:
         raw = _open(path, read_only=False, timing=timing)
     except Error as error:
         raise _not_opened(path, error) from error
-    path.chmod(stat.S_IRUSR | stat.S_IWUSR)
+    _close_to_others(path)
     return Connection(lambda: raw, raw)
 
 
@@ -243,9 +249,12 @@ def scratch() -> Raw:
 def _open(
     path: Path, *, read_only: bool, immutable: bool = False, timing: Timing | None = None
 ) -> Any:  # noqa: ANN401 - pysqlite3 has no types
+    if is_volatile(path):
+        parameters = "vfs=memdb"  # there for as long as somebody has it open
+    else:
+        parameters = f"mode={'ro' if read_only else 'rwc'}" + ("&immutable=1" if immutable else "")
     connection = dbapi2.connect(
-        f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
-        + ("&immutable=1" if immutable else ""),
+        f"{path.absolute().as_uri()}?{parameters}",
         uri=True,
         isolation_level=None,
         factory=_CallableConnection,

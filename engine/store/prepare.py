@@ -12,6 +12,7 @@ from ..model import Durability
 from . import driver
 from .log import log_bytes, rewrite_log, sync_directories
 from .migrate import Series, migrate, require_known, schema_version
+from .volatile import is_volatile
 
 if TYPE_CHECKING:
     from .chain import Chain
@@ -44,7 +45,7 @@ def prepare_writer(raw: driver.Raw, options: StoreOptions, disk: Disk, chain: Ch
     """Set the writer up, look whether a file that was left in use is whole, migrate it and find
     the end of its audit chain. Raises Corrupt, StorageError."""
     path = disk.path
-    fresh = path.stat().st_size == 0
+    fresh = not is_volatile(path) and path.stat().st_size == 0
     try:
         disk.unverified = not _inspect(raw, disk.series, path)
         _set(raw, options)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ import msgspec
 from ..clock import Clock
 from ..errors import Corrupt, Denied, InvalidInput, NotFound, Sealed, SwarmDeckError
 from ..model import Environment, parse_environment
+from ..store.volatile import is_volatile
 from ..views import Done, VaultGlance, VaultView
 from . import derive, sources, vaultfile, wrapping
 from .keyholder import Keyholder
@@ -85,7 +87,10 @@ class Vault(Keyholder):
         value = None if given is None else sources.parse_key(given.reveal())
         sources.forget_variables()
         directory = data / "keys"
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if is_volatile(data):
+            value = value or os.urandom(derive.KEY_BYTES)
+        else:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         broken = None
         try:
             file = vaultfile.load(directory)
@@ -94,6 +99,8 @@ class Vault(Keyholder):
         fresh = file is None
         if file is None:
             file = new_file(settings, clock, has_value=value is not None)
+            if is_volatile(data):
+                file = msgspec.structs.replace(file, source=Source("memory"))
             if not any(data.glob("instances/*/*.db")):
                 # Nothing is of before there were keys: nothing without a check is ever believed.
                 born = {str(each): EnvironmentKey(b"", protected=True) for each in Environment}
@@ -111,7 +118,7 @@ class Vault(Keyholder):
                 raise self._broken
             if kind == "file" and fresh:
                 self._adopt(self._origin.make(self._file))
-            if kind == "variable" and self._origin.value is not None:
+            if kind in {"variable", "memory"} and self._origin.value is not None:
                 self._enter(self._origin.value)
         except SwarmDeckError as error:
             self._reason = error.message
@@ -147,6 +154,7 @@ class Vault(Keyholder):
             "keyring": f"swarmdeck, {self.id}",
             "variable": sources.VARIABLES[0],
             "passphrase": "",
+            "memory": "",
         }
         return VaultView(
             state=self.state,

@@ -17,6 +17,7 @@ import msgspec
 
 from ..errors import Corrupt, StorageError
 from ..store.log import sync_directory
+from ..store.volatile import is_volatile
 from . import derive
 
 FORMAT: Final = 1
@@ -24,12 +25,13 @@ NAME: Final = "vault.json"
 _MAX_BYTES: Final = 1 << 20
 _HINT: Final = "restore keys/vault.json from a backup"
 
-Kind = Literal["file", "passphrase", "keyring", "variable"]
+Kind = Literal["file", "passphrase", "keyring", "variable", "memory"]
 
 
 class Source(msgspec.Struct, frozen=True):
-    """Where the key comes from. `place` is a path for a file that is not in the usual place; the
-    rest are Argon2id's parameters for a passphrase, the memory in KiB."""
+    """Where the key comes from; `memory` is made for an engine that writes nothing. `place` is a
+    path for a file that is not in the usual place; the rest are Argon2id's parameters for a
+    passphrase, the memory in KiB."""
 
     kind: Kind
     place: str = ""
@@ -125,6 +127,8 @@ def load(directory: Path) -> VaultFile | None:
 
 def save(directory: Path, file: VaultFile) -> None:
     """Replace the file of a data directory, wholly or not at all. Raises StorageError."""
+    if is_volatile(directory):
+        return
     body = msgspec.json.format(msgspec.json.encode(file), indent=2)
     write_atomically(directory / NAME, body + b"\n")
 
