@@ -56,6 +56,7 @@ from .port import Subscription
 from .swarms.presence import MEMORY, ORPHANED, RENEW, STOP
 
 if TYPE_CHECKING:
+    from .artifacts.handle import Artifacts
     from .eventlog.handle import Events
 
 ANY: Final = "*"  # a handler under this name takes every kind that has none of its own
@@ -140,6 +141,13 @@ class Agent:
     async def publish(self, channel: str, body: Any) -> int:  # noqa: ANN401 - JSON types and bytes
         """Send to everyone who listens on a channel now; how many that were."""
         return await self._port.publish(channel, body)
+
+    @cached_property
+    def artifacts(self) -> Artifacts:
+        """Artifacts of this agent's environment. Files are read and written by this process."""
+        from .artifacts.handle import Artifacts  # noqa: PLC0415 - most agents have none
+
+        return Artifacts(self, self._port, self.environment, self.id, by_path=False)
 
     @cached_property
     def eventlog(self) -> Events:

@@ -47,6 +47,12 @@ AGENT_MAY: Final[Mapping[str, tuple[Own, ...]]] = {
     "event.complete": (_SELF, _BY_ID),
     "event.fail": (_SELF, _BY_ID),
     "event.retry": (_SELF, _BY_ID),
+    "artifact.list": (_SELF, _HOME),
+    "artifact.show": (_SELF, _BY_ID),
+    "artifact.versions": (_SELF, _BY_ID),
+    "artifact.lineage": (_SELF, _BY_ID),
+    "artifact.delete": (_SELF, _BY_ID),
+    "artifact.verify": (_SELF, _BY_ID),
     "acl.grant": (_SELF, _HOME),
     "acl.deny": (_SELF, _HOME),
     "acl.revoke": (_BY_ID,),
@@ -66,9 +72,11 @@ Which records, messages and entries an agent reaches is not decided here."""
 OWN_SWARM: Final = frozenset({"swarm.scale", "swarm.terminate"})
 """Of these an agent with the role may ask for its own swarm only."""
 
-NEVER_AGENTS: Final = frozenset({"swarm.create", "audit.export", "recovery.set", "alert.ack"})
-"""No role gives these to an agent: they start commands, write files and ask addresses as the
-engine's user, or say that a person knows."""
+NEVER_AGENTS: Final = frozenset({
+    "swarm.create", "audit.export", "recovery.set", "alert.ack", "artifact.put", "artifact.get",
+})  # fmt: skip
+"""No role gives these to an agent: they start commands, read and write files and ask addresses as
+the engine's user, or say that a person knows."""
 
 SHOWS_KEYS: Final = frozenset({"audit.list", "audit.verify", "journal.list"})
 """They name keys of records whoever asks may not read, so an agent needs the role admin."""
@@ -144,7 +152,7 @@ class Authority:
 
 
 READING: Final = frozenset(
-    {"memory.get", "memory.has", "memory.mget", "memory.keys", "queue.result"}
+    {"memory.get", "memory.has", "memory.mget", "memory.keys", "queue.result", "artifact.read"}
 )
 _SETTINGS: Final = "the settings [operator] give the operator a role in each environment"
 

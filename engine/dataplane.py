@@ -58,6 +58,11 @@ class DataPlane:
             "queue.nack": self.queue_nack,
             "queue.result": self.queue_result,
             "batch.commit": self.batch_commit,
+            "artifact.begin": self.artifact_begin,
+            "artifact.append": self.artifact_append,
+            "artifact.finish": self.artifact_finish,
+            "artifact.abort": self.artifact_abort,
+            "artifact.read": self.artifact_read,
             "agent.heartbeat": self.agent_heartbeat,
             "agent.ready": self.agent_ready,
             "agent.renew": self.agent_renew,
@@ -275,6 +280,44 @@ class DataPlane:
         return commit(
             place.database, place.memory, place.queue, principal, items, atomic=atomic, check=check
         )
+
+    async def artifact_begin(  # noqa: PLR0913, PLR0917 - what crosses the wire
+        self,
+        principal: Principal,
+        environment: str,
+        name: str,
+        type_: str,
+        format_: str,
+        level: Level,
+        team: str | None,
+        parent: str | None,
+        of: str | None,
+        metadata: bytes,
+        compress: bool,
+    ) -> str:
+        """Begin to send a content in pieces; the name of the upload."""
+        from .artifacts.service import Wanted  # noqa: PLC0415 - rarely asked
+
+        wanted = Wanted(name, type_, format_, level, team, parent, of, metadata)
+        return await self._at(environment).uploads.begin(principal, wanted, compress=compress)
+
+    def artifact_append(
+        self, principal: Principal, environment: str, upload: str, at: int, body: bytes
+    ) -> Any:  # noqa: ANN401
+        return self._at(environment).uploads.append(principal, upload, at, body)
+
+    async def artifact_finish(self, principal: Principal, environment: str, upload: str) -> str:
+        """The id of the version that was stored."""
+        return (await self._at(environment).uploads.finish(principal, upload)).id
+
+    def artifact_abort(self, principal: Principal, environment: str, upload: str) -> Any:  # noqa: ANN401
+        return self._at(environment).uploads.abort(principal, upload)
+
+    async def artifact_read(
+        self, principal: Principal, environment: str, ident: str, chunk: int
+    ) -> list[Any]:
+        """A chunk of a content, from 0 on, and how many there are."""
+        return list(await self._at(environment).artifacts.chunk(principal, ident, chunk))
 
     def agent_heartbeat(self, principal: Principal, environment: str) -> None:
         self._at(environment).registry.heartbeat(_agent(principal))

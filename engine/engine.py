@@ -24,6 +24,7 @@ from .port import Port, Subscription
 if TYPE_CHECKING:
     from .batch import Batch
     from .clock import Clock
+    from .artifacts.handle import Artifacts
     from .eventlog.handle import Events
     from .scheduling import Schedules
     from .settings import Settings
@@ -380,6 +381,14 @@ class Engine:
         place = parse_environment(environment).value
         actor = OPERATOR if as_ is None else _ident(as_)
         return Memory(self._port, actor, place).batch(all_or_nothing=all_or_nothing)
+
+    def artifacts(self, environment: str, *, as_: Named | None = None) -> Artifacts:
+        """Files that agents have made, as the operator or as an agent sees them."""
+        from .artifacts.handle import Artifacts  # noqa: PLC0415 - most programs have none
+
+        actor = None if as_ is None else _ident(as_)
+        place = parse_environment(environment).value
+        return Artifacts(self, self._port, place, actor, by_path=True)
 
     def eventlog(self, environment: str, *, as_: Named | None = None) -> Events:
         """The events of an environment, as the operator or as an agent. Raises InvalidInput."""

@@ -26,6 +26,9 @@ from .swarms.registry import Registry
 from .vault import Vault
 
 if TYPE_CHECKING:
+    from .artifacts.service import Artifacts
+    from .artifacts.upkeep import Sweep
+    from .artifacts.uploads import Uploads
     from .eventlog.service import EventLog
 
 State = Literal["open", "quarantined", "restoring"]
@@ -103,6 +106,39 @@ class Place:
         from .eventlog.service import EventLog  # noqa: PLC0415 - most commands need none
 
         return EventLog(self, self.database.clock, lambda: self.queue.settings, self._publish)
+
+    @cached_property
+    def artifacts(self) -> Artifacts:
+        """Files that agents have made; nothing is read before somebody asks."""
+        from .artifacts.service import Artifacts  # noqa: PLC0415 - most commands need none
+
+        return Artifacts(
+            self.environment, self.database, self.access, self.reads, self.ring,
+            self.database.clock,
+        )  # fmt: skip
+
+    @cached_property
+    def uploads(self) -> Uploads:
+        """Artifacts that come in piece by piece."""
+        from .artifacts.uploads import Uploads  # noqa: PLC0415 - as artifacts
+
+        return Uploads(self.artifacts)
+
+    @cached_property
+    def leavings(self) -> Sweep:
+        """Files of artifacts that nothing speaks of."""
+        from .artifacts.upkeep import Sweep  # noqa: PLC0415 - as artifacts
+
+        return Sweep(self.artifacts)
+
+    @property
+    def has_artifacts(self) -> bool:
+        """Whether there are files of artifacts. Looks at the disk."""
+        return (self.database.path.parent / "artifacts").is_dir()
+
+    async def end_uploads(self) -> None:
+        if "uploads" in self.__dict__:
+            await self.uploads.close()
 
     async def _gone(self, agent: str) -> None:
         await self.queue.release(agent)
@@ -225,6 +261,7 @@ async def open_place(  # noqa: PLR0913 - what a place is made of
             database.loaded()
             stack.push_async_callback(place.queue.close)
             stack.push_async_callback(vault.finish, environment.value)
+            stack.push_async_callback(place.end_uploads)
         except Corrupt as error:
             await stack.aclose()
             refusal = quarantine(environment, error)

@@ -122,5 +122,8 @@ class Ticker:
             await place.queue.retention.sweep(SWEEP_S)
         if self._stays and due:
             await place.queue.leftovers.sweep()
+        if self._stays and due and place.has_artifacts:
+            await place.leavings.run(SWEEP_S)
+            await place.uploads.sweep()
         if self._stays and (due or place.events.is_behind):
             await place.events.sweep(SWEEP_S)

@@ -117,6 +117,16 @@ if TYPE_CHECKING:
         EventRetry,
         EventPurge,
     )
+    from .artifacts import (
+        ArtifactPut,
+        ArtifactGet,
+        ArtifactList,
+        ArtifactShow,
+        ArtifactVersions,
+        ArtifactLineage,
+        ArtifactDelete,
+        ArtifactVerify,
+    )
     from .access import (
         AclGrant,
         AclDeny,
@@ -191,6 +201,14 @@ __all__ = [
     "AlertAck",
     "AlertList",
     "AuditExport",
+    "ArtifactDelete",
+    "ArtifactGet",
+    "ArtifactLineage",
+    "ArtifactList",
+    "ArtifactPut",
+    "ArtifactShow",
+    "ArtifactVerify",
+    "ArtifactVersions",
     "AuditList",
     "AuditVerify",
     "BackupCreate",

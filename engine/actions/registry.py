@@ -22,6 +22,7 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "memory": ("memory",),
     "queue": ("queue", "schedule"),
     "events": ("event",),
+    "artifacts": ("artifact",),
     "access": ("acl", "audit"),
     "vault": ("vault",),
     "backup": ("backup",),

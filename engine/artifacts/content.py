@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from ..errors import Damaged
@@ -114,14 +114,17 @@ class Writer:
 
 class Reader:
     """Reads one content out of an open file, which it does not close. What it hands out was
-    checked."""
+    checked. `starts` is where its chunks begin, as far as it is known."""
 
-    def __init__(self, file: int, cipher: Cipher, said: Written) -> None:
-        """Raises Damaged for a file that is not `said`."""
+    def __init__(
+        self, file: int, cipher: Cipher, said: Written, starts: Sequence[int] = ()
+    ) -> None:
+        """`starts`: those that an earlier reader has found. Raises Damaged for a file that is not
+        `said`."""
         self.said = said
         self._file = file
         self._cipher = cipher
-        self._starts = array("Q", [len(MAGIC)])  # where chunks begin, as far as it is known
+        self.starts = array("Q", starts or [len(MAGIC)])
         size = os.fstat(file).st_size
         if size != said.stored or self._at(0, len(MAGIC)) != MAGIC:
             raise Damaged(
@@ -138,10 +141,10 @@ class Reader:
             raise refused(error) from error
 
     def _chunk(self, number: int) -> bytes:
-        while len(self._starts) <= number:
-            at = self._starts[-1]
-            self._starts.append(at + self._head(len(self._starts) - 1, at).whole)
-        at = self._starts[number]
+        while len(self.starts) <= number:
+            at = self.starts[-1]
+            self.starts.append(at + self._head(len(self.starts) - 1, at).whole)
+        at = self.starts[number]
         head = self._head(number, at)
         found = self._at(at + HEAD_BYTES, head.whole - HEAD_BYTES)
         return form.unpack(self._cipher, number, head, found)

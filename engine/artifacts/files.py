@@ -71,7 +71,7 @@ class Files:
         """Give a part its address; its bytes are on the disk. Raises StorageError."""
         try:
             directory = self._directory(address[:_FAN])
-            os.rename(self.root / PARTS / name, directory / address)
+            (self.root / PARTS / name).rename(directory / address)
             sync_directory(directory)
         except OSError as error:
             raise refused(error) from error
@@ -79,7 +79,7 @@ class Files:
     def drop(self, name: str) -> None:
         """Remove a part, if it is there."""
         with suppress(OSError):
-            os.unlink(self.root / PARTS / name)
+            (self.root / PARTS / name).unlink()
 
     def _directory(self, name: str) -> Path:
         path = self.root / name
@@ -92,7 +92,7 @@ class Files:
     # --- reading ----------------------------------------------------------------------------
 
     def open(self, address: str) -> int:
-        """A handle of a content, for reading. Raises Damaged where it is not there, StorageError."""
+        """A handle of a content, for reading. Raises Damaged where there is none, StorageError."""
         try:
             file = os.open(self.path(address), _READ)
         except (FileNotFoundError, NotADirectoryError) as error:
@@ -122,25 +122,24 @@ class Files:
         return True
 
     def parts(self) -> list[str]:
-        with suppress(OSError):
-            return os.listdir(self.root / PARTS)
-        return []
+        return self._listed(PARTS)
 
     def fans(self) -> list[str]:
         """The directories that hold contents."""
-        with suppress(OSError):
-            return sorted(name for name in os.listdir(self.root) if len(name) == _FAN)
-        return []
+        return [name for name in self._listed("") if len(name) == _FAN]
 
     def addresses(self, fan: str) -> list[str]:
-        with suppress(OSError):
-            return os.listdir(self.root / fan)
-        return []
+        return self._listed(fan)
 
     def all(self) -> Iterator[str]:
         """Every address there is."""
         for fan in self.fans():
             yield from self.addresses(fan)
+
+    def _listed(self, name: str) -> list[str]:
+        with suppress(OSError):
+            return sorted(path.name for path in (self.root / name).iterdir())
+        return []
 
 
 def refused(error: OSError) -> StorageError:

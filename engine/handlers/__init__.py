@@ -34,6 +34,7 @@ _PARTS: Final[Mapping[str, tuple[str, str]]] = {
     "memory": ("memory", "MemoryHandlers"),
     "queue": ("queue", "QueueHandlers"),
     "events": ("events", "EventHandlers"),
+    "artifacts": ("artifacts", "ArtifactHandlers"),
     "access": ("access", "AccessHandlers"),
     "vault": ("vault", "VaultHandlers"),
     "backup": ("vault", "VaultHandlers"),

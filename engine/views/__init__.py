@@ -15,6 +15,7 @@ from .access import (
     MatrixView,
     SubjectView,
 )
+from .artifacts import ArtifactView, LineageView
 from .audit import AuditView, ChainView
 from .base import Done, View
 from .bench import BenchView, BucketView, ComparisonView, DemoAgentView, DemoView
@@ -43,6 +44,7 @@ __all__ = [
     "AgentView",
     "AlertView",
     "AuditView",
+    "ArtifactView",
     "BackupView",
     "BenchView",
     "BucketView",
@@ -76,6 +78,7 @@ __all__ = [
     "LaneView",
     "LoanView",
     "MatrixRow",
+    "LineageView",
     "MatrixView",
     "MeasurementView",
     "MessageView",
