@@ -73,3 +73,14 @@ async def test_pictures_load_nothing_from_elsewhere(snapshots: Any) -> None:
     svg = (folder / "area/hello-24x4.svg").read_text(encoding="utf-8")
     assert "url(http" not in svg
     assert "@font-face" not in svg
+
+
+async def test_a_blank_in_another_ink_is_the_same_picture(snapshots: Any) -> None:
+    write, compare, folder = snapshots
+    await write(lambda: Hello("   ", "muted"), "area/blank", sizes=SIZES)
+    muted = (folder / "area" / "blank-24x4.svg").read_text(encoding="utf-8")
+    await compare(lambda: Hello("   ", "text"), "area/blank", sizes=SIZES)
+    await write(lambda: Hello("   ", "text"), "area/blank", sizes=SIZES)
+    assert muted != (folder / "area" / "blank-24x4.svg").read_text(encoding="utf-8")
+    with pytest.raises(pytest.fail.Exception, match="other colours"):
+        await compare(lambda: Hello("   ", "bad reverse"), "area/blank", sizes=SIZES)
