@@ -39,6 +39,8 @@ os.environ["SWARMDECK_STORE__RESERVE_BYTES"] = "64KB"
 gc.set_threshold(50_000, 20, 50)
 
 SIZES: Final = ((80, 24), (120, 30), (200, 60))
+_INK: Final = re.compile(r"\.screen-(r\d+) \{([^}]*)\}")
+_USED_INK: Final = re.compile(r'(?<=class="screen-)(r\d+)(?=")')
 _RECTANGLE: Final = re.compile(
     r'<rect fill="([^"]+)" x="([\d.]+)" y="([\d.]+)" width="([\d.]+)" height="([\d.]+)"'
     r' shape-rendering="crispEdges"/>'
@@ -140,19 +142,22 @@ def picture(app: App[Any], title: str) -> Picture:
 
 def _looks_same(before: str, seen: str) -> bool:
     """Whether two pictures show the same. A blank looks alike in any ink, and which one it has
-    depends on what was painted there before: such blanks may be cut into other rectangles."""
-    return before == seen or _grounds(before) == _grounds(seen)
+    depends on what was painted there before."""
+    return before == seen or _visible(before) == _visible(seen)
 
 
-def _grounds(svg: str) -> tuple[str, list[tuple[str, str, str, float, float]]]:
-    """A picture without its rectangles, and these: those side by side of one colour as one."""
+def _visible(svg: str) -> tuple[str, list[tuple[str, str, str, float, float]]]:
+    """A picture by what can be seen: each text with its ink instead of the number of that, and
+    the rectangles behind them, those side by side of one colour as one."""
+    inks = dict(_INK.findall(svg))
+    texts = _USED_INK.sub(lambda used: inks[used[1]], _INK.sub("", svg))
     merged: list[tuple[str, str, str, float, float]] = []
     for fill, x, y, width, height in _RECTANGLE.findall(svg):
         left, right = float(x), round(float(x) + float(width), 1)
         if merged and merged[-1][:3] == (fill, y, height) and merged[-1][4] == left:
             left = merged.pop()[3]
         merged.append((fill, y, height, left, right))
-    return _RECTANGLE.sub("", svg), merged
+    return "".join(_RECTANGLE.sub("", texts).split()), merged
 
 
 def _diff(before: str, seen: Picture) -> str:
