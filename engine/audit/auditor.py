@@ -113,7 +113,7 @@ class Auditor:
     async def attach_database(self, database: Database, reads: Reads | None = None) -> None:
         """The same for a file without records."""
         now_s = self._clock.monotonic_s()
-        trail = Trail(database, self._outside(database.env), reads, now_s)
+        trail = Trail(database, self._outside(database), reads, now_s)
         self._trails[database.env] = trail
         try:
             await self._examine(trail)
@@ -318,9 +318,9 @@ class Auditor:
         await self._keep(trail, self._checkpoint(trail, "checkpoint", head, anchor=anchor.sequence))
         trail.signed = head.sequence
 
-    def _outside(self, environment: str) -> Outside:
-        path = self._directory / self._vault.id / f"{environment}.jsonl"
-        return Unkept(path) if self._vault.is_unkept else Outside(path)
+    def _outside(self, database: Database) -> Outside:
+        path = self._directory / self._vault.id / f"{database.env}.jsonl"
+        return Unkept(path) if database.is_volatile else Outside(path)
 
 
 def _store(tx: Transaction, point: Checkpoint) -> None:

@@ -54,11 +54,6 @@ class Keyholder:
         return self._file.id
 
     @property
-    def is_unkept(self) -> bool:
-        """Whether its keys end with this process."""
-        return self._file.source.kind == "memory"
-
-    @property
     def state(self) -> Literal["open", "sealed"]:
         return "sealed" if self._reason else "open"
 
