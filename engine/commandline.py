@@ -277,7 +277,10 @@ def _put(values: dict[str, Any], parameter: Parameter, text: str | None) -> None
     if text is None:
         values[parameter.field] = () if parameter.repeated else True
     elif parameter.repeated:
-        values[parameter.field] = (*(given or ()), read(parameter, text))
+        # Names of a choice hold no comma, so several of them may stand in one word.
+        words = text.split(",") if parameter.kind == "choice" else [text]
+        read_words = tuple(read(parameter, word) for word in words)
+        values[parameter.field] = (*(given or ()), *read_words)
     else:
         values[parameter.field] = read(parameter, text)
 

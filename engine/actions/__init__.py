@@ -171,6 +171,7 @@ if TYPE_CHECKING:
     from .bench import (
         BenchRun,
         BenchCompare,
+        BenchBars,
         BenchShow,
         BenchBaseline,
     )
@@ -200,7 +201,6 @@ __all__ = [
     "AgentUpdate",
     "AlertAck",
     "AlertList",
-    "AuditExport",
     "ArtifactDelete",
     "ArtifactGet",
     "ArtifactLineage",
@@ -209,6 +209,7 @@ __all__ = [
     "ArtifactShow",
     "ArtifactVerify",
     "ArtifactVersions",
+    "AuditExport",
     "AuditList",
     "AuditVerify",
     "BackupCreate",
@@ -216,6 +217,7 @@ __all__ = [
     "BackupList",
     "BackupRestore",
     "BackupVerify",
+    "BenchBars",
     "BenchBaseline",
     "BenchCompare",
     "BenchRun",

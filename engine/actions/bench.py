@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 
@@ -34,19 +34,47 @@ class BenchRun(Action, frozen=True, kw_only=True, tag="bench.run"):
     compression: Annotated[bool, arg("compress values above 1,024 bytes with LZ4")] = False
 
 
-@action(list[views.ComparisonView], lane="bulk", timeout_s=1800)
+Peer = Literal[
+    "raw", "tuned", "naive", "redis", "diskcache", "sqlitedict", "swarmdb-style", "streams",
+    "unsealed",
+]  # fmt: skip
+RecordWork = Literal["set", "get", "ycsb", "read-heavy", "write-heavy", "burst", "socket"]
+Rounds = Annotated[int, arg("interleaved rounds; medians count", ge=1, le=50)]
+Report = Annotated[str | None, arg("directory for a report, as text and SVG", unit="path")]
+
+
+@action(list[views.ComparisonView], lane="bulk", timeout_s=14_400)
 class BenchCompare(Action, frozen=True, kw_only=True, tag="bench.compare"):
-    """Measure beside raw SQLite, a commit for each write, and Redis, in one run."""
+    """Measure beside SQLite by hand, Redis and other stores, the same work in one run."""
 
     peers: Annotated[
-        tuple[Literal["raw", "tuned", "naive", "redis", "streams", "unsealed"], ...],
+        tuple[Peer, ...],
         arg("whom to compare with; streams: the queue with those of Redis; unsealed: ours"),
-    ] = ("raw", "tuned", "naive", "redis", "streams", "unsealed")
-    rounds: Annotated[int, arg("interleaved rounds; medians count", ge=1, le=50)] = 5
+    ] = get_args(Peer)
+    workloads: Annotated[
+        tuple[RecordWork, ...], arg("what is done to records; ycsb: its mixes A to F")
+    ] = get_args(RecordWork)
+    rounds: Rounds = 5
     seconds: Annotated[float, arg("length of each measurement", ge=0.1, le=60)] = 0.5
     growth: Annotated[
         int, arg("claim time up to so many queued messages; 0 leaves it out", ge=0, le=10_000_000)
     ] = 1_000_000
+    report: Report = None
+
+
+@action(list[views.ComparisonView], lane="bulk", timeout_s=14_400)
+class BenchBars(Action, frozen=True, kw_only=True, tag="bench.bars"):
+    """Measure everything the engine is held to, and say of each whether it is met."""
+
+    rounds: Rounds = 5
+    seconds: Annotated[float, arg("length of each measurement", ge=0.1, le=60)] = 0.5
+    records: Annotated[
+        int, arg("records of the large store; the small one has 10,000", ge=20_000, le=10_000_000)
+    ] = 1_000_000
+    expired: Annotated[
+        int, arg("records that expire at once in each round", ge=1_000, le=10_000_000)
+    ] = 100_000
+    report: Report = None
 
 
 @action(list[views.BenchView], query=True)

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import msgspec
 
 from .. import process
-from ..actions import BenchCompare, BenchRun
+from ..actions import BenchBars, BenchCompare, BenchRun
 from ..errors import ErrorReport, SwarmDeckError
 from .meter import Sample
 
@@ -25,7 +25,7 @@ from .meter import Sample
 def main() -> int:
     process.tune()
     signal.signal(signal.SIGTERM, _end)
-    job = msgspec.json.decode(sys.stdin.buffer.read(), type=BenchRun | BenchCompare)
+    job = msgspec.json.decode(sys.stdin.buffer.read(), type=BenchRun | BenchCompare | BenchBars)
     with tempfile.TemporaryDirectory(prefix="swarmdeck-bench-") as scratch:
         try:
             with _runner() as runner:
@@ -42,19 +42,18 @@ def _end(number: int, _: object) -> NoReturn:
     raise SystemExit(128 + number)
 
 
-async def _measure(job: BenchRun | BenchCompare, scratch: Path) -> list[Any]:
+async def _measure(job: BenchRun | BenchCompare | BenchBars, scratch: Path) -> list[Any]:
     if isinstance(job, BenchRun):
         from .rounds import run  # noqa: PLC0415 - only what the job needs
 
         return list(await run(job, scratch=scratch, progress=_progress, sampled=_sampled))
-    from .compare import compare  # noqa: PLC0415 - only what the job needs
+    if isinstance(job, BenchCompare):
+        from .compare import compare  # noqa: PLC0415 - only what the job needs
 
-    return list(
-        await compare(
-            job.peers, scratch=scratch, rounds=job.rounds, seconds=job.seconds, growth=job.growth,
-            progress=_progress,
-        )
-    )  # fmt: skip
+        return list(await compare(job, scratch=scratch, progress=_progress))
+    from .held import measure_bars  # noqa: PLC0415 - only what the job needs
+
+    return list(await measure_bars(job, scratch=scratch, progress=_progress))
 
 
 def _progress(fraction: float, text: str) -> None:

@@ -11,119 +11,93 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from ..actions import BenchCompare
 from ..engine import Engine
 from ..views import ComparisonView
-from . import baselines, queues
-from .measure import KIB, RECORDS, Limit, Run, drive, key, median, percentile, values
+from . import arena, queues
+from .arena import CALLERS, Pairs, open_arena
+from .bars import AT_LEAST, Outcome, judged, left_out
+from .measure import KIB, RECORDS, Limit, Run, drive, key, percentile, values
+from .mixes import name_of
+from .peers import NAMES, RedisPeer, absent, redis_server
 from .served import serve
 from .workloads import ENVIRONMENT, Bench, Shape, open_bench
 
-CALLERS: Final = 100
 CLAIMS: Final = 1000
 SETTLE_S: Final = 3.0  # what was sent is copied out of the log before claims are timed
 
 Progress = Callable[[float, str], Any]
-Ratios = dict[tuple[str, str], list[tuple[float, float]]]
 
 _WORDS: Final = {
-    "set": "1 KB JSON, sealed, 100 callers, NORMAL, decision and audit row, in process",
     "set 1 KB": "sealed and LZ4 above 1,024 bytes; the peer only checked, 100 callers, NORMAL",
     "set 4 KB": "sealed and LZ4 above 1,024 bytes; the peer only checked, 100 callers, NORMAL",
     "socket set": "1 KB JSON, 100 in flight from another process; redis everysec, unix socket",
     "socket get": "1 KB JSON decoded, 100 in flight from another process; redis, unix socket",
     "claim growth": "claim one and ack it, p50 in microseconds; the peer is 1,000 queued",
-} | queues.WORDS
+} | arena.WORDS | queues.WORDS  # fmt: skip
 
 
-async def compare(
-    peers: Sequence[str],
-    *,
-    scratch: Path,
-    rounds: int,
-    seconds: float,
-    growth: int,
-    progress: Progress,
-) -> list[ComparisonView]:
-    """Ratios of ours to each peer: median and range over the rounds."""
-    pairs: Ratios = defaultdict(list)
-    async with _open_arena(scratch, peers) as arena:
-        for number in range(rounds):
-            progress(number / (rounds + 1), f"round {number + 1} of {rounds}")
-            await arena.round(pairs, scratch / f"round{number}", seconds)
+async def compare(job: BenchCompare, *, scratch: Path, progress: Progress) -> list[ComparisonView]:
+    """Ratios of ours to each peer: median and range over the rounds. A peer that is not there is
+    left out, and a row says why."""
+    away = {peer: why for peer in job.peers if (why := absent(peer))}
+    peers = [peer for peer in job.peers if peer not in away]
+    pairs: Pairs = defaultdict(list)
+    beside = [peer for peer in peers if peer in NAMES]
+    if beside and job.workloads:
+        await _records(job, beside, scratch, pairs, progress)
+    await _others(job, peers, scratch, pairs, progress)
+    found = [compared(name, peer, ours) for (name, peer), ours in pairs.items()]
+    if job.growth:
+        progress(0.95, f"claiming with up to {job.growth:,} queued")
+        found.extend(await _growth(scratch, job.growth))
+    return found + [left_out("all", peer, why) for peer, why in away.items()]
+
+
+def compared(name: str, peer: str, pairs: Sequence[tuple[float, float]]) -> ComparisonView:
+    """A row, with the verdict of its bar where it has one."""
+    unit = "us" if name in queues.TIMES else "/s"
+    return judged(Outcome(name, peer, pairs, _WORDS[name], unit, AT_LEAST.get((name, peer))))
+
+
+async def _records(
+    job: BenchCompare, peers: Sequence[str], scratch: Path, pairs: Pairs, progress: Progress
+) -> None:
+    """The workloads on records."""
+    only = [name for name in arena.WORDS if name.split()[0] in job.workloads]
+    progress(0.0, "filling every store")
+    async with open_arena(scratch / "arena", peers) as opened:
+        for number in range(job.rounds):
+            progress(0.7 * number / job.rounds, f"round {number + 1} of {job.rounds}")
+            await opened.round(number, pairs, job.seconds, only)
+
+
+async def _others(
+    job: BenchCompare, peers: Sequence[str], scratch: Path, pairs: Pairs, progress: Progress
+) -> None:
+    """What needs engines of its own: sealed records, the socket, the queue."""
+    if "redis" in peers and "socket" in job.workloads:
+        async with _open_socket(scratch / "socket") as socket:
+            for number in range(job.rounds):
+                progress(0.7, f"over the socket, round {number + 1} of {job.rounds}")
+                await socket.round(pairs, job.seconds)
+    if "unsealed" in peers:
+        for number in range(job.rounds):
+            progress(0.78, f"sealed and not, round {number + 1} of {job.rounds}")
+            await _sealed(pairs, scratch / f"sealed{number}", job.seconds)
     if "streams" in peers:
         async with queues.open_queues(scratch) as both:
-            for number in range(rounds):
-                progress(rounds / (rounds + 1), f"queues, round {number + 1} of {rounds}")
-                await both.round(pairs, seconds)
-    found = [_view(name, peer, ours) for (name, peer), ours in pairs.items()]
-    if growth:
-        progress(rounds / (rounds + 1), f"claiming with up to {growth:,} queued")
-        found.extend(await _growth(scratch, growth))
-    return found
+            for number in range(job.rounds):
+                progress(0.85, f"queues, round {number + 1} of {job.rounds}")
+                await both.round(pairs, job.seconds)
 
 
-class Arena:
-    """Ours in this process, ours behind a socket, and the peers."""
-
-    def __init__(
-        self, peers: Sequence[str], remote: Engine | None, redis: baselines.RedisPeer | None
-    ) -> None:
-        self._peers = peers
-        self._redis = redis
-        self._values = values()
-        self._memory = None if remote is None else remote.memory(ENVIRONMENT)
-
-    async def fill(self) -> None:
-        names = [f"k{number:08d}" for number in range(RECORDS)]
-        if self._redis is not None:
-            await self._redis.fill(names)
-        if self._memory is None:
-            return
-        for start in range(0, RECORDS, 100):
-            part = enumerate(names[start : start + 100])
-            await asyncio.gather(
-                *(self._memory.set(name, self._values[n], level="team") for n, name in part)
-            )
-
-    async def round(self, pairs: Ratios, scratch: Path, seconds: float) -> None:
-        await self._in_process(pairs, scratch, seconds)
-        if "unsealed" in self._peers:
-            await self._sealed(pairs, scratch, seconds)
-        if self._redis is not None and self._memory is not None:
-            ours = await drive(self._set, CALLERS, Limit(seconds))
-            theirs = await drive(self._redis.set, CALLERS, Limit(seconds))
-            pairs["socket set", "redis"].append((ours.rate, theirs.rate))
-            ours = await drive(self._get, CALLERS, Limit(seconds))
-            theirs = await drive(self._redis.get, CALLERS, Limit(seconds))
-            pairs["socket get", "redis"].append((ours.rate, theirs.rate))
-
-    async def _in_process(self, pairs: Ratios, scratch: Path, seconds: float) -> None:
-        ours = await _sets(scratch, Shape(), seconds)
-        for peer in ("raw", "tuned"):
-            if peer in self._peers:
-                file = scratch / f"{peer}.db"
-                theirs = baselines.raw_sets(file, self._values, seconds, tuned=peer == "tuned")
-                pairs["set", peer].append((ours.rate, theirs.rate))
-        if "naive" in self._peers:
-            async with baselines.open_naive(scratch / "naive.db", self._values) as naive:
-                theirs = await drive(naive.set, CALLERS, Limit(seconds))
-            pairs["set", "naive"].append((ours.rate, theirs.rate))
-
-    async def _sealed(self, pairs: Ratios, scratch: Path, seconds: float) -> None:
-        """Ours with everything the vault does beside ours with the least it can do."""
-        for size, name in ((KIB, "set 1 KB"), (4 * KIB, "set 4 KB")):
-            sealed = await _sets(scratch / f"sealed{size}", Shape(size, compressed=True), seconds)
-            bare = await _sets(scratch / f"bare{size}", Shape(size, sealed=False), seconds)
-            pairs[name, "unsealed"].append((sealed.rate, bare.rate))
-
-    async def _set(self, chance: random.Random) -> None:
-        assert self._memory is not None
-        value = self._values[chance.randrange(len(self._values))]
-        await self._memory.set(key(chance), value, level="team")
-
-    async def _get(self, chance: random.Random) -> None:
-        assert self._memory is not None
-        await self._memory.get(key(chance))
+async def _sealed(pairs: Pairs, scratch: Path, seconds: float) -> None:
+    """Ours with everything the vault does beside ours with the least it can do."""
+    for size, name in ((KIB, "set 1 KB"), (4 * KIB, "set 4 KB")):
+        sealed = await _sets(scratch / f"sealed{size}", Shape(size, compressed=True), seconds)
+        bare = await _sets(scratch / f"bare{size}", Shape(size, sealed=False), seconds)
+        pairs[name, "unsealed"].append((sealed.rate, bare.rate))
 
 
 async def _sets(scratch: Path, shape: Shape, seconds: float) -> Run:
@@ -134,18 +108,48 @@ async def _sets(scratch: Path, shape: Shape, seconds: float) -> Run:
         return await drive(bench.records.set, CALLERS, Limit(seconds))
 
 
-@asynccontextmanager
-async def _open_arena(scratch: Path, peers: Sequence[str]) -> AsyncIterator[Arena]:
-    async with AsyncExitStack() as stack:
-        remote = redis = None
-        if "redis" in peers:
-            remote = await stack.enter_async_context(serve(scratch / "served"))
-            redis = await stack.enter_async_context(
-                baselines.open_redis(scratch / "redis", values())
+class Socket:
+    """Ours behind its socket, and Redis behind its own: neither is in this process."""
+
+    def __init__(self, remote: Engine, redis: RedisPeer) -> None:
+        self._memory = remote.memory(ENVIRONMENT)
+        self._redis = redis
+        self._values = values()
+
+    async def fill(self) -> None:
+        names = [name_of(number) for number in range(RECORDS)]
+        await self._redis.fill(names)
+        for start in range(0, RECORDS, 100):
+            part = enumerate(names[start : start + 100])
+            await asyncio.gather(
+                *(self._memory.set(name, self._values[n], level="team") for n, name in part)
             )
-        arena = Arena(peers, remote, redis)
-        await arena.fill()
-        yield arena
+
+    async def round(self, pairs: Pairs, seconds: float) -> None:
+        for name, ours, theirs in (
+            ("socket set", self._set, self._redis.set),
+            ("socket get", self._get, self._redis.get),
+        ):
+            rates = [(await drive(call, CALLERS, Limit(seconds))).rate for call in (ours, theirs)]
+            pairs[name, "redis"].append((rates[0], rates[1]))
+
+    async def _set(self, chance: random.Random) -> None:
+        value = self._values[chance.randrange(len(self._values))]
+        await self._memory.set(key(chance), value, level="team")
+
+    async def _get(self, chance: random.Random) -> None:
+        await self._memory.get(key(chance))
+
+
+@asynccontextmanager
+async def _open_socket(scratch: Path) -> AsyncIterator[Socket]:
+    async with AsyncExitStack() as stack:
+        remote = await stack.enter_async_context(serve(scratch / "served"))
+        server = await stack.enter_async_context(redis_server(scratch / "redis"))
+        client = await stack.enter_async_context(server.nearby())
+        socket = Socket(remote, RedisPeer(client, values()))
+        await socket.fill()
+        yield socket
 
 
 async def _growth(scratch: Path, most: int) -> list[ComparisonView]:
@@ -197,19 +201,5 @@ def _growth_view(depth: int, cost_us: float, first_us: float) -> ComparisonView:
         ratio_high=round(ratio, 2),
         rounds=CLAIMS,
         workload=_WORDS["claim growth"],
-    )
-
-
-def _view(name: str, peer: str, pairs: list[tuple[float, float]]) -> ComparisonView:
-    ratios = [ours / theirs for ours, theirs in pairs]
-    return ComparisonView(
-        name=name,
-        peer=peer,
-        ours=round(median([ours for ours, _ in pairs])),
-        theirs=round(median([theirs for _, theirs in pairs])),
-        ratio=round(median(ratios), 2),
-        ratio_low=round(min(ratios), 2),
-        ratio_high=round(max(ratios), 2),
-        rounds=len(pairs),
-        workload=_WORDS[name],
+        unit="us",
     )

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from ..actions import BenchCompare, BenchRun
+from ..actions import BenchBars, BenchCompare, BenchRun
 from ..errors import Defect, ErrorReport
 from .meter import Sample
 
@@ -31,7 +31,7 @@ class _Line(msgspec.Struct):
 
 
 async def measure(
-    job: BenchRun | BenchCompare,
+    job: BenchRun | BenchCompare | BenchBars,
     kind: type[T],
     progress: Callable[[float, str], Any],
     sampled: Callable[[Sample], Any] = lambda _: None,

@@ -47,6 +47,9 @@ WORDS: Final = {
     "engine, p50; redis everysec",
 }
 
+TIMES: Final = frozenset({"end to end", "hand over", "socket hand over"})
+"""Those that are microseconds, not rates."""
+
 
 class Side(Protocol):
     """What both can do."""

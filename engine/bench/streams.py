@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from .baselines import redis_server
 from .measure import DRY
+from .peers import redis_server
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -86,8 +86,8 @@ class Stream:
 async def open_stream(scratch: Path, appendfsync: str) -> AsyncIterator[Stream]:
     """A stream on a redis-server of its own. Raises Unavailable where there is none."""
     async with AsyncExitStack() as stack:
-        connect = await stack.enter_async_context(redis_server(scratch, appendfsync))
-        clients = [await stack.enter_async_context(connect()) for _ in range(2)]
+        server = await stack.enter_async_context(redis_server(scratch, appendfsync))
+        clients = [await stack.enter_async_context(server.nearby()) for _ in range(2)]
         async with asyncio.timeout(10):
             await clients[1].ping()
         stream = Stream(*clients)

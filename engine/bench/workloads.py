@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -91,6 +91,17 @@ class Records:
     async def get(self, chance: random.Random) -> None:
         await self._memory.get(key(chance))
 
+    async def read(self, name: str) -> object:
+        return await self._memory.get(name)
+
+    async def write(self, name: str, value: dict[str, Any]) -> None:
+        await self._memory.set(name, value, level=self._level)
+
+    async def scan(self, name: str, count: int) -> object:
+        """Records behind this one, in order."""
+        names, _ = await self._memory.keys(limit=count, cursor=name)
+        return await self._memory.mget(names)
+
     async def _store(self, name: str, number: int) -> None:
         value = self._values[number % len(self._values)]
         await self._memory.set(name, value, level=self._level)
@@ -155,19 +166,26 @@ class Bench:
         self.messages = {
             name: Messages(engine.queue(name, as_=agent)) for name, agent in agents.items()
         }
+        self.agents = agents
+        self.shape = shape
         self.remote: Records | None = None
 
 
 @asynccontextmanager
 async def open_bench(
-    scratch: Path, shape: Shape | None = None, *, remote: bool = False
+    scratch: Path,
+    shape: Shape | None = None,
+    *,
+    remote: bool = False,
+    told: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Bench]:
     """A bench on a fresh engine below `scratch`, where its key is too; `remote` starts the one
-    behind a socket."""
+    behind a socket, `told` are settings of the other."""
     shape = shape or Shape()
     scratch.mkdir(parents=True, exist_ok=True)
     data = scratch / "engine"
     given = measured_with(data) | {"store.compression": "true" if shape.compressed else "false"}
+    given |= told or {}
     async with AsyncExitStack() as stack:
         settings = load_settings(None, os.environ, given)
         opening = open_core(data, settings=settings, transient=True, headless=True, clock=None)

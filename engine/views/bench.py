@@ -44,7 +44,11 @@ class BenchView(View, frozen=True, kw_only=True):
 
 class ComparisonView(View, frozen=True, kw_only=True):
     """Ours beside a peer in one run: medians of the rounds, and the ratio with its spread.
-    Rates are operations a second; for `claim growth` they are microseconds a claim."""
+
+    `ours` and `theirs` are operations a second, or what `unit` says. Where there is a `bar`, the
+    ratio has to be at least that, with `at_most` at most that; `verdict` is met or missed, or
+    `left out` for what could not be measured, which `workload` gives the reason of.
+    """
 
     name: str
     peer: str
@@ -55,6 +59,10 @@ class ComparisonView(View, frozen=True, kw_only=True):
     ratio_high: float
     rounds: int
     workload: str
+    unit: str = "/s"
+    bar: float | None = None
+    at_most: bool = False
+    verdict: str = ""
 
 
 class DemoAgentView(View, frozen=True, kw_only=True):

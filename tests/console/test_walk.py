@@ -213,7 +213,7 @@ def lines(ids: Ids, swarm: str, folder: Path) -> dict[str, str]:
         "bench.run": "bench run access.decide --seconds 0.2 --repeats 1",
         "bench.show": "bench show",
         "bench.baseline": "bench baseline walk",
-        "bench.compare": "bench compare --peers naive --rounds 1 --seconds 0.1 --growth 0",
+        "bench.compare": "bench compare --peers unsealed --rounds 1 --seconds 0.1 --growth 0",
         "demo": f"demo --files {folder} --agents 1",
         "agent.unregister": f"agent unregister {ids.other}",
         "swarm.terminate": f"swarm terminate {swarm} --force",

@@ -167,29 +167,6 @@ async def test_a_measuring_process_ends_when_nobody_listens(tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.redis
-async def test_ours_is_put_beside_every_peer(engine: Engine) -> None:
-    found: list[Any] = await engine.run(act.BenchCompare(rounds=1, seconds=0.1, growth=1_000))
-    assert [(view.name, view.peer) for view in found] == [
-        ("set", "raw"),
-        ("set", "tuned"),
-        ("set", "naive"),
-        ("set 1 KB", "unsealed"),
-        ("set 4 KB", "unsealed"),
-        ("socket set", "redis"),
-        ("socket get", "redis"),
-        ("send", "streams"),
-        ("claim+ack", "streams"),
-        ("send full", "streams"),
-        ("claim+ack full", "streams"),
-        ("end to end", "streams"),
-        ("hand over", "streams"),
-        ("socket hand over", "streams"),
-        ("claim growth", "1,000 queued"),
-    ]
-    assert all(view.ratio > 0 for view in found)
-
-
 # --- workloads ------------------------------------------------------------------------------
 
 
