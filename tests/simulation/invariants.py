@@ -84,7 +84,9 @@ def _those_recorded(world: World) -> None:
     }
     if strangers := sorted(set(world.kernel.alive()) - set(known)):
         raise Violation(f"{strangers} run, and no file knows of them")
-    cared_for = world.core.swarms._crew.watched
+    crew = world.core.swarms._crew
+    under_way = (agent for agent, turn in crew._turns.items() if turn.locked())
+    cared_for = {*crew.watched, *crew._settling, *under_way}
     for ident, agent in known.items():
         if agent.is_live and not agent.is_external and ident not in cared_for:
             raise Violation(f"{ident} is {agent.state}, does not run, and nobody will start it")
