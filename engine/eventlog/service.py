@@ -313,6 +313,14 @@ class EventLog:
         """Something has to be done at that time."""
         self._due_us = min(self._due_us, deadline_us)
 
+    def finished(self, event: EventView) -> None:
+        """An event was completed or given up: it is tried again, or goes after a while."""
+        if event.status == "pending":
+            self.due(event.due_at_us or event.expires_at_us)
+        else:
+            kept_us = dict(Kept.of(self._settings()).of_states())
+            self.due(event.updated_at_us + kept_us[rows.STATUSES.index(event.status)])
+
     @property
     def is_behind(self) -> bool:
         """Whether more is due than the last sweep had time for."""

@@ -56,6 +56,9 @@ class Worked(Keeper, Protocol):
 
     @property
     def backoff(self) -> Backoff: ...
+    def finished(self, event: EventView) -> None:
+        """On the loop: it was completed or given up."""
+        ...
 
 
 class Take(Operation):
@@ -215,7 +218,7 @@ class Finish(Operation):
             )
 
     def committed(self, outcome: EventView) -> EventView:
-        self.keeper.due(outcome.due_at_us or outcome.expires_at_us)
+        self.keeper.finished(outcome)
         return outcome
 
 
