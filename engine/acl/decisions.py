@@ -28,6 +28,15 @@ from .grants import Grant, Record, Standing
 from .table import TABLE, Explicit, Gate, Relation, Verdict, gate
 
 _ALLOWS, _DENIES, _BREAKS = 1, 2, 4
+# To name the member of an enum takes 0.2 us in Python 3.11, more than to decide by it.
+_EVERYTHING: Final = Gate.ALL
+_NOTHING: Final = Gate.NOTHING
+_UNSAID: Final = Explicit.NONE
+_OUTSIDE: Final = Relation.NONE
+_OWNER: Final = Relation.OWNER
+_TEAM: Final = Relation.TEAM
+_SWARM: Final = Relation.SWARM
+_NAMESPACE: Final = Relation.NAMESPACE
 _SAID: Final = (
     Explicit.NONE, Explicit.ALLOW, Explicit.DENY, Explicit.BOTH,
     Explicit.GLASS, Explicit.ALLOW, Explicit.DENY, Explicit.BOTH,
@@ -108,14 +117,14 @@ class Decisions:
         swarm) stored under a key of this environment."""
         home = principal.environment
         passage = self._gates[home]
-        relation, role = Relation.NONE, principal.role
-        if passage is Gate.ALL:
+        relation, role = _OUTSIDE, principal.role
+        if passage is _EVERYTHING:
             relation = _relation(principal, record)
             if not home:
                 role = self.operator
-        elif passage is Gate.NOTHING and (rules := self._grants.get(home)):
+        elif passage is _NOTHING and (rules := self._grants.get(home)):
             passage = self._exported(rules, home, namespace, key)
-        explicit = Explicit.NONE
+        explicit = _UNSAID
         if entries := self._grants.get(principal.id):
             explicit = self._explicit(entries, right, record, namespace, key)
         return TABLE[passage, relation, role, record.level, right, explicit]
@@ -324,9 +333,9 @@ class Decisions:
 
 def _relation(principal: Principal, record: Record) -> Relation:
     if record.owner == principal.id:
-        return Relation.OWNER
+        return _OWNER
     if record.team is not None and record.team in principal.teams:
-        return Relation.TEAM
+        return _TEAM
     if record.swarm is not None and record.swarm == principal.swarm:
-        return Relation.SWARM
-    return Relation.NAMESPACE
+        return _SWARM
+    return _NAMESPACE

@@ -29,6 +29,8 @@ from .staging import Keys, may_know, read_row, standing_of
 MAX_BATCH_KEYS: Final = 10_000
 MAX_KNOWN_NAMESPACES: Final = 10_000
 KEY_CHUNK: Final = 1_000
+_READ: Final = Right.READ  # naming the member of an enum takes 0.2 us
+_PRIVATE: Final = Level.PRIVATE
 
 _SELECT_PAGE: Final = """
 SELECT key, level, owner, team, swarm FROM memory
@@ -119,7 +121,7 @@ class Lookup:
         object_ = f"{namespace}/{key}"
         if entry is None or 0 < entry.expires_us <= self._clock.wall_us():
             return None, Looked(principal.id, GET, object_, detail=MISSING)
-        if self.access.allows(principal, Right.READ, entry, namespace, key):
+        if self.access.allows(principal, _READ, entry, namespace, key):
             return entry, Looked(principal.id, GET, object_)
         self.access.denied_calls += 1
         if cached is not None and not self.cache.complete:
@@ -140,11 +142,11 @@ class Lookup:
     ) -> tuple[int, bytes, int] | None:
         if entry.expires_us and entry.expires_us <= self._clock.wall_us():
             return None
-        if not self.access.allows(principal, Right.READ, entry, namespace, key):
+        if not self.access.allows(principal, _READ, entry, namespace, key):
             self.access.denied_calls += 1
             self.reads.denied(principal, namespace, key)
             return None
-        if entry.level is Level.PRIVATE and entry.owner != principal.id:
+        if entry.level is _PRIVATE and entry.owner != principal.id:
             self.reads.opened(principal, namespace, key)
         return entry.format, entry.body, entry.version
 

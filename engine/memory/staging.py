@@ -30,6 +30,8 @@ ON CONFLICT (env, namespace, key) DO UPDATE SET
     version = excluded.version, created_at = excluded.created_at,
     updated_at = excluded.updated_at, expires_at = excluded.expires_at"""
 _LEVELS: Final = frozenset(Level)
+_WRITE: Final = Right.WRITE  # naming the member of an enum takes 0.2 us
+_PRIVATE: Final = Level.PRIVATE
 _DELETE: Final = "DELETE FROM memory WHERE env = ? AND namespace = ? AND key = ?"
 
 
@@ -174,7 +176,7 @@ class Staging:
         expires_us = self._now_us + put.ttl_us if put.ttl_us else 0
         if old is None:
             team = principal.teams[0] if principal.teams else None
-            level, owner, swarm = put.level or Level.PRIVATE, principal.id, principal.swarm
+            level, owner, swarm = put.level or _PRIVATE, principal.id, principal.swarm
             created_us = now_us
         else:
             level, owner, swarm = put.level or old.level, old.owner, old.swarm
@@ -189,14 +191,14 @@ class Staging:
     def _decide(self, principal: Principal, old: Entry | None, put: Put) -> None:
         access, namespace, key = self._access, put.namespace, put.key
         if old is None:
-            allowed = access.may_create(principal, put.level or Level.PRIVATE, namespace, key)
+            allowed = access.may_create(principal, put.level or _PRIVATE, namespace, key)
         else:
-            allowed = access.allows(principal, Right.WRITE, old, namespace, key)
+            allowed = access.allows(principal, _WRITE, old, namespace, key)
             if allowed and put.level is not None and put.level is not old.level:
                 moved = msgspec.structs.replace(old, level=put.level)
                 allowed = access.allows(
                     principal, Right.GRANT, old, namespace, key
-                ) and access.allows(principal, Right.WRITE, moved, namespace, key)
+                ) and access.allows(principal, _WRITE, moved, namespace, key)
         if not allowed:
             shown = put.level
             if old is not None and access.allows(principal, Right.READ, old, namespace, key):
