@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, TypeAlias
@@ -16,6 +17,8 @@ from .state import write_state
 from .values import DAY_US
 
 Row: TypeAlias = dict[str, Any]
+
+log = logging.getLogger(__name__)
 
 _SILENT_US: Final = 3_600_000_000
 _NEWEST: Final = 4  # times as many rows as are wanted: what is common is among them
@@ -108,7 +111,10 @@ class SwarmDB(Database):
             took,
             values.text("agent_id", agent_id),
         )
-        return self._write((queries.UPDATE_STATUS, row)).changed > 0
+        known = self._write((queries.UPDATE_STATUS, row)).changed > 0
+        if not known:
+            log.warning("no agent %s is registered: nothing was updated", agent_id)
+        return known
 
     def get_agent(self, agent_id: str) -> Row | None:
         """What is known of an agent, or None."""

@@ -5,7 +5,8 @@
 The journal side is what a storage class on Python's sqlite3 does when nothing is set: a connection
 for each thread, a rollback journal, synchronous FULL, one commit a call, 10 s for a busy file. Both
 store the same rows in the same tables with the same indexes, in turns, from one thread and from
-ten; the ratio of each round is of that round alone. Ends with 1 when a median ratio is below the floor.
+ten; the ratio of each round is of that round alone. Ends with 1 when a median ratio is below the
+floor.
 """
 
 from __future__ import annotations
