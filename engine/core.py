@@ -332,12 +332,17 @@ class Core(Front):
             lambda settings: self.swarms.keeper.change(settings.enforcement),
         )
         made.takes(("queue.",), self._take_queue_settings)
+        made.takes(("tasks.",), self._take_task_settings)
         made.takes(TAKEN, lambda settings: self.swarms.take(settings.agents))
         return made
 
     def _take_queue_settings(self, settings: Settings) -> None:
         for place in self.opened.serving.values():
             place.queue.take(settings.queue)
+
+    def _take_task_settings(self, settings: Settings) -> None:
+        for place in self.opened.serving.values():
+            place.tasks.retention.take(settings.tasks)
 
     @cached_property
     def metrics(self) -> Metrics:

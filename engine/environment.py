@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .artifacts.upkeep import Sweep
     from .artifacts.uploads import Uploads
     from .eventlog.service import EventLog
+    from .tasks import Tasks
 
 State = Literal["open", "quarantined", "restoring"]
 
@@ -58,6 +59,7 @@ class Place:
         self.ring = vault.ring(environment)
         self._vault = vault
         self._publish = publish
+        self._task_settings = settings.tasks
         self.database = database
         isolation = {name.value: kind for name, kind in settings.isolation.items()}
         self.registry = Registry(
@@ -108,6 +110,17 @@ class Place:
         return EventLog(self, self.database.clock, lambda: self.queue.settings, self._publish)
 
     @cached_property
+    def tasks(self) -> Tasks:
+        """What agents have to do; nothing is read before somebody asks."""
+        from .acl.rows import Rows  # noqa: PLC0415 - as tasks
+        from .tasks import Tasks  # noqa: PLC0415 - most commands need none
+
+        return Tasks(
+            self.environment, self.database, Rows(self.access, "task"), self.ring, self.registry,
+            self.database.clock, self._task_settings,
+        )  # fmt: skip
+
+    @cached_property
     def artifacts(self) -> Artifacts:
         """Files that agents have made; nothing is read before somebody asks."""
         from .artifacts.service import Artifacts  # noqa: PLC0415 - most commands need none
@@ -142,6 +155,7 @@ class Place:
 
     async def _gone(self, agent: str) -> None:
         await self.queue.release(agent)
+        await self.tasks.working.release(agent)
 
     async def open(self, *, brief: bool) -> None:
         await self.registry.load()

@@ -309,6 +309,12 @@ class QueueSettings(Section, frozen=True):
     depth: PerEnvironment[DepthOf]
 
 
+class TaskSettings(Section, frozen=True):
+    keep_s: Annotated[
+        float, setting("How long tasks that have ended are kept.", ge=60, le=_KEPT_S)
+    ]
+
+
 class AgentSettings(Section, frozen=True):
     """Supervision of agent processes."""
 
@@ -494,6 +500,7 @@ class Sections(Section, frozen=True):
     clock: ClockSettings
     cache: CacheSettings
     queue: QueueSettings
+    tasks: TaskSettings
     agents: AgentSettings
     enforcement: EnforcementSettings
     health: HealthSettings

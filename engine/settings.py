@@ -55,6 +55,7 @@ from .sections import (
     Section,
     Sections,
     StoreSettings,
+    TaskSettings,
     VaultSettings,
 )
 
@@ -83,6 +84,7 @@ __all__ = [
     "Sections",
     "Settings",
     "StoreSettings",
+    "TaskSettings",
     "VaultSettings",
     "catalogue",
     "load_settings",

@@ -122,6 +122,9 @@ class Ticker:
             await place.queue.retention.sweep(SWEEP_S)
         if self._stays and due:
             await place.queue.leftovers.sweep()
+        if self._stays and (due or place.tasks.retention.is_behind):
+            await place.tasks.graph()  # what is overdue is said without being asked
+            await place.tasks.retention.sweep(SWEEP_S)
         if self._stays and due and place.has_artifacts:
             await place.leavings.run(SWEEP_S)
             await place.uploads.sweep()

@@ -21,6 +21,7 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "swarms": ("swarm", "agent", "team"),
     "memory": ("memory",),
     "queue": ("queue", "schedule"),
+    "tasks": ("task", "dependency"),
     "events": ("event",),
     "artifacts": ("artifact",),
     "access": ("acl", "audit"),

@@ -33,6 +33,7 @@ _PARTS: Final[Mapping[str, tuple[str, str]]] = {
     "swarms": ("swarms", "SwarmHandlers"),
     "memory": ("memory", "MemoryHandlers"),
     "queue": ("queue", "QueueHandlers"),
+    "tasks": ("tasks", "TaskHandlers"),
     "events": ("events", "EventHandlers"),
     "artifacts": ("artifacts", "ArtifactHandlers"),
     "access": ("access", "AccessHandlers"),

@@ -36,6 +36,7 @@ from .metrics import MeasurementView, SeriesView
 from .queue import FlowView, HistoryView, LaneView, MessageView, QueueCounts, ScheduleView
 from .store import BackupView, DatabaseView, PragmaView, StatementView
 from .swarms import AgentView, HealthView, SwarmView, TeamView, TokenView
+from .tasks import DependencyView, TaskNodeView, TaskView
 from .vault import DataKeyView, KeyringView, VaultGlance, VaultView
 
 __all__ = [
@@ -43,8 +44,8 @@ __all__ = [
     "AdmissionView",
     "AgentView",
     "AlertView",
-    "AuditView",
     "ArtifactView",
+    "AuditView",
     "BackupView",
     "BenchView",
     "BucketView",
@@ -58,6 +59,7 @@ __all__ = [
     "DecisionView",
     "DemoAgentView",
     "DemoView",
+    "DependencyView",
     "Done",
     "EngineView",
     "EnvironmentView",
@@ -76,9 +78,9 @@ __all__ = [
     "KeyPage",
     "KeyringView",
     "LaneView",
+    "LineageView",
     "LoanView",
     "MatrixRow",
-    "LineageView",
     "MatrixView",
     "MeasurementView",
     "MessageView",
@@ -95,6 +97,8 @@ __all__ = [
     "StatementView",
     "SubjectView",
     "SwarmView",
+    "TaskNodeView",
+    "TaskView",
     "TeamView",
     "TokenView",
     "VaultGlance",
