@@ -11,7 +11,7 @@ from ..acl.grants import Standing
 from ..acl.rows import Rows
 from ..errors import InvalidInput, NotFound
 from ..model import Level, Principal, Right
-from ..store.database import Transaction
+from ..store.database import Reader, Transaction
 from ..vault import Ring, letters
 from ..vault.columns import CONTENT_SECRET
 from . import rows
@@ -68,7 +68,7 @@ class Kept(NamedTuple):
 
 
 def standing(
-    tx: rows.Reader | Transaction, principal: Principal, draft: Draft, access: Rows, shown: Shown
+    tx: Reader | Transaction, principal: Principal, draft: Draft, access: Rows, shown: Shown
 ) -> tuple[Standing, Artifact | None]:
     """How a version will stand, and the one before it. Raises NotFound, Denied, InvalidInput for
     another level than its series has."""
@@ -89,7 +89,7 @@ def standing(
     return Standing(before.level, before.owner, before.team, before.swarm), before
 
 
-def _before(tx: rows.Reader | Transaction, principal: Principal, draft: Draft) -> Artifact | None:
+def _before(tx: Reader | Transaction, principal: Principal, draft: Draft) -> Artifact | None:
     if draft.of is not None:
         found = rows.one(tx, draft.of)
         return None if found is None else found[0]
@@ -182,10 +182,10 @@ def _insert(
 
 
 class Deleted(NamedTuple):
-    """How many versions are gone, the addresses nothing speaks of any more, and whether some of
+    """How many versions are `gone`, the addresses nothing speaks of any more, and whether some of
     the series are left to delete."""
 
-    count: int
+    gone: int
     unused: list[str]
     more: bool
 

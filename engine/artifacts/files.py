@@ -2,6 +2,7 @@
 
     parts/<name>    a content that is being written; nobody's once its engine has ended
     <ab>/<address>  a content; without a row in the database it is nobody's
+    restored/<ab>/  contents of a backup, until the environment is that backup
 
 A file gets its address when all of it is on the disk, and its row after that. So whatever ends a
 process in between leaves no row without its file, only files that nothing speaks of.
@@ -11,8 +12,8 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -23,6 +24,7 @@ from ..store.log import sync_directory
 from ..store.reserve import Reserve
 
 PARTS: Final = "parts"
+STAGED: Final = "restored"
 MARGIN_BYTES: Final = 16 << 20  # left free where nothing is held back of the disk
 
 _CREATE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -131,10 +133,29 @@ class Files:
     def addresses(self, fan: str) -> list[str]:
         return self._listed(fan)
 
-    def all(self) -> Iterator[str]:
-        """Every address there is."""
-        for fan in self.fans():
-            yield from self.addresses(fan)
+    # --- what another file of the environment needs -----------------------------------------
+
+    @property
+    def staged(self) -> Path:
+        return self.root / STAGED
+
+    def drop_staged(self) -> None:
+        """Forget the contents of a backup that was not put back after all."""
+        shutil.rmtree(self.staged, ignore_errors=True)
+
+    def replace(self, kept: Path) -> None:
+        """Let the staged contents be those of the environment, and move what was there to `kept`:
+        two renames, and after a kill between them the second. Raises StorageError."""
+        try:
+            if self.staged.is_dir() and not kept.exists():
+                self.root.rename(kept)
+                sync_directory(self.root.parent)
+            moved = kept / STAGED
+            if moved.is_dir() and not self.root.exists():
+                moved.rename(self.root)
+                sync_directory(self.root.parent)
+        except OSError as error:
+            raise refused(error) from error
 
     def _listed(self, name: str) -> list[str]:
         with suppress(OSError):

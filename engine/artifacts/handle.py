@@ -18,6 +18,8 @@ from .aside import aside
 PIECE_BYTES = 1 << 20
 
 ArtifactViews = list[views.ArtifactView]
+Lineage = list[views.LineageView]
+Checks = list[views.CheckView]
 Content = bytes | bytearray | memoryview | str | Path | AsyncIterable[bytes]
 
 
@@ -143,9 +145,10 @@ class Artifacts(Acting):
         found: ArtifactViews = await self._ask(actions.ArtifactVersions, id=_ident(artifact))
         return found
 
-    async def lineage(self, artifact: views.ArtifactView | str) -> list[views.LineageView]:
+    async def lineage(self, artifact: views.ArtifactView | str) -> Lineage:
         """What it was made from, itself, and what was made from it."""
-        return await self._ask(actions.ArtifactLineage, id=_ident(artifact))  # type: ignore[no-any-return]
+        found: Lineage = await self._ask(actions.ArtifactLineage, id=_ident(artifact))
+        return found
 
     async def delete(
         self, artifact: views.ArtifactView | str, *, all_versions: bool = False
@@ -155,13 +158,12 @@ class Artifacts(Acting):
         done: views.Done = await self._ask(actions.ArtifactDelete, **wanted)
         return done.changed
 
-    async def verify(
-        self, artifact: views.ArtifactView | str | None = None
-    ) -> list[views.CheckView]:
+    async def verify(self, artifact: views.ArtifactView | str | None = None) -> Checks:
         """Read one whole, or (as the operator) all of the environment: what is wrong, chunk by
         chunk."""
         ident = self._environment if artifact is None else _ident(artifact)
-        return await self._ask(actions.ArtifactVerify, id=ident)  # type: ignore[no-any-return]
+        found: Checks = await self._ask(actions.ArtifactVerify, id=ident)
+        return found
 
     async def _call(self, verb: str, *args: object) -> Any:  # noqa: ANN401 - each has its own
         return await self._caller.call(verb, self._actor or "operator", self._environment, *args)

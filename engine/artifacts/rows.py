@@ -125,8 +125,10 @@ Seen = tuple[Artifact, Glance]
 
 def of_row(row: Any) -> Artifact:  # noqa: ANN401 - a row of COLUMNS
     """The artifact in a row that begins with COLUMNS."""
-    first, level, rest = row[:8], row[8], row[9:15]
-    return Artifact(*first, Level(level), *rest)
+    return Artifact(
+        row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7], Level(row[8]), row[9],
+        row[10], row[11], row[12], row[13], row[14],
+    )  # fmt: skip
 
 
 def seen_row(row: Any) -> Seen:  # noqa: ANN401 - a row of COLUMNS and GLANCE

@@ -11,9 +11,9 @@ import asyncio
 import hmac
 import os
 from array import array
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import Any, Final, NamedTuple
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -24,14 +24,15 @@ from ..audit.reads import Reads
 from ..clock import Clock
 from ..errors import Damaged, InvalidInput, NotFound, OutcomeUnknown
 from ..model import Environment, Principal, Right, check_key, parse_level, printable
-from ..store.database import Database
+from ..store.database import Database, Reader, Transaction
 from ..store.transaction import Change
 from ..vault import Ring
 from ..views import ArtifactView, LineageView
 from . import changes, form, rows
 from .aside import aside, to_the_end
 from .changes import Draft, Kept
-from .content import Reader, Writer, Written
+from .content import Reader as ContentReader
+from .content import Writer, Written
 from .files import Files
 from .rows import Artifact, Content, Glance, Seen, Wish
 
@@ -44,6 +45,8 @@ MOST_VERSIONS: Final = 10_000
 MOST_RELATED: Final = 1_000
 KNOWN_STARTS: Final = 16
 TOKEN: Final = 20
+
+T = TypeVar("T")
 
 Source = Callable[[Writer], Awaitable[object]]
 """Feeds a writer with a content, from wherever it comes."""
@@ -91,6 +94,9 @@ class Artifacts:
         self.turn = asyncio.Lock()
         """Held while files get or lose their address: what a row speaks of is in its place."""
         self.parts: set[str] = set()  # of this engine
+        self.held = 0
+        """How many need every file that is there: while any does, none goes."""
+        self._cleared = False
         self._reads = reads
         self._prefix = f"{environment.prefix}_artifact_"
         self._starts: dict[str, array[int]] = {}
@@ -145,9 +151,16 @@ class Artifacts:
     async def begin(self, *, compress: bool) -> tuple[Part, int]:
         """A part and its open file; `drop` ends it. Raises Sealed, StorageError."""
         await self.database.write(self.ring.prepare)
+        if not self._cleared:
+            self._cleared = True
+            await self.clear_parts()
         name, key = self.clock.token(TOKEN), os.urandom(form.KEY_BYTES)
-        file = await aside(self.files.begin, name)
         self.parts.add(name)
+        try:
+            file = await aside(self.files.begin, name)
+        except BaseException:
+            self.parts.discard(name)
+            raise
         writer = Writer(
             file,
             form.cipher(key),
@@ -162,6 +175,23 @@ class Artifacts:
         os.close(file)
         await aside(self.files.drop, part.name)
         self.parts.discard(part.name)
+
+    async def clear_parts(self) -> int:
+        """Delete the parts that are of an engine before this one; how many."""
+        left = set(await aside(self.files.parts)) - self.parts
+        for name in left:
+            await aside(self.files.drop, name)
+        return len(left)
+
+    @contextmanager
+    def holding(self) -> Iterator[None]:
+        """Let every file stay that is there now, also of what is deleted meanwhile; the sweep
+        finds it afterwards."""
+        self.held += 1
+        try:
+            yield
+        finally:
+            self.held -= 1
 
     async def finish(self, principal: Principal, draft: Draft, part: Part) -> ArtifactView:
         """Put what was written on the disk and store the version that has it."""
@@ -196,13 +226,16 @@ class Artifacts:
             changes.refer(principal, draft, found, self.access, self.ring, self.shown)
         )
 
-    async def _write(self, change: Callable[[Any], Any]) -> Any:  # noqa: ANN401 - what it answers
+    async def _write(self, change: Callable[[Transaction], T]) -> T:
         """What a change answers, waited for also when nobody wants it any more: whether there is
         a row decides what becomes of a file."""
-        return await to_the_end(self.database.submit(Change(change, "artifacts", None)))
+        future: asyncio.Future[T] = self.database.submit(Change(change, "artifacts", None))
+        return await to_the_end(future)
 
     async def _forget(self, addresses: list[str]) -> None:
         """Delete the files among these that no row speaks of. Call it in your turn."""
+        if self.held:
+            return
         known = await self.database.read(lambda reader: known_among(reader, addresses))
         for address in addresses:
             if address not in known:
@@ -252,7 +285,7 @@ class Artifacts:
         NotFound."""
         number = self.number(ident)
 
-        def query(reader: Any) -> tuple[Any, Any]:  # noqa: ANN401
+        def query(reader: Reader) -> tuple[Any, Any]:
             known = rows.one(reader, number)
             return known, known and rows.content(reader, known[0].content)
 
@@ -277,7 +310,7 @@ class Artifacts:
             return await aside(reader.chunk, number), count
 
     @asynccontextmanager
-    async def reading(self, principal: Principal, ident: str) -> AsyncIterator[Reader]:
+    async def reading(self, principal: Principal, ident: str) -> AsyncIterator[ContentReader]:
         """A reader of a content. What it finds damaged while it is used is noted. Raises as
         `chunk`."""
         found, metadata, held = await self.readable(principal, "artifact.get", ident)
@@ -288,14 +321,14 @@ class Artifacts:
     @asynccontextmanager
     async def opened(
         self, held: Content, shown: str, actor: str, *, whole: bool = False
-    ) -> AsyncIterator[Reader]:
+    ) -> AsyncIterator[ContentReader]:
         """A reader of a content, whoever it belongs to. `whole`: it is read to its end, and found
         to be whole if nothing is raised. Raises Sealed, Damaged."""
         file = -1
         try:
             key, said = rows.opened(self.ring, held)
             file = await aside(self.files.open, held.address)
-            reader = Reader(file, form.cipher(key), said, self._starts.get(held.address, ()))
+            reader = ContentReader(file, form.cipher(key), said, self._starts.get(held.address, ()))
             yield reader
             self._remember(held.address, reader.starts)
         except Damaged as error:
@@ -336,7 +369,7 @@ class Artifacts:
                 )  # fmt: skip
                 deleted = await self._write(change)
                 await self._forget(deleted.unused)
-            gone, more = gone + deleted.count, deleted.more
+            gone, more = gone + deleted.gone, deleted.more
         return gone
 
     # --- in words ---------------------------------------------------------------------------
@@ -399,7 +432,7 @@ class Artifacts:
         )
 
 
-def known_among(reader: Any, addresses: list[str]) -> set[str]:  # noqa: ANN401
+def known_among(reader: Reader, addresses: list[str]) -> set[str]:
     """Those among addresses that a row speaks of."""
     return {each for each in addresses if rows.content(reader, each) is not None}
 

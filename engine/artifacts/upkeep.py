@@ -7,7 +7,7 @@ by comparing the directories with the rows, one directory at a time.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from ..errors import Damaged, SwarmDeckError
 from ..model import Principal, format_size
@@ -44,35 +44,38 @@ class Sweep:
     def is_behind(self) -> bool:
         return bool(self._fans)
 
-    def soon(self) -> None:
-        """Begin a pass with the next call."""
-        self._next_s = 0.0
+    async def finish(self) -> int:
+        """A whole pass, now; how many files are gone. Raises StorageError."""
+        self._next_s, gone = 0.0, 0
+        self._fans.clear()
+        while True:
+            gone += await self.run(1.0)
+            if not self._fans:
+                return gone
 
     async def run(self, budget_s: float) -> int:
         """Go on with a pass, or begin one when it is time, for about `budget_s` seconds; how many
         files are gone. Raises StorageError."""
         artifacts, gone = self._artifacts, 0
         until_s = artifacts.clock.monotonic_s() + budget_s
+        if artifacts.held:
+            return 0
         if not self._fans:
             if artifacts.clock.monotonic_s() < self._next_s:
                 return 0
             self._next_s = artifacts.clock.monotonic_s() + PASS_EVERY_S
-            gone = await self.clear_parts()
+            gone = await artifacts.clear_parts()
+            await aside(artifacts.files.drop_staged)
             self._fans = await aside(artifacts.files.fans)
         while self._fans and artifacts.clock.monotonic_s() < until_s:
             gone += await self._step(self._fans.pop())
         return gone
 
-    async def clear_parts(self) -> int:
-        """Delete the parts that are not of this engine; how many."""
-        left = set(await aside(self._artifacts.files.parts)) - self._artifacts.parts
-        for name in left:
-            await aside(self._artifacts.files.drop, name)
-        return len(left)
-
     async def _step(self, fan: str) -> int:
         artifacts = self._artifacts
         async with artifacts.turn:  # none is between its file and its row
+            if artifacts.held:
+                return 0
             found = await aside(artifacts.files.addresses, fan)
             known = await artifacts.database.read(lambda reader: known_among(reader, found))
             for address in found:
@@ -152,7 +155,7 @@ async def _rows(artifacts: Artifacts) -> list[CheckView]:
     return found
 
 
-def _artifacts(after: int) -> Callable[[Reader], list[tuple[object, ...]]]:
+def _artifacts(after: int) -> Callable[[Reader], list[tuple[Any, ...]]]:
     return lambda reader: reader.execute(_ROWS, (reader.env, after, BATCH)).fetchall()
 
 

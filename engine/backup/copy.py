@@ -11,11 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol, cast
 
-from ..errors import Conflict, SwarmDeckError
+from ..errors import Conflict, Corrupt, SwarmDeckError
 from ..store import driver
 from ..store.database import Database
 from .pace import Pace
+from .shelf import digest
 
+_CHUNK: Final = 1 << 20
 SYNC_BYTES: Final = 4 << 20  # at once: a large one would hold up the commits of the writer
 _STEPS: Final = 20_000  # of SQLite's machine between two looks: below 1 ms
 
@@ -74,3 +76,16 @@ def _vacuum(raw: driver.Raw, path: Path, watch: _Syncing) -> None:
     raw.execute("PRAGMA cache_size = -2000")
     raw.execute("PRAGMA trusted_schema = 0")
     raw.execute("VACUUM INTO ?", (str(path),))
+
+
+def copy_back(source: int, target: int, sha256: bytes) -> None:
+    """Copy a verified backup to the disk; what is written must be what was verified."""
+    size, at = os.fstat(source).st_size, 0
+    while at < size:
+        part = os.pread(source, _CHUNK, at)
+        if not part:
+            break
+        at += os.pwrite(target, part, at)
+    os.fsync(target)
+    if digest(target) != sha256:
+        raise Corrupt("the backup changed while it was read", hint="use another one")

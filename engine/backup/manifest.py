@@ -20,7 +20,9 @@ _LABEL: Final = b"swarmdeck backup manifest 1\0"
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a backup holds. `size` is bytes, `created_us` microseconds since the epoch. The copy
     can be read with the key of its environment in keys/vault.json, of which `environment_key` is a
-    hash as it was wrapped then, and the wrapped data keys `key_ids` that are in the copy itself."""
+    hash as it was wrapped then, and the wrapped data keys `key_ids` that are in the copy itself.
+    `contents` are the files of artifacts beside it; not said where there are none, as in backups of
+    before there were artifacts."""
 
     kind: str = KIND
     format: int = FORMAT
@@ -39,6 +41,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     environment_key: bytes
     key_ids: tuple[int, ...]
     release: str
+    contents: int | msgspec.UnsetType = msgspec.UNSET
+    content_bytes: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class Signed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -16,6 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar, cast
 
+import msgspec
+
 from .. import __version__
 from ..clock import Clock
 from ..environment import Place, database_path
@@ -29,14 +31,17 @@ from ..store.swap import Reason, Swap
 from ..vault import columns, letters, tables
 from ..vault.ring import SELECT_KEYS
 from ..views import BackupView, Done
+from . import contents
 from . import manifest as manifests
-from .copy import copy_into
+from .copy import copy_back, copy_into
 from .manifest import Manifest
 from .pace import Pace, Progress
 from .shelf import Shelf, digest
+from .shown import failed, looked, view
 from .verify import Found, Records, examine, wrong
 
 if TYPE_CHECKING:
+    from ..artifacts.files import Files
     from ..swarms.service import Swarms
     from ..vault import Ring, Vault
 
@@ -45,7 +50,6 @@ T = TypeVar("T")
 BackupViews = list[BackupView]  # `list` is a method of the service
 
 NOTHING: Final = "nothing was looked at yet"
-_CHUNK: Final = 1 << 20
 _HAS_TABLE: Final = "SELECT 1 FROM sqlite_schema WHERE name = ?"  # a copy of before may have none
 
 
@@ -98,20 +102,32 @@ class Backups:
             shelf.sweep()
             with shelf.making(name) as (file, path):
                 progress(0.0, f"copying {place.database.path.name}")
-                await copy_into(place.database, file, path, lambda part: progress(part * 0.5, ""))
+                gathered = shelf.gathering(name)
+                with place.artifacts.holding():  # until they have their second name
+                    await copy_into(
+                        place.database, file, path, lambda part: progress(part * 0.5, "")
+                    )
+                    await self._gather(place, path, gathered)
                 found, sha256 = await self._look(
-                    file, path, environment, lambda part, text: progress(0.5 + part * 0.5, text)
-                )
+                    file, path, gathered, environment,
+                    lambda part, text: progress(0.5 + part * 0.5, text),
+                )  # fmt: skip
                 made = self._manifest(environment, name, os.fstat(file).st_size, found, sha256)
                 signature = self._engine.vault.sign(manifests.message(made))
                 shelf.keep(name, manifests.encode(made, signature))
-            detail = _looked(made)
+            detail = looked(made)
             self._remember(shelf, made, "verified", detail)
         detail_row = f"{name}, {made.size} bytes"
         await place.database.write(
             lambda tx: tx.audit(actor, "backup.create", environment, detail=detail_row)
         )
-        return _view(made, "verified", detail, time.perf_counter() - began_s)
+        return view(made, "verified", detail, time.perf_counter() - began_s)
+
+    async def _gather(self, place: Place, path: Path, target: Path) -> None:
+        """Put the contents that a copy speaks of beside it."""
+        found = await _aside(contents.of_copy, path, place.environment.value)
+        if found:
+            await _paced(contents.gather, found, place.artifacts.files, target)
 
     def _manifest(
         self, environment: str, name: str, size: int, found: Found, sha256: bytes
@@ -132,6 +148,8 @@ class Backups:
             environment_key=_name_of_key(self._engine.data, environment),
             key_ids=found.key_ids,
             release=__version__,
+            contents=found.contents or msgspec.UNSET,
+            content_bytes=found.content_bytes or msgspec.UNSET,
         )
 
     def _new_name(self) -> str:
@@ -147,8 +165,8 @@ class Backups:
         """All backups, newest first. One that was not verified since this engine opened, or has
         changed since, is unverified; one whose manifest is not in order has failed."""
         chosen = Environment if environment is None else (parse_environment(environment),)
-        found = [view for each in chosen for view in await _aside(self._listed, each.value)]
-        return sorted(found, key=lambda view: (-view.created_at_us, view.name))
+        found = [row for each in chosen for row in await _aside(self._listed, each.value)]
+        return sorted(found, key=lambda row: (-row.created_at_us, row.name))
 
     def _listed(self, environment: str) -> BackupViews:
         shelf = self._shelf(environment)
@@ -159,11 +177,11 @@ class Backups:
             made = self._signed(shelf, environment, name)
             mark = _mark(shelf, name)
         except SwarmDeckError as error:
-            return _failed(environment, name, error.message)
+            return failed(environment, name, error.message)
         seen = self._seen.get((environment, name))
         if seen is not None and seen.mark == mark:
-            return _view(made, seen.status, seen.detail)
-        return _view(made, "unverified", "it was verified when it was made")
+            return view(made, seen.status, seen.detail)
+        return view(made, "unverified", "it was verified when it was made")
 
     def _signed(self, shelf: Shelf, environment: str, name: str) -> Manifest:
         """The manifest of a backup, its signature checked before anything in it is believed.
@@ -181,9 +199,9 @@ class Backups:
             try:
                 made = await _aside(self._signed, shelf, environment, name)
             except Corrupt as error:
-                return _failed(environment, name, error.message, time.perf_counter() - began_s)
+                return failed(environment, name, error.message, time.perf_counter() - began_s)
             status, detail = await self._verdict(shelf, made, progress)
-        return _view(made, status, detail, time.perf_counter() - began_s)
+        return view(made, status, detail, time.perf_counter() - began_s)
 
     async def _verdict(self, shelf: Shelf, made: Manifest, progress: Progress) -> tuple[str, str]:
         with shelf.copy(made.name) as file:
@@ -194,7 +212,7 @@ class Backups:
             else:
                 open_ = self._engine.vault.state == "open"
                 status = "verified" if open_ else "unverified"
-                detail = _looked(made) if open_ else "the vault is sealed: no record was read"
+                detail = looked(made) if open_ else "the vault is sealed: no record was read"
         self._remember(shelf, made, status, detail)
         return status, detail
 
@@ -205,7 +223,7 @@ class Backups:
             raise Corrupt(f"the copy has {size:,} bytes, its manifest says {made.size:,}")
         path = shelf.path / f"{made.name}.db"
         found, sha256 = await self._look(
-            file, path, made.environment, progress, expected=made.sha256
+            file, path, shelf.files(made.name), made.environment, progress, expected=made.sha256
         )
         said = Found(
             schema_version=made.schema_version,
@@ -215,6 +233,8 @@ class Backups:
             audit_sequence=made.audit_sequence,
             audit_hash=made.audit_hash,
             key_ids=made.key_ids,
+            contents=made.contents or 0,
+            content_bytes=made.content_bytes or 0,
         )
         if sha256 != made.sha256 or found != said:
             raise Corrupt("the copy is not the one its manifest speaks of")
@@ -223,6 +243,7 @@ class Backups:
         self,
         file: int,
         path: Path,
+        files: Path,
         environment: str,
         progress: Progress,
         expected: bytes | None = None,
@@ -230,7 +251,7 @@ class Backups:
         """Look through a copy on a thread; what is in it and its SHA-256, which comes first: of
         what is not `expected` nothing is read. Raises Corrupt."""
         ring = self._engine.vault.ring(environment)
-        records = records_of(ring, environment) if not ring.reason else None
+        known = None if ring.reason else ring
         pace = Pace()
         report = from_thread(progress)
 
@@ -238,7 +259,7 @@ class Backups:
             sha256 = digest(file, lambda part: report(part * 0.1, "comparing its SHA-256"))
             if expected is not None and sha256 != expected:
                 raise Corrupt("the copy has changed: its SHA-256 is not the one in the manifest")
-            return _examined(file, path, records, pace, report), sha256
+            return _examined(file, path, files, known, environment, pace, report), sha256
 
         try:
             return await _aside(look)
@@ -270,7 +291,7 @@ class Backups:
                 raise Corrupt(f"backup {name} is not put back: {detail}", hint="use another one")
             await self._replace(home, shelf, made, actor, progress)
         elapsed_s = time.perf_counter() - began_s
-        return _view(made, "verified", f"in use again after {elapsed_s * 1000:,.0f} ms", elapsed_s)
+        return view(made, "verified", f"in use again after {elapsed_s * 1000:,.0f} ms", elapsed_s)
 
     async def _replace(
         self, home: Environment, shelf: Shelf, made: Manifest, actor: str, progress: Progress
@@ -281,7 +302,7 @@ class Backups:
         with shelf.copy(made.name) as source:
             file = swap.begin()
             try:
-                await _aside(_copy, source, file, made.sha256)
+                await _aside(copy_back, source, file, made.sha256)
             except BaseException:
                 swap.abandon()
                 raise
@@ -289,8 +310,10 @@ class Backups:
                 os.close(file)
 
         reason = self._reason(made, actor, kept, bare=await _aside(_holds_bare, shelf, made))
+        files = self._engine.places[home.value].artifacts.files
 
         async def between() -> None:
+            await self._stage(shelf, made, files)
             await _aside(swap.commit, reason)
 
         try:
@@ -300,6 +323,13 @@ class Backups:
         finally:
             if not swap.counts:
                 swap.abandon()
+
+    async def _stage(self, shelf: Shelf, made: Manifest, files: Files) -> None:
+        """Have the contents of a backup where they follow its copy into use."""
+        copy = shelf.path / f"{made.name}.db"
+        found = await _aside(contents.of_copy, copy, made.environment)
+        if found or files.root.is_dir():
+            await _paced(contents.stage, found, shelf.files(made.name), files)
 
     def _reason(self, made: Manifest, actor: str, kept: str, *, bare: bool) -> Reason:
         """Why a file is replaced, signed: else it would be taken for a rollback."""
@@ -322,6 +352,8 @@ class Backups:
         """What follows from a file that was put back, before anybody uses it: swarms of then are
         over, records get new keys, the trail says what happened."""
         environment = place.environment.value
+        kept = place.database.path.with_name(f"{reason.kept}-artifacts")
+        await _aside(place.artifacts.files.replace, kept)
         await self._engine.swarms.succession.retire(place, f"restored from backup {reason.backup}")
         ring = self._engine.vault.ring(environment)
         if not ring.reason and reason.bare:
@@ -363,6 +395,15 @@ class Backups:
 # --- on a thread ------------------------------------------------------------------------------
 
 
+async def _paced(function: Callable[..., T], *arguments: object) -> T:
+    """What takes its time on a thread, which ends when nobody waits for it any more."""
+    pace = Pace()
+    try:
+        return await _aside(function, *arguments, pace)
+    finally:
+        pace.over = True
+
+
 async def _aside(function: Callable[..., T], *arguments: object) -> T:
     return await asyncio.get_running_loop().run_in_executor(None, function, *arguments)
 
@@ -374,15 +415,24 @@ def from_thread(progress: Progress) -> Progress:
 
 
 def _examined(
-    file: int, path: Path, records: Records | None, pace: Pace, report: Progress
+    file: int,
+    path: Path,
+    files: Path,
+    ring: Ring | None,
+    environment: str,
+    pace: Pace,
+    report: Progress,
 ) -> Found:
     """What is in a copy. The path must be that of the handle: nobody may slip in another."""
+    records = None if ring is None else records_of(ring, environment)
     if path.is_symlink() or os.fstat(file).st_ino != path.stat().st_ino:
         raise Corrupt(f"{path.name} is not the file it was a moment ago")
     try:
         raw = driver.look(path, immutable=True)
         try:
-            return examine(raw, records, pace, report)
+            found = examine(raw, records, pace, report)
+            held = contents.examine(raw, environment, files, ring, pace, report)
+            return msgspec.structs.replace(found, **held._asdict())
         finally:
             raw.close()
     except driver.Error as error:
@@ -427,20 +477,7 @@ def _holds_bare(shelf: Shelf, made: Manifest) -> bool:
         raw.close()
 
 
-def _copy(source: int, target: int, sha256: bytes) -> None:
-    """Copy a verified backup to the disk; what is written must be what was verified."""
-    size, at = os.fstat(source).st_size, 0
-    while at < size:
-        part = os.pread(source, _CHUNK, at)
-        if not part:
-            break
-        at += os.pwrite(target, part, at)
-    os.fsync(target)
-    if digest(target) != sha256:
-        raise Corrupt("the backup changed while it was read", hint="use another one")
-
-
-# --- views ------------------------------------------------------------------------------------
+# --- files ------------------------------------------------------------------------------------
 
 
 def _mark(shelf: Shelf, name: str) -> tuple[int, ...]:
@@ -457,42 +494,3 @@ def _name_of_key(data: Path, environment: str) -> bytes:
     file = vaultfile.load(data / "keys")
     key = None if file is None else file.environments.get(environment)
     return b"" if key is None else hashlib.sha256(key.wrapped).digest()
-
-
-def _looked(made: Manifest) -> str:
-    return (
-        f"signature, SHA-256, schema, pages, {made.records:,} records, {made.messages:,} messages "
-        f"and {made.audit_rows:,} audit rows are in order"
-    )
-
-
-def _view(made: Manifest, status: str, detail: str, elapsed_s: float = 0.0) -> BackupView:
-    return BackupView(
-        name=made.name,
-        environment=made.environment,
-        created_at_us=made.created_us,
-        size_bytes=made.size,
-        records=made.records,
-        messages=made.messages,
-        audit_rows=made.audit_rows,
-        schema_version=made.schema_version,
-        status=status,
-        detail=detail,
-        elapsed_s=elapsed_s,
-    )
-
-
-def _failed(environment: str, name: str, detail: str, elapsed_s: float = 0.0) -> BackupView:
-    return BackupView(
-        name=name,
-        environment=environment,
-        created_at_us=0,
-        size_bytes=0,
-        records=0,
-        messages=0,
-        audit_rows=0,
-        schema_version=0,
-        status="failed",
-        detail=detail,
-        elapsed_s=elapsed_s,
-    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,6 +21,7 @@ from ..model import check_name, printable
 
 COPY: Final = ".db"
 MANIFEST: Final = ".json"
+FILES: Final = ".files"  # contents of artifacts
 PART: Final = ".part"  # what is not finished yet
 MAX_MANIFEST_BYTES: Final = 1 << 20
 
@@ -96,6 +98,14 @@ class Shelf:
         finally:
             os.close(file)
 
+    def files(self, name: str) -> Path:
+        """Where the contents of a backup's artifacts lie; nothing is there if it has none."""
+        return self.path / (check_backup_name(name) + FILES)
+
+    def gathering(self, name: str) -> Path:
+        """Where they are put while it is made."""
+        return self.path / (check_backup_name(name) + FILES + PART)
+
     @contextmanager
     def making(self, name: str) -> Iterator[tuple[int, Path]]:
         """A new file for a copy: its handle and path. It is there under its own name once `keep`
@@ -110,12 +120,17 @@ class Shelf:
                 os.close(file)
                 with suppress(FileNotFoundError):
                     os.unlink(part, dir_fd=handle)
+                shutil.rmtree(name + FILES + PART, ignore_errors=True, dir_fd=handle)
 
     def keep(self, name: str, manifest: bytes) -> None:
         """Let the copy that is being made and its manifest appear, manifest last: without it there
         is no backup. Raises StorageError."""
         with self.opened() as handle:
             try:
+                with suppress(FileNotFoundError):
+                    os.rename(
+                        name + FILES + PART, name + FILES, src_dir_fd=handle, dst_dir_fd=handle
+                    )
                 os.rename(name + COPY + PART, name + COPY, src_dir_fd=handle, dst_dir_fd=handle)
                 file = self._create(handle, name + MANIFEST + PART)
                 try:
@@ -146,7 +161,10 @@ class Shelf:
         with self.opened() as handle:
             left = [name for name in _listed(handle) if name.endswith(PART)]
             for name in left:
-                os.unlink(name, dir_fd=handle)
+                if name.endswith(FILES + PART):
+                    shutil.rmtree(name, ignore_errors=True, dir_fd=handle)
+                else:
+                    os.unlink(name, dir_fd=handle)
         return len(left)
 
     def _create(self, handle: int, name: str) -> int:
@@ -167,6 +185,7 @@ class Shelf:
             with suppress(FileNotFoundError):
                 os.unlink(name + suffix, dir_fd=handle)
                 found = True
+        shutil.rmtree(name + FILES, ignore_errors=True, dir_fd=handle)
         return found
 
 

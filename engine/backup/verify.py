@@ -43,6 +43,8 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     audit_sequence: int
     audit_hash: bytes
     key_ids: tuple[int, ...]
+    contents: int = 0
+    content_bytes: int = 0
 
 
 class PagesDamaged(Corrupt):

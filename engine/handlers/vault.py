@@ -38,6 +38,8 @@ class VaultHandlers(Part):
         place = self._services.places[action.environment]
         if place.refusal is None:
             await place.queue.schedules.reload()  # what they say may be gone, and they with it
+            if place.has_artifacts:
+                await place.leavings.finish()
         return done
 
     # --- backups ----------------------------------------------------------------------------

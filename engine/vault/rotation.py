@@ -39,6 +39,11 @@ _BLANK: Final = """
 UPDATE message SET body = ?, result = CASE WHEN result IS NOT NULL THEN ? END WHERE env = ?"""
 _BLANK_COLUMN: Final = "UPDATE {table} SET {name} = ? WHERE env = ? AND {name} IS NOT NULL"
 _DELETE_SCHEDULES: Final = "DELETE FROM schedule WHERE env = ?"
+# Their files go next, as those of which no row speaks.
+_DELETE_ARTIFACTS: Final = (
+    "DELETE FROM artifact WHERE env = ?",
+    "DELETE FROM artifact_content WHERE env = ?",
+)
 _LAST_KEY: Final = "SELECT ifnull(max(id), 0) FROM data_key WHERE env = ? AND class = ?"
 _ANY_KEY: Final = "SELECT EXISTS (SELECT 1 FROM data_key WHERE env = ?)"
 
@@ -204,7 +209,7 @@ class Rotation:
     async def shred(self, kinds: Sequence[str], actor: str) -> int:
         """Destroy the keys of some classes and delete what they sealed, also from the free pages
         and the log of the file; how many records. Messages and rows of other tables stay,
-        without what they said; schedules go."""
+        without what they said; schedules and artifacts go."""
         async with self._turn:
             gone: int = await self._database.write(
                 lambda tx: self._shred(tx, kinds, actor), topic="memory"
@@ -223,7 +228,8 @@ class Rotation:
                 last = tx.execute(_LAST_KEY, (env, kind)).fetchone()
                 blank = letters.blank(last[0] if last else 0)
                 tx.execute(_BLANK, (blank, blank, env))
-                tx.execute(_DELETE_SCHEDULES, (env,))
+                for statement in (_DELETE_SCHEDULES, *_DELETE_ARTIFACTS):
+                    tx.execute(statement, (env,))
                 for table, name, *_ in COLUMNS:
                     tx.execute(_BLANK_COLUMN.format(table=table, name=name), (blank, env))
         tx.audit(actor, "vault.shred", env, detail=f"{', '.join(kinds)}: {gone} records")

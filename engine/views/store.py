@@ -7,7 +7,8 @@ from .base import View
 
 class BackupView(View, frozen=True, kw_only=True):
     """A backup of an environment. `status` is verified, unverified or failed, `detail` says what
-    was looked at or what is wrong. Times are microseconds since the epoch, `elapsed_s` how long
+    was looked at or what is wrong. `contents` are the files of artifacts in it, which take
+    `content_bytes` beside `size_bytes` as far as nothing else has them too. Times are microseconds since the epoch, `elapsed_s` how long
     what was asked for took."""
 
     name: str
@@ -21,6 +22,8 @@ class BackupView(View, frozen=True, kw_only=True):
     status: str
     detail: str = ""
     elapsed_s: float = 0.0
+    contents: int = 0
+    content_bytes: int = 0
 
 
 class StatementView(View, frozen=True, kw_only=True):
