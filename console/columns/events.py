@@ -48,7 +48,9 @@ def _note(event: views.EventView, moment: Moment) -> str:
     if event.status == "processing":
         return f"{wording.left(moment.us, event.lease_until_us)} left, {event.holder or DASH}"
     if event.status == "pending" and event.due_at_us:
-        return f"again in {wording.left(moment.us, event.due_at_us)}: {event.error}"
+        due = event.due_at_us > moment.us
+        when = f"in {wording.left(moment.us, event.due_at_us)}" if due else "now"
+        return f"again {when}: {event.error}"
     if event.error:
         return event.error
     if event.target:
