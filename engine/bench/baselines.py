@@ -26,7 +26,7 @@ from pysqlite3 import dbapi2
 
 from ..errors import Denied
 from ..store.migrate import migrations, statements
-from .measure import key
+from .measure import drawn, key
 
 Values = list[dict[str, Any]]
 
@@ -110,7 +110,7 @@ class Raw:
         self._commit(names, [chance.randrange(len(self._values)) for _ in names])
 
     async def set(self, chance: random.Random) -> None:
-        await self.write(key(chance), self._values[chance.randrange(len(self._values))])
+        await self.write(key(chance), drawn(chance, self._values))
 
     async def get(self, chance: random.Random) -> None:
         await self.read(key(chance))
@@ -160,7 +160,7 @@ class SwarmDBStyle:
         self._connection.commit()
 
     async def set(self, chance: random.Random) -> None:
-        await self.write(key(chance), self._values[chance.randrange(len(self._values))])
+        await self.write(key(chance), drawn(chance, self._values))
 
     async def get(self, chance: random.Random) -> None:
         await self.read(key(chance))
@@ -262,7 +262,7 @@ class Naive:
         await self._connection.commit()
 
     async def set(self, chance: random.Random) -> None:
-        await self.write(key(chance), self._values[chance.randrange(len(self._values))])
+        await self.write(key(chance), drawn(chance, self._values))
 
     async def get(self, chance: random.Random) -> None:
         await self.read(key(chance))

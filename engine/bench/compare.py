@@ -17,7 +17,7 @@ from ..views import ComparisonView
 from . import arena, queues
 from .arena import CALLERS, Pairs, open_arena
 from .bars import AT_LEAST, Outcome, judged, left_out
-from .measure import KIB, RECORDS, Limit, Run, drive, key, percentile, values
+from .measure import KIB, RECORDS, Limit, Run, drawn, drive, key, percentile, values
 from .mixes import name_of
 from .peers import NAMES, RedisPeer, absent, redis_server
 from .served import serve
@@ -134,7 +134,7 @@ class Socket:
             pairs[name, "redis"].append((rates[0], rates[1]))
 
     async def _set(self, chance: random.Random) -> None:
-        value = self._values[chance.randrange(len(self._values))]
+        value = drawn(chance, self._values)
         await self._memory.set(key(chance), value, level="team")
 
     async def _get(self, chance: random.Random) -> None:

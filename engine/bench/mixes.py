@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from .measure import VARIANTS, values
+from .measure import VARIANTS, drawn, values
 
 ZIPF: Final = 0.99
 MOST_SCANNED: Final = 100
@@ -112,14 +112,14 @@ class Work:
 
     def _key(self, chance: random.Random) -> str:
         if self._mix.keys == "even":
-            return name_of(chance.randrange(self._loaded))
+            return name_of(int(chance.random() * self._loaded))
         drawn = self._zipf.draw(chance)
         if self._mix.keys == "latest":
             return name_of(self.records - 1 - drawn)
         return name_of(drawn * _SCATTER % self._loaded)
 
     def _value(self, chance: random.Random) -> dict[str, Any]:
-        return self._values[chance.randrange(VARIANTS)]
+        return drawn(chance, self._values)
 
     async def _read(self, chance: random.Random) -> None:
         await self._store.read(self._key(chance))

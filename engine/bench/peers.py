@@ -21,7 +21,7 @@ import msgspec
 
 from ..errors import Unavailable
 from .baselines import Raw, SwarmDBStyle, Values, open_naive
-from .measure import key
+from .measure import drawn, key
 from .mixes import Store
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class Boxed:
         raise NotImplementedError
 
     async def set(self, chance: random.Random) -> None:
-        await self.write(key(chance), self._values[chance.randrange(len(self._values))])
+        await self.write(key(chance), drawn(chance, self._values))
 
     async def get(self, chance: random.Random) -> None:
         await self.read(key(chance))
@@ -189,7 +189,7 @@ class RedisPeer:
             await pipeline.execute()
 
     async def set(self, chance: random.Random) -> None:
-        body = _encode(self._values[chance.randrange(len(self._values))])
+        body = _encode(drawn(chance, self._values))
         await self._client.set(key(chance), body)
 
     async def get(self, chance: random.Random) -> None:

@@ -22,7 +22,7 @@ from ..handles import Memory
 from ..memory.store import MemoryStore
 from ..model import MIB
 from .bars import Outcome
-from .measure import Limit, drive, values
+from .measure import Limit, drawn, drive, values
 from .mixes import name_of
 from .workloads import ENVIRONMENT, Shape, open_bench
 
@@ -84,15 +84,19 @@ class Sized:
             names = range(start, start + FILL)
             await asyncio.gather(*(self._memory.get(name_of(number)) for number in names))
 
+    @staticmethod
+    def _key(chance: random.Random, size: int) -> str:
+        return name_of(int(chance.random() * size))
+
     async def _set(self, chance: random.Random) -> None:
-        value = self._values[chance.randrange(len(self._values))]
-        await self._memory.set(name_of(chance.randrange(self._size)), value, level="public")
+        value = drawn(chance, self._values)
+        await self._memory.set(self._key(chance, self._size), value, level="public")
 
     async def _hit(self, chance: random.Random) -> None:
-        await self._memory.get(name_of(chance.randrange(SMALL)))
+        await self._memory.get(self._key(chance, SMALL))
 
     async def _miss(self, chance: random.Random) -> None:
-        await self._memory.get(name_of(chance.randrange(self._size)))
+        await self._memory.get(self._key(chance, self._size))
 
 
 @asynccontextmanager

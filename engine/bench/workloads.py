@@ -23,7 +23,7 @@ from ..handles import Memory, Queue
 from ..model import Level, Principal, Right, Role
 from ..settings import load_settings
 from ..views import AgentView
-from .measure import DRY, KIB, RECORDS, Limit, Run, drive, key, values
+from .measure import DRY, KIB, RECORDS, Limit, Run, drawn, drive, key, values
 from .meter import Meter
 from .names import CLAIM_BATCH
 from .served import measured_with, serve
@@ -86,7 +86,7 @@ class Records:
             await asyncio.gather(*(self._store(name, number) for number, name in part))
 
     async def set(self, chance: random.Random) -> None:
-        await self._store(key(chance), chance.randrange(len(self._values)))
+        await self.write(key(chance), drawn(chance, self._values))
 
     async def get(self, chance: random.Random) -> None:
         await self._memory.get(key(chance))
