@@ -132,7 +132,7 @@ class Core(Front):
         scaled = scale_plan(settings.host, self.host.latest.total_bytes)
         self.ledger = Ledger(scaled.plan)
         self._results = Results(data)
-        self.engine = Engine(LocalPort(self), data=Path(shown(data)), attached=False)
+        self.engine = Engine(LocalPort(self), data=Path(shown(data)), attached=False, identity=settings.identity)
         self._scale = scaled.scale
         self._socket = socket
         self._renew_socket = renew_socket

@@ -14,7 +14,7 @@ import msgspec
 from . import actions, views
 from .actions import Action
 from .dispatch import Receipt
-from .errors import Unavailable
+from .errors import InvalidInput, Unavailable
 from .events import Callback
 from .events import Subscription as EventSubscription
 from .handles import Memory, Queue
@@ -22,12 +22,12 @@ from .model import OPERATOR, Environment, environment_of, parse_environment
 from .port import Port, Subscription
 
 if TYPE_CHECKING:
+    from .artifacts.handle import Artifacts
     from .batch import Batch
     from .clock import Clock
-    from .artifacts.handle import Artifacts
     from .eventlog.handle import Events
     from .scheduling import Schedules
-    from .settings import Settings
+    from .settings import IdentitySettings, Settings
 
 Progress = Callable[[float, str], None]
 Named = views.AgentView | str
@@ -120,13 +120,15 @@ class Agents:
         capabilities: Sequence[str] = (),
         role: str = "agent",
     ) -> views.AgentView:
-        """Register an agent that has no process of ours. Raises NotFound for an unknown swarm or
+        """Register an agent that has no process of ours. Without a `swarm` it joins that of this
+        process (SWARM_ID), if it is of the environment. Raises NotFound for an unknown swarm or
         team, InvalidInput for a name that is not allowed."""
+        place = parse_environment(environment)
         wanted = actions.AgentRegister(
-            environment=parse_environment(environment).value,
+            environment=place.value,
             name=name,
             type=type,
-            swarm=swarm,
+            swarm=self._engine.own_swarm(place) if swarm is None else swarm,
             team=team,
             capabilities=tuple(capabilities),
             role=role,  # type: ignore[arg-type]  # checked when it is dispatched
@@ -342,7 +344,15 @@ class Views:
 class Engine:
     """An engine in this process (`open_engine`) or in another (`connect`)."""
 
-    def __init__(self, port: Port, *, data: Path, attached: bool) -> None:
+    def __init__(
+        self,
+        port: Port,
+        *,
+        data: Path,
+        attached: bool,
+        identity: IdentitySettings | None = None,
+    ) -> None:
+        self._identity = identity
         self.data = data
         self.attached = attached
         self.swarms = Swarms(self)
@@ -358,15 +368,41 @@ class Engine:
 
         return Schedules(self)
 
-    def memory(self, actor: Named, *, environment: str | None = None) -> Memory:
+    @cached_property
+    def identity(self) -> IdentitySettings:
+        """Which agent this process is and of which swarm, where the settings say so (AGENT_ID and
+        SWARM_ID): an engine sets both for each agent it starts."""
+        if self._identity is not None:
+            return self._identity
+        from .settings import load_settings  # noqa: PLC0415 - few who attach ask
+
+        return load_settings(None, os.environ, {}).identity
+
+    def memory(self, actor: Named | None = None, *, environment: str | None = None) -> Memory:
         """The memory of an environment (by name: as the operator) or of an agent's environment
-        as that agent; `environment` lets an agent read another one. Raises InvalidInput."""
-        name = _ident(actor)
+        as that agent, by default of the agent this process is; `environment` lets an agent read
+        another one. Raises InvalidInput."""
+        name = self._self() if actor is None else _ident(actor)
         if name in Environment.__members__.values():
             return Memory(self._port, OPERATOR, parse_environment(name).value)
         home = environment_of(name)
         place = home if environment is None else parse_environment(environment)
         return Memory(self._port, name, place.value)
+
+    def own_swarm(self, environment: Environment) -> str | None:
+        """The swarm of this process, if it belongs to an environment."""
+        swarm = self.identity.swarm_id
+        own = swarm is not None and swarm.startswith(f"{environment.prefix}_")
+        return swarm if own else None
+
+    def _self(self) -> str:
+        agent = self.identity.agent_id
+        if agent is None:
+            raise InvalidInput(
+                "nobody was named, and this process is no agent",
+                hint="name an agent or an environment, or set AGENT_ID",
+            )
+        return agent
 
     def queue(self, environment: str, *, as_: Named | None = None) -> Queue:
         """The queue of an environment, as the operator or as an agent. Raises InvalidInput."""

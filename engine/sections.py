@@ -136,7 +136,13 @@ class Durabilities(PerEnvironment[DurabilityOf], frozen=True):
 
 
 class EngineSettings(Section, frozen=True):
-    data_dir: Annotated[str, setting("Directory that holds databases, keys, socket and logs.")]
+    data_dir: Annotated[
+        str,
+        setting(
+            "Directory that holds databases, keys, socket and logs; :memory: keeps all in memory.",
+            variable="SQLITE_DB_PATH",
+        ),
+    ]
 
 
 class StoreSettings(Section, frozen=True):
@@ -310,9 +316,7 @@ class QueueSettings(Section, frozen=True):
 
 
 class TaskSettings(Section, frozen=True):
-    keep_s: Annotated[
-        float, setting("How long tasks that have ended are kept.", ge=60, le=_KEPT_S)
-    ]
+    keep_s: Annotated[float, setting("How long tasks that have ended are kept.", ge=60, le=_KEPT_S)]
 
 
 class AgentSettings(Section, frozen=True):
@@ -407,8 +411,28 @@ class BreakerSettings(Section, frozen=True):
 class MetricsSettings(Section, frozen=True):
     """What is measured over time."""
 
+    enabled: Annotated[
+        bool,
+        setting("Measure in an engine that stays.", variable="ENABLE_PERFORMANCE_MONITORING"),
+    ]
     interval_s: Annotated[float, setting("Time between two measurements.", ge=1, le=3600)]
     retention_days: Annotated[float, setting("Age at which they are deleted.", ge=1, le=3650)]
+
+
+class BenchSettings(Section, frozen=True):
+    """Benchmarks."""
+
+    output_dir: (
+        Annotated[
+            str,
+            setting(
+                "Directory each benchmark also leaves a report in; unset: only where it is asked "
+                "for.",
+                variable="BENCHMARK_OUTPUT_DIR",
+            ),
+        ]
+        | None
+    ) = None
 
 
 class LaneSettings(Section, frozen=True):
@@ -506,6 +530,7 @@ class Sections(Section, frozen=True):
     health: HealthSettings
     breaker: BreakerSettings
     metrics: MetricsSettings
+    bench: BenchSettings
     lanes: Lanes
     redis: RedisSettings
     identity: IdentitySettings

@@ -34,6 +34,7 @@ from .model import Environment, format_size
 from .sections import (
     AgentSettings,
     AuditSettings,
+    BenchSettings,
     BreakerSettings,
     CacheSettings,
     ClockSettings,
@@ -62,6 +63,7 @@ from .sections import (
 __all__ = [
     "AgentSettings",
     "AuditSettings",
+    "BenchSettings",
     "BreakerSettings",
     "CacheSettings",
     "ClockSettings",

@@ -19,7 +19,7 @@ import msgspec
 
 from ..actions import BenchBars, BenchCompare
 from ..errors import InvalidInput, StorageError
-from ..views import ComparisonView
+from ..views import BenchView, ComparisonView
 from . import machine
 from .bars import LEFT_OUT, MET, MISSED
 
@@ -44,6 +44,17 @@ def prepare(folder: str) -> Path:
         probe.unlink()
     except OSError as error:
         raise InvalidInput(f"no report can be written to {path}: {error.strerror}") from error
+    return path
+
+
+def keep(folder: Path, rows: Sequence[BenchView]) -> Path:
+    """The results of one run as .json, beside those of before. Raises StorageError."""
+    at = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
+    path = folder / f"bench-{at}.json"
+    try:
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(rows), indent=1))
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror}") from error
     return path
 
 

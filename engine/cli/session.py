@@ -11,17 +11,21 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+import msgspec
+
 from .. import process
 from ..actions import Action, Demo, Reload, Stop, spec_of
 from ..engine import connect, open_engine
-from ..errors import EngineBusy, Unavailable
+from ..errors import EngineBusy, InvalidInput, SwarmDeckError, Unavailable
 from ..lock import find_socket
+from ..model import environment_of, printable
 from ..text import safe_text
 from . import where
 from .options import Options
 from .signals import run_loop
 
 OWNER_WAIT_S: Final = 5.0
+_SELF: Final = ("AGENT_ID", "SWARMDECK_IDENTITY__AGENT_ID")
 _RETRY_S: Final = 0.05
 _STOP_WAIT_S: Final = 330.0  # the longest a swarm is given to finish, and some
 
@@ -33,6 +37,7 @@ def perform(action: Action, options: Options) -> Any:  # noqa: ANN401 - the acti
     the directory for this one command. Raises Unavailable when the action needs an owner that
     stays, EngineBusy when the directory stays locked without a socket for 5 s."""
     data = where.data_directory(options)
+    action = _as_self(action, options)
     where.log_to_stderr(options.log_level or "error")
     deadline = time.monotonic() + OWNER_WAIT_S
     while True:
@@ -42,6 +47,23 @@ def perform(action: Action, options: Options) -> Any:  # noqa: ANN401 - the acti
             if time.monotonic() > deadline:
                 raise held.busy from None
         time.sleep(_RETRY_S)
+
+
+def _as_self(action: Action, options: Options) -> Action:
+    """What this process asks for as the agent it is, unless --as says who asks. Raises
+    InvalidInput where AGENT_ID names no agent."""
+    named = any(os.environ.get(name) for name in _SELF)
+    if not named or getattr(action, "actor", "") is not None:
+        return action
+    agent = where.load(options).identity.agent_id
+    try:
+        environment_of(agent or "")
+    except SwarmDeckError as error:
+        raise InvalidInput(
+            f"AGENT_ID is {printable(agent or '')}, which is no agent's id",
+            hint="unset it, or ask as yourself: --as operator",
+        ) from error
+    return msgspec.structs.replace(action, actor=agent)
 
 
 class _Held(Exception):

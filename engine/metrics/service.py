@@ -51,6 +51,8 @@ class Metrics:
     def tick(self, loop_lag_ms: float) -> None:
         """Once a second, in an engine that stays: look, and when a step is over measure it in a
         task of its own. What takes longer than a step leaves the next one out."""
+        if not self._engine.settings.metrics.enabled:
+            return
         self._collector.seconds.note(self._engine.host.latest.cpu_percent, loop_lag_ms)
         if self._measuring is None and self._collector.due():
             self._measuring = asyncio.create_task(self._measure(), name="measure")

@@ -16,9 +16,9 @@ _ROOT: Final = Path("/proc/swarmdeck-memory")
 _numbers: Final = itertools.count(1)
 
 
-def is_memory(data: Path | str) -> bool:
-    """Whether a data directory was named that is not one."""
-    return str(data) == MEMORY
+def is_memory(data: Path) -> bool:
+    """Whether a data directory was named that is not one, also as an absolute path."""
+    return data.name == MEMORY
 
 
 def directory() -> Path:

@@ -86,6 +86,7 @@ def test_every_setting_has_help_and_a_shipped_value_or_none() -> None:
     assert unset == {
         "store.encryption_key",
         "vault.key_file",
+        "bench.output_dir",
         "audit.outside_dir",
         "redis.host",
         "redis.password",
