@@ -44,6 +44,7 @@ SCREENS: Final[Mapping[str, str]] = {
     "queue": "Messages by environment and state",
     "schedules": "Messages that are sent again and again",
     "events": "What agents say has happened, and what becomes of it",
+    "artifacts": "Files that agents have made, by version",
     "memory": "Memory by environment, and the records in each",
     "access": "Grants and denials in force, and who may do what",
     "bench": "Benchmarks of this machine",

@@ -21,6 +21,7 @@ Draft: TypeAlias = tuple[str, Sequence[str], str, tuple[str, ...]]
 
 STRICTEST: Final = "production"
 _WORD: Final = (STRICTEST,)
+_MOST_NAMED: Final = 4
 MOST_COUNTED: Final = 10_000
 """Rows that are looked at to say what is touched."""
 
@@ -235,6 +236,27 @@ def _look_events(action: actions.EventPurge) -> Action:
     )  # fmt: skip
 
 
+def _delete_artifact(action: actions.ArtifactDelete, versions: list[views.ArtifactView]) -> Draft:
+    found = [each for each in versions if action.all_versions or each.id == action.id]
+    if not found:
+        raise NotFound(f"no artifact {action.id}")
+    touches = [
+        f"{each.id}: version {each.version}, {each.type}, {wording.size(each.size_bytes)}"
+        for each in found[:_MOST_NAMED]
+    ]
+    if len(found) > _MOST_NAMED:
+        touches.append(f"and {wording.count(len(found) - _MOST_NAMED, 'older version')}")
+    others = len(versions) - len(found)
+    stays = f"{wording.count(others, 'other version')} and what" if others else "What"
+    touches.append(f"It cannot be undone. {stays} was made from it stays.")
+    what = "all versions of " if action.all_versions else f"version {found[0].version} of "
+    return f"Delete {what}{found[0].name}?", touches, found[0].environment, _WORD
+
+
+def _look_artifact(action: actions.ArtifactDelete) -> Action:
+    return actions.ArtifactVersions(id=action.id, actor=action.actor)
+
+
 def _status(_action: Action) -> Action:
     return actions.Status()
 
@@ -261,6 +283,7 @@ LOOKS: Final[dict[type[Action], Callable[[Any], Action]]] = {
     actions.QueuePause: _queue,
     actions.QueueDrain: _queue,
     actions.EventPurge: _look_events,
+    actions.ArtifactDelete: _look_artifact,
 }
 DRAFTS: Final[dict[type[Action], Callable[[Any, Any], Draft]]] = {
     actions.VaultSeal: _seal,
@@ -276,4 +299,5 @@ DRAFTS: Final[dict[type[Action], Callable[[Any, Any], Draft]]] = {
     actions.QueuePause: _pause,
     actions.QueueDrain: _drain,
     actions.EventPurge: _purge_events,
+    actions.ArtifactDelete: _delete_artifact,
 }

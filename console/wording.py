@@ -167,6 +167,9 @@ _OUTCOMES: Final[dict[type, Callable[[Any], str]]] = {
     views.MessageView: _state,
     views.EventView: lambda event: f"{event.id} is {event.status}",
     views.EventIds: lambda found: f"{count(len(found.ids), 'event')} published",
+    views.ArtifactView: lambda made: (
+        f"{made.id}: {made.name}, version {made.version}, {size(made.size_bytes)}"
+    ),
     views.TeamView: _team,
     views.RecordView: lambda record: f"{record.key} is at version {record.version}",
     views.AdmissionView: lambda seen: (

@@ -41,6 +41,11 @@ STATE_MARKS: Final[dict[str, Mark]] = {
     "pending": Mark("◷", "muted"),
     "processing": Mark("◐", "accent"),
     "completed": Mark("✓", "good"),
+    # artifacts
+    "stored": Mark("●", "text"),
+    "checked": Mark("✓", "good"),
+    "damaged": Mark("✗", "bad"),
+    "gone": Mark("○", "muted"),
     # health, checks, environments
     "healthy": Mark("●", "good"),
     "degraded": Mark("▲", "warning"),

@@ -15,6 +15,7 @@ from ...engine import views
 from ...widgets import Column
 from .access import RISKS, audit, decisions, grants
 from .alerts import SEVERITIES, alerts, journal
+from .artifacts import artifacts, lineage
 from .base import ID_CELLS, STATUSES, Moment, place_style, text, where
 from .bench import VERDICTS, benchmarks
 from .events import events
@@ -37,6 +38,7 @@ __all__ = [
     "Moment",
     "agents",
     "alerts",
+    "artifacts",
     "audit",
     "backups",
     "benchmarks",
@@ -53,6 +55,7 @@ __all__ = [
     "grants",
     "journal",
     "lenders",
+    "lineage",
     "measurements",
     "messages",
     "place_style",
@@ -71,6 +74,8 @@ BY_VIEW: Final[dict[type[msgspec.Struct], Callable[[Moment], tuple[Column[Any], 
     views.MessageView: messages,
     views.ScheduleView: schedules,
     views.EventView: events,
+    views.ArtifactView: artifacts,
+    views.LineageView: lineage,
     views.HistoryView: steps,
     views.EnvironmentView: environments,
     views.RecordView: records,

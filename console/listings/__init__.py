@@ -10,6 +10,7 @@ from typing import Final
 
 from .access import ACCESS, AUDIT
 from .alerts import ALERTS, LOG
+from .artifacts import ARTIFACTS
 from .base import OPEN, STATES, Listing, Scope, narrowed
 from .events import EVENTS
 from .health import HEALTH
@@ -40,6 +41,7 @@ LISTINGS: Final[dict[str, Listing]] = {
     "queue": QUEUE,
     "schedules": SCHEDULES,
     "events": EVENTS,
+    "artifacts": ARTIFACTS,
     "memory": MEMORY,
     "records": RECORDS,
     "access": ACCESS,

@@ -68,6 +68,11 @@ def _event(place: Place, moment: Moment) -> DeckScreen:
     return TextScreen(place.subject, moment, "Event", query=query, read=json_lines)
 
 
+def _artifact(place: Place, moment: Moment) -> DeckScreen:
+    query = actions.ArtifactShow(id=place.subject)
+    return TextScreen(place.subject, moment, "Artifact", query=query, read=json_lines)
+
+
 def _record(place: Place, moment: Moment) -> DeckScreen:
     row = place.row
     actor = place.subject if place.subject not in set(Environment) else ""
@@ -190,6 +195,7 @@ _OTHERS: Final[dict[str, Callable[[Place, Moment], DeckScreen]]] = {
     "message": _message,
     "schedule": _schedule,
     "event": _event,
+    "artifact": _artifact,
     "record": _record,
     "logs": _logs,
     "detail": _detail,

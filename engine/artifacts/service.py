@@ -196,7 +196,10 @@ class Artifacts:
     async def finish(self, principal: Principal, draft: Draft, part: Part) -> ArtifactView:
         """Put what was written on the disk and store the version that has it."""
         written: Written = await aside(part.writer.finish)
-        return await self._glance(await self._keep(principal, draft, part, written))
+        view = await self._glance(await self._keep(principal, draft, part, written))
+        return msgspec.structs.replace(
+            view, sha256=written.sha256.hex(), metadata=codec.decode_json(draft.metadata)
+        )
 
     async def _keep(self, principal: Principal, draft: Draft, part: Part, written: Written) -> int:
         naming = self.ring.naming("swarmdeck artifact address")

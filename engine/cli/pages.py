@@ -199,6 +199,25 @@ LISTS: Final[dict[type, Callable[[Any, Shown], str]]] = {
     views.BackupView: backups,
     views.StatementView: statements,
     views.AuditView: audit,
+def artifacts(rows: Sequence[views.ArtifactView], shown: Shown) -> str:
+    """A line for each version, and what is damaged of those that are."""
+    names = [*_ARTIFACTS, *(["damage"] if any(row.damage for row in rows) else [])]
+    return table(
+        [heading(name) for name in names],
+        [[cell(row, name, shown.now_us) for name in names] for row in rows],
+        shown.width,
+    )
+
+
+def lineage(rows: Sequence[views.LineageView], shown: Shown) -> str:
+    """A line for each step: below 0 what it was made from, above what was made from it."""
+    return table(
+        [heading(name) for name in _LINEAGE],
+        [[cell(row, name, shown.now_us) for name in _LINEAGE] for row in rows],
+        shown.width,
+    )
+
+
     views.ScheduleView: schedules,
     views.EventView: events,
     views.HistoryView: history,
@@ -207,3 +226,5 @@ LISTS: Final[dict[type, Callable[[Any, Shown], str]]] = {
     views.RecoveryView: recoveries,
     views.SeriesView: series,
 }
+    views.ArtifactView: artifacts,
+    views.LineageView: lineage,
