@@ -21,7 +21,7 @@ class Acting:
         self._environment = environment
         self._actor = actor
 
-    async def _ask(self, kind: type[Action], **fields: Any) -> Any:  # noqa: ANN401
+    async def _ask(self, kind: type[Action], /, **fields: Any) -> Any:  # noqa: ANN401
         """The answer to an action, its environment and actor filled in where it has them. Raises
         what the action does, InvalidInput for fields that do not fit."""
         known = kind.__struct_fields__

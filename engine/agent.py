@@ -58,6 +58,7 @@ from .swarms.presence import MEMORY, ORPHANED, RENEW, STOP
 if TYPE_CHECKING:
     from .artifacts.handle import Artifacts
     from .eventlog.handle import Events
+    from .tasks.handle import Tasks
 
 ANY: Final = "*"  # a handler under this name takes every kind that has none of its own
 CLAIM_WAIT_S: Final = 30.0
@@ -155,6 +156,13 @@ class Agent:
         from .eventlog.handle import Events  # noqa: PLC0415 - most agents have none
 
         return Events(self, self.environment, self.id)
+
+    @cached_property
+    def tasks(self) -> Tasks:
+        """What is to be done, as this agent sees it."""
+        from .tasks.handle import Tasks  # noqa: PLC0415 - many agents work from the queue alone
+
+        return Tasks(self, self.environment, self.id)
 
     async def run(self, action: Action) -> Any:  # noqa: ANN401 - the action's result
         """Ask for an action as this agent and wait for its result. Actor and environment may be

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .eventlog.handle import Events
     from .scheduling import Schedules
     from .settings import IdentitySettings, Settings
+    from .tasks.handle import Tasks
 
 Progress = Callable[[float, str], None]
 Named = views.AgentView | str
@@ -425,6 +426,13 @@ class Engine:
         actor = None if as_ is None else _ident(as_)
         place = parse_environment(environment).value
         return Artifacts(self, self._port, place, actor, by_path=True)
+
+    def tasks(self, environment: str, *, as_: Named | None = None) -> Tasks:
+        """The tasks of an environment, as the operator or as an agent. Raises InvalidInput."""
+        from .tasks.handle import Tasks  # noqa: PLC0415 - most programs have none
+
+        actor = None if as_ is None else _ident(as_)
+        return Tasks(self, parse_environment(environment).value, actor)
 
     def eventlog(self, environment: str, *, as_: Named | None = None) -> Events:
         """The events of an environment, as the operator or as an agent. Raises InvalidInput."""
