@@ -118,6 +118,7 @@ class Database:
             finally:
                 link.held = False
                 link.undo()
+        self._keep_up()
 
     def _get_connection(self) -> Connection:
         """This thread's connection, as `transaction` gives it. What it changes outside of such a
@@ -140,9 +141,12 @@ class Database:
             with link.nested():
                 return link.run(statements)
         outcome = self._turns.write(link, statements)
+        self._keep_up()
+        return outcome
+
+    def _keep_up(self) -> None:
         if self._retention.due:
             self._retention.step()
-        return outcome
 
     def _step(self, sql: str, parameters: Values) -> Outcome:
         """A write that is not followed by upkeep: it is the upkeep."""

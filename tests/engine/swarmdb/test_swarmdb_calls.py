@@ -101,9 +101,7 @@ def test_active_agents_are_those_that_did_not_end(store: SwarmDB) -> None:
 
 def test_values_of_a_session_are_kept_by_name(store: SwarmDB) -> None:
     value = {"language": "python", "style": ["short", 1, None]}
-    store.store_memory(
-        session_id="s1", memory_type="context_hint", key="preference", value=value
-    )
+    store.store_memory(session_id="s1", memory_type="context_hint", key="preference", value=value)
     store.store_memory("s1", "context_hint", "setting", {"enabled": True}, ttl_hours=24)
     assert store.get_memory(session_id="s1", memory_type="context_hint", key="preference") == value
     assert store.get_memory("s1", "context_hint", "setting") == {"enabled": True}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -166,3 +167,27 @@ def test_a_forked_process_is_refused_and_harms_nothing(path: Path) -> None:
         [sys.executable, "-c", FORKED, path], capture_output=True, text=True, timeout=60, check=True
     )
     assert run.stdout.split() == ["7", "1"]
+
+
+def test_an_interrupted_wait_leaves_the_line(db: SwarmDB, spawn: Spawn) -> None:
+    holds, release = threading.Event(), threading.Event()
+    main = threading.get_ident()
+
+    def hold() -> None:
+        with db.transaction():
+            holds.set()
+            while not db._turns._line:
+                pass
+            signal.pthread_kill(main, signal.SIGINT)
+            release.wait(LIMIT_S)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    holds.wait(LIMIT_S)
+    with pytest.raises(KeyboardInterrupt):
+        db.insert_event(spawn(), event_id="interrupted")
+    assert not db._turns._line
+    release.set()
+    thread.join(LIMIT_S)
+    db.insert_event(spawn(), event_id="after")
+    assert [each["event_id"] for each in db.get_events()] == ["after"]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from swarmdeck.engine.errors import Busy, SwarmDeckError
+from swarmdeck.engine.store.dbapi import Connection
 from swarmdeck.engine.swarmdb import SwarmDB
 
 Spawn = Callable[..., dict[str, Any]]
@@ -22,8 +24,16 @@ class Broken(Exception):
     """What a block of a test fails with."""
 
 
+@contextmanager
+def breaking(db: SwarmDB) -> Iterator[Connection]:
+    """A transaction that fails at the end of its block."""
+    with pytest.raises(Broken), db.transaction() as conn:  # noqa: PT012 - the block is the test
+        yield conn
+        raise Broken
+
+
 def test_a_block_that_fails_leaves_nothing(db: SwarmDB, spawn: Spawn) -> None:
-    with pytest.raises(Broken), db.transaction() as conn:
+    with breaking(db) as conn:
         conn.cursor().execute(
             "INSERT INTO agent_registry (agent_id, agent_type, status, spawn_time)"
             " VALUES ('raw', 'writer', 'spawned', 1.0)"
@@ -31,7 +41,6 @@ def test_a_block_that_fails_leaves_nothing(db: SwarmDB, spawn: Spawn) -> None:
         db.insert_event(spawn())
         db.store_memory("s1", "semantic", "k", 1)
         assert len(db.get_events()) == 1
-        raise Broken
     assert db.get_events() == []
     assert db.get_agent("raw") is None
     assert db.get_memory("s1", "semantic", "k") is None
@@ -50,9 +59,8 @@ def test_calls_within_a_block_do_not_commit_it(db: SwarmDB, path: Path, spawn: S
 def test_an_inner_block_that_fails_is_undone_alone(db: SwarmDB, spawn: Spawn) -> None:
     with db.transaction():
         db.insert_event(spawn(), event_id="outer")
-        with pytest.raises(Broken), db.transaction():
+        with breaking(db):
             db.insert_event(spawn(), event_id="inner")
-            raise Broken
         with pytest.raises(sqlite3.IntegrityError):
             db.insert_event(spawn(), event_id="outer")
         db.insert_event(spawn(), event_id="after")
@@ -60,23 +68,21 @@ def test_an_inner_block_that_fails_is_undone_alone(db: SwarmDB, spawn: Spawn) ->
 
 
 def test_a_commit_by_hand_within_a_block_ends_what_came_before(db: SwarmDB, spawn: Spawn) -> None:
-    with pytest.raises(Broken), db.transaction() as conn:
+    with breaking(db) as conn:
         db.insert_event(spawn(), event_id="before")
         conn.commit()
         db.insert_event(spawn(), event_id="after")
-        raise Broken
     assert [each["event_id"] for each in db.get_events()] == ["before"]
 
 
 def test_a_cursor_of_the_threads_connection_joins_the_block(db: SwarmDB) -> None:
     cursor = db._get_connection().cursor()
-    with pytest.raises(Broken), db.transaction() as conn:
+    with breaking(db) as conn:
         assert conn is db._get_connection()
         cursor.execute(
             "INSERT INTO agent_registry (agent_id, agent_type, status, spawn_time)"
             " VALUES ('raw', 'writer', 'spawned', 1.0)"
         )
-        raise Broken
     assert db.get_agent("raw") is None
 
 
