@@ -26,6 +26,7 @@ PASSING_HOLDER_S: Final = 5.0
 
 _LOCK_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _HELD: Final = {errno.EWOULDBLOCK, errno.EACCES}
+_UNWELL: Final = "the disk refuses; look at its space and health, then repeat"
 
 
 def make_directory(data: Path) -> None:
@@ -81,14 +82,18 @@ class OwnerLock:
 
     def prepare_socket(self) -> Path:
         """Where to bind the socket: its place is empty afterwards and `run/engine.sock` points
-        there. Raises Denied when the runtime directory is not safely ours."""
+        there. Raises Denied when the runtime directory is not safely ours, StorageError when the
+        disk takes no link."""
         place = runtime_directory() / _socket_name(self._data)
         _remove_sockets({place, find_socket(self._data)})
         link = _link(self._data)
         fresh = link.with_name(f".{link.name}.{os.getpid()}")
-        fresh.unlink(missing_ok=True)
-        fresh.symlink_to(place)
-        fresh.replace(link)
+        try:
+            fresh.unlink(missing_ok=True)
+            fresh.symlink_to(place)
+            fresh.replace(link)
+        except OSError as error:
+            raise StorageError(f"cannot make {link}: {error.strerror}", hint=_UNWELL) from error
         return place
 
     def release(self) -> None:
@@ -98,8 +103,10 @@ class OwnerLock:
         _remove_sockets({find_socket(self._data)})
         _link(self._data).unlink(missing_ok=True)
         descriptor, self._descriptor = self._descriptor, None
-        # The file stays: removing it would let two processes lock two files of one name.
-        os.ftruncate(descriptor, 0)
+        # The file stays: removing it would let two processes lock two files of one name. Where
+        # the pid in it stays too, nobody asks for it: no one holds the lock.
+        with contextlib.suppress(OSError):
+            os.ftruncate(descriptor, 0)
         os.close(descriptor)
 
     def __enter__(self) -> OwnerLock:
@@ -167,9 +174,12 @@ def _take(descriptor: int, data: Path) -> None:
             hint="attach to it, stop it with `swarmdeck stop`, or use another --data",
             pid=pid,
         ) from None
-    os.fchmod(descriptor, 0o600)
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    try:
+        os.fchmod(descriptor, 0o600)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    except OSError as error:  # whoever is refused must be told whose the directory is
+        raise StorageError(f"cannot lock {data}: {error.strerror}", hint=_UNWELL) from error
 
 
 def _holder(descriptor: int) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import stat
@@ -76,6 +77,32 @@ async def test_release_lets_the_next_one_in_at_once(data: Path) -> None:
         lock = await OwnerLock.acquire(data)
         lock.release()
         lock.release()
+
+
+async def test_a_disk_that_refuses_the_pid_refuses_the_lock_and_keeps_none(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "ftruncate", _refuse)
+        with pytest.raises(StorageError, match=r"cannot lock .*: Input/output error"):
+            await OwnerLock.acquire(data)
+    with await OwnerLock.acquire(data) as lock, monkeypatch.context() as patch:
+        patch.setattr(os, "ftruncate", _refuse)
+        lock.release()
+    (await OwnerLock.acquire(data)).release()
+
+
+async def test_a_disk_that_takes_no_link_is_said_so(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with await OwnerLock.acquire(data) as lock:
+        monkeypatch.setattr(Path, "symlink_to", _refuse)
+        with pytest.raises(StorageError, match=r"engine\.sock: Input/output error"):
+            lock.prepare_socket()
+
+
+def _refuse(*_: object) -> None:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
 async def test_waiting_ends_when_the_owner_goes(data: Path) -> None:
@@ -204,5 +231,5 @@ def test_an_unusable_session_directory_is_passed_over(
 
 
 async def test_a_directory_that_is_not_there_is_said_so(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="cannot lock"):
+    with pytest.raises(StorageError, match=r"cannot lock"):
         await OwnerLock.acquire(tmp_path / "missing")
