@@ -9,6 +9,7 @@ import io
 import os
 import re
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -26,6 +27,10 @@ _AWAY: Final = tempfile.mkdtemp(prefix="swarmdeck-tests-")
 atexit.register(shutil.rmtree, _AWAY, ignore_errors=True)
 os.environ["XDG_CONFIG_HOME"] = str(Path(_AWAY, "config"))
 os.environ["XDG_STATE_HOME"] = str(Path(_AWAY, "state"))
+
+# A shell lets what it starts in the background ignore ctrl+c, and so would all that tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Tests in parallel are told a terminal size; it would overrule that of the terminals they open.
 for _told in ("LINES", "COLUMNS"):
