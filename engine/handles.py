@@ -13,7 +13,7 @@ import msgspec
 from . import codec
 from .errors import InvalidInput
 from .model import parse_priority
-from .port import Port
+from .port import Port, Ready
 
 if TYPE_CHECKING:
     from .batch import Batch
@@ -131,7 +131,8 @@ class Memory:
         namespace: str = DEFAULT_NAMESPACE,
     ) -> Any:  # noqa: ANN401 - JSON types or bytes
         """The value of a key, or `default`."""
-        found = await self._call("memory.get", self._actor, self._environment, namespace, key)
+        answer = self._call("memory.get", self._actor, self._environment, namespace, key)
+        found = answer.value if type(answer) is Ready else await answer
         return default if found is None else codec.decode(found[0], found[1])
 
     async def get_versioned(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Generator
+from collections.abc import Awaitable
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,7 +12,7 @@ from .dispatch import Receipt
 from .events import Callback
 from .events import Subscription as EventSubscription
 from .model import OPERATOR_PRINCIPAL, check_name
-from .port import Subscription
+from .port import Ready, Subscription
 
 if TYPE_CHECKING:
     from .core import Core
@@ -32,7 +32,7 @@ class LocalPort:
     def call(self, verb: str, actor: str, environment: str, *args: object) -> Awaitable[Any]:
         core = self._core
         answer = core.trusted_verbs[verb](core.acting(actor), environment, *args)
-        return answer if isinstance(answer, _WAITS) else _Ready(answer)
+        return answer if isinstance(answer, _WAITS) else Ready(answer)
 
     def events(self) -> EventSubscription:
         return self._core.bus.subscribe()
@@ -45,16 +45,3 @@ class LocalPort:
 
     async def close(self) -> None:
         """Nothing to do: whoever opened the engine closes it."""
-
-
-class _Ready:
-    """An answer that is there already, for a caller that awaits it."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: object) -> None:
-        self._value = value
-
-    def __await__(self) -> Generator[None, None, Any]:
-        return self._value
-        yield  # what makes this a generator

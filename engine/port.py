@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Generator
 from typing import Any, Protocol
 
 from .actions import Action
 from .dispatch import Receipt
 from .events import Callback
 from .events import Subscription as EventSubscription
+
+
+class Ready:
+    """An answer that is there already, for a caller that awaits it; who is in a hurry looks."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:  # noqa: ANN401 - any answer
+        self.value = value
+
+    def __await__(self) -> Generator[None, None, Any]:
+        return self.value
+        yield  # what makes this a generator
 
 
 class Subscription(Protocol):

@@ -11,6 +11,8 @@ from ..model import Level
 
 ENTRY_OVERHEAD_BYTES: Final = 400  # a cached entry beyond its body: struct, key, dictionary slot
 
+_LEVELS: Final = {int(level): level for level in Level}  # calling an enum takes 0.4 us
+
 Place = tuple[str, str]  # namespace, key
 Row = Sequence[Any]
 
@@ -41,12 +43,13 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 
 
 def entry_of(row: Sequence[Any]) -> Entry:
-    """A record from its columns, in the order of Entry's fields."""
+    """A record from its columns, in the order of Entry's fields. Raises ValueError for a level
+    that is none."""
     format_, body, level, owner, team, swarm, version, created_us, updated_us, expires_us = row
+    known = _LEVELS.get(level) or Level(level)
     return Entry(
-        format_, body, Level(level), owner, team, swarm, version, created_us, updated_us,
-        expires_us or 0,
-    )  # fmt: skip
+        format_, body, known, owner, team, swarm, version, created_us, updated_us, expires_us or 0
+    )
 
 
 class Cache:
