@@ -34,6 +34,7 @@ from .environment import Place, database_path, store_options
 from .errors import SwarmDeckError
 from .events import (
     GONE,
+    OPERATIONS,
     AgentChanged,
     Changed,
     EngineStopping,
@@ -105,6 +106,7 @@ class Core(Front):
         self.clock: Clock = guarded
 
         self.bus = EventBus()
+        self.bus.when_wanted(OPERATIONS, self._watch_memory)
         self.journal = Journal(clock)
         self.time = TimeWatch(self, guarded)
         self._sequence = 0
@@ -132,7 +134,9 @@ class Core(Front):
         scaled = scale_plan(settings.host, self.host.latest.total_bytes)
         self.ledger = Ledger(scaled.plan)
         self._results = Results(data)
-        self.engine = Engine(LocalPort(self), data=Path(shown(data)), attached=False, identity=settings.identity)
+        self.engine = Engine(
+            LocalPort(self), data=Path(shown(data)), attached=False, identity=settings.identity
+        )
         self._scale = scaled.scale
         self._socket = socket
         self._renew_socket = renew_socket
@@ -204,8 +208,16 @@ class Core(Front):
     def _place_changed(self, environment: str) -> None:
         """Everything that is shown of an environment may have changed."""
         self._sequence += 1
-        for topic in ("engine", "memory", "queue", "events", "swarms", "agents", "access"):
+        if self.bus.hears(OPERATIONS):
+            self._watch_memory(wanted=True)
+        for topic in ("engine", "memory", "queue", "events", "measures", "swarms", "agents", "access"):
             self.bus.publish(Changed(topic, environment, self._sequence))
+
+    def _watch_memory(self, wanted: bool) -> None:
+        from .system.operations import MemoryWatch  # noqa: PLC0415 - hardly anybody listens
+
+        stores = (place.memory for place in self.places.values())
+        MemoryWatch(self.bus, stores).turn(wanted=wanted)
 
     async def _open_budgets(self, coordination: Database) -> None:
         self.coordination = coordination

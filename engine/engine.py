@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from .batch import Batch
     from .clock import Clock
     from .eventlog.handle import Events
+    from .measures.handle import Measures
     from .scheduling import Schedules
     from .settings import IdentitySettings, Settings
+    from .system.signals import Listening
     from .tasks.handle import Tasks
 
 Progress = Callable[[float, str], None]
@@ -441,6 +443,14 @@ class Engine:
         actor = None if as_ is None else _ident(as_)
         return Events(self, parse_environment(environment).value, actor)
 
+    def measures(self, environment: str, *, as_: Named | None = None) -> Measures:
+        """Metrics of one's own in an environment, as the operator or as an agent. Raises
+        InvalidInput."""
+        from .measures.handle import Measures  # noqa: PLC0415 - most programs have none
+
+        actor = None if as_ is None else _ident(as_)
+        return Measures(self, self._port, parse_environment(environment).value, actor)
+
     async def dispatch(self, action: Action) -> Receipt:
         """Hand over an action. Await the receipt for its result, or follow its progress."""
         return await self._port.dispatch(_from_here(action))
@@ -480,6 +490,15 @@ class Engine:
         fields = {"subject": _ident(subject), "metric": chosen, "window": window}
         found: list[views.SeriesView] = await self.run(_convert("metrics.show", fields))
         return found
+
+    async def on(self, name: str, callback: Callback) -> Listening:
+        """Call `callback(event)` for each event of a name from now on, until what this answers is
+        closed. The names are initialized (told at once), agentRegistered, memoryOperation, error
+        and benchmarksCompleted. Events are for the operator: an agent hears none. Raises
+        InvalidInput for another name."""
+        from .system.signals import listen  # noqa: PLC0415 - most programs pull views
+
+        return await listen(self._port, name, callback, data=str(self.data), attached=self.attached)
 
     def events(self) -> EventSubscription:
         """What happens from now on. A slow reader is told how much it has missed."""

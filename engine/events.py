@@ -26,6 +26,9 @@ LIMIT: Final = 1000  # events that wait for one subscriber
 HANDED_OVER: Final = "handed over to the next engine"
 """Why an engine stops that leaves its agents running."""
 
+OPERATIONS: Final = "engine.memory"
+"""The channel of memory operations: while somebody listens to it, stores tell of each."""
+
 GONE: Final = "gone"  # the state of an agent that is not registered any more
 
 log = logging.getLogger(__name__)
@@ -85,6 +88,14 @@ class AgentChanged(EventStruct, frozen=True, tag="agent"):
     state: str
     pid: int | None = None
     reason: str = ""
+
+
+class AgentRegistered(EventStruct, frozen=True, tag="registered"):
+    """An agent is known from now on, whether it has a process of ours or not."""
+
+    id: str
+    name: str
+    type: str
 
 
 class GlassBroken(EventStruct, frozen=True, tag="glass"):
@@ -151,6 +162,7 @@ Event: TypeAlias = (
     | Finished
     | SwarmChanged
     | AgentChanged
+    | AgentRegistered
     | GlassBroken
     | Reclaimed
     | AlertChanged
@@ -291,6 +303,7 @@ class EventBus:
         # Strong: whoever listens to a channel closes it, or it lasts as long as the bus.
         self._channels: dict[str, set[Subscription]] = {}
         self._listeners: set[Listener] = set()
+        self._wanted: dict[str, Callable[[bool], None]] = {}
         self._closed = False
 
     def publish(self, event: Event) -> int:
@@ -302,6 +315,11 @@ class EventBus:
         for reader in readers:
             reader.push(event)
         return len(readers)
+
+    def when_wanted(self, channel: str, call: Callable[[bool], None]) -> None:
+        """Call this with True when the first listens to a channel by name, with False when the
+        last has left: for what costs too much to tell nobody."""
+        self._wanted[channel] = call
 
     def hears(self, channel: str) -> bool:
         """Whether anybody listens to a channel by name."""
@@ -322,7 +340,10 @@ class EventBus:
         else:
             leave = partial(self._leave, channel)
             subscription = Subscription(limit, on_ready=on_ready, on_close=leave)
-            self._channels.setdefault(channel, set()).add(subscription)
+            place = self._channels.setdefault(channel, set())
+            place.add(subscription)
+            if len(place) == 1 and channel in self._wanted:
+                self._wanted[channel](True)
         if self._closed:
             subscription.end()
         return subscription
@@ -350,8 +371,8 @@ class EventBus:
     def _leave(self, channel: str, subscription: Subscription) -> None:
         place = self._channels.get(channel, set())
         place.discard(subscription)
-        if not place:
-            self._channels.pop(channel, None)
+        if not place and self._channels.pop(channel, None) is not None and channel in self._wanted:
+            self._wanted[channel](False)
 
 
 Callback: TypeAlias = Callable[[Any], Awaitable[None] | None]

@@ -77,7 +77,7 @@ def commit(
         nothing: asyncio.Future[list[list[Any]]] = asyncio.get_running_loop().create_future()
         nothing.set_result([wire(step) for step in steps])
         return nothing
-    operation = Commit(memory, queue, steps, atomic=atomic)
+    operation = Commit(memory, queue, principal, steps, atomic=atomic)
     queue.number(operation.sends)
     return database.submit(operation)
 

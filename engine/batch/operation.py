@@ -9,6 +9,7 @@ from ..errors import SwarmDeckError
 from ..memory.operations import MemoryOperation
 from ..memory.staging import Staging
 from ..memory.store import MemoryStore
+from ..model import Principal
 from ..queue import MessageQueue
 from ..queue.delivery import Send
 from ..store.database import Operation, Transaction
@@ -37,11 +38,18 @@ class Notes:
 class Commit(Operation):
     """One batch: memory operations, messages, and errors of those that were refused early."""
 
-    __slots__ = ("_atomic", "_memory", "_queue", "_steps", "grows", "sends", "topic")
+    __slots__ = ("_atomic", "_memory", "_principal", "_queue", "_steps", "grows", "sends", "topic")
 
     def __init__(
-        self, memory: MemoryStore, queue: MessageQueue, steps: Sequence[Step], *, atomic: bool
+        self,
+        memory: MemoryStore,
+        queue: MessageQueue,
+        principal: Principal,
+        steps: Sequence[Step],
+        *,
+        atomic: bool,
     ) -> None:
+        self._principal = principal
         self._memory = memory
         self._queue = queue
         self._steps = steps
@@ -86,6 +94,7 @@ class Commit(Operation):
                 rows.append([step.committed(found)])
         if stored:
             self._queue.stored(stored)
+        self._memory.batched(self._principal, len(rows))
         return rows
 
     def fail(self, error: Exception) -> None:

@@ -226,6 +226,10 @@ class MemoryStore(Lookup):
         self._check_place(namespace, key)
         return Incr(self, principal, (namespace, key), by)
 
+    def batched(self, principal: Principal, count: int) -> None:
+        """A batch of `principal` was stored, of so many operations. Nobody is told, but see
+        `ToldStore`."""
+
     # --- writes that go with an ack -----------------------------------------------------------
 
     def check_writes(self, writes: Iterable[Sequence[Any]]) -> list[Put]:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from ..clock import Clock
 from ..errors import Conflict, InvalidInput
-from ..events import AgentChanged, Event
+from ..events import AgentChanged, AgentRegistered, Event
 from ..model import (
     OPERATOR,
     AgentState,
@@ -98,6 +98,7 @@ class Registry(Roll):
             if team is not None:
                 self._join(team, agent.id)
             self._access_changed([agent.id])
+            self._tell_new([agent])
 
         await self._database.write(change, topic="agents", then=then)
         return self._agents[agent.id]
@@ -267,6 +268,7 @@ class Registry(Roll):
         def then(_: None) -> None:
             self._enlist(agents)
             self._show_swarm(swarm)
+            self._tell_new(agents)
 
         await self._database.write(change, topic="swarms", then=then)
 
@@ -281,7 +283,15 @@ class Registry(Roll):
             for agent in agents:
                 tx.audit(actor, "agent.register", agent.id, detail=f"swarm {swarm}")
 
-        await self._database.write(change, topic="swarms", then=lambda _: self._enlist(agents))
+        def then(_: None) -> None:
+            self._enlist(agents)
+            self._tell_new(agents)
+
+        await self._database.write(change, topic="swarms", then=then)
+
+    def _tell_new(self, agents: Sequence[Agent]) -> None:
+        for agent in agents:
+            self._publish(AgentRegistered(agent.id, agent.name, agent.type))
 
     async def change_swarm(
         self,

@@ -133,8 +133,8 @@ async def test_monitoring_can_be_turned_off() -> None:
 
 async def test_benchmarks_leave_a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = BenchView(
-        name="memory.get", workload="w", ops_s=1.0, p50_us=1.0, p99_us=1.0, concurrency=1, operations=1,
-        at_us=1,
+        name="memory.get", workload="w", ops_s=1.0, p50_us=1.0, p99_us=1.0, concurrency=1,
+        operations=1, at_us=1,
     )  # fmt: skip
 
     async def measure(*_: object) -> list[BenchView]:
