@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import os
+import re
 from array import array
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -45,6 +46,8 @@ MOST_VERSIONS: Final = 10_000
 MOST_RELATED: Final = 1_000
 KNOWN_STARTS: Final = 16
 TOKEN: Final = 20
+
+_NUMBER: Final = re.compile(r"[1-9][0-9]{0,17}")
 
 T = TypeVar("T")
 
@@ -296,7 +299,7 @@ class Artifacts:
         try:
             self.access.require(principal, Right.READ, known and known[0], ident)
         except NotFound:
-            await self._reads.refuse(principal, verb, printable(ident))
+            await self._reads.refuse(principal, verb, ident)
             raise
         await self._reads.look(principal, verb, ident)
         return known[0], known[1], held
@@ -383,7 +386,7 @@ class Artifacts:
     def number(self, ident: str) -> int:
         """The number in an id. Raises NotFound for what cannot be one of ours."""
         digits = ident.removeprefix(self._prefix)
-        if digits == ident or not digits.isascii() or not digits.isdigit() or len(digits) > 18:
+        if digits == ident or not _NUMBER.fullmatch(digits):
             raise NotFound(f"no artifact {printable(ident)}", hint="see swarmdeck artifact list")
         return int(digits)
 
