@@ -58,6 +58,7 @@ from .swarms.presence import MEMORY, ORPHANED, RENEW, STOP
 if TYPE_CHECKING:
     from .artifacts.handle import Artifacts
     from .eventlog.handle import Events
+    from .measures.handle import Measures
     from .tasks.handle import Tasks
 
 ANY: Final = "*"  # a handler under this name takes every kind that has none of its own
@@ -149,6 +150,13 @@ class Agent:
         from .artifacts.handle import Artifacts  # noqa: PLC0415 - most agents have none
 
         return Artifacts(self, self._port, self.environment, self.id, by_path=False)
+
+    @cached_property
+    def measures(self) -> Measures:
+        """Metrics of its own that this agent records, and those it may read."""
+        from .measures.handle import Measures  # noqa: PLC0415 - most agents have none
+
+        return Measures(self, self._port, self.environment, self.id)
 
     @cached_property
     def eventlog(self) -> Events:

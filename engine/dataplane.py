@@ -24,6 +24,10 @@ Outgoing: TypeAlias = tuple[
     str, bytes, int, float, float | None, str | None, str | None, int | None
 ]
 """Kind, body, priority, delay, expiry, key, whom to, most attempts."""
+Measured: TypeAlias = tuple[
+    str, float, dict[str, str], str | None, str, str | int | None, float | None
+]
+"""Name, value, labels, kind, unit, level, days to keep."""
 
 
 class DataPlane:
@@ -57,6 +61,7 @@ class DataPlane:
             "queue.ack": self.queue_ack,
             "queue.nack": self.queue_nack,
             "queue.result": self.queue_result,
+            "metric.record": self.metric_record,
             "batch.commit": self.batch_commit,
             "artifact.begin": self.artifact_begin,
             "artifact.append": self.artifact_append,
@@ -318,6 +323,20 @@ class DataPlane:
     ) -> list[Any]:
         """A chunk of a content, from 0 on, and how many there are."""
         return list(await self._at(environment).artifacts.chunk(principal, ident, chunk))
+
+    async def metric_record(
+        self, principal: Principal, environment: str, values: list[Measured]
+    ) -> None:
+        from .measures.service import Wanted  # noqa: PLC0415 - most agents measure nothing
+
+        wanted = [
+            Wanted(
+                name=name, value=value, labels=labels, kind=kind, unit=unit, level=level,
+                keep_days=keep_days,
+            )
+            for name, value, labels, kind, unit, level, keep_days in values
+        ]  # fmt: skip
+        await self._at(environment).measures.record(principal, wanted)
 
     def agent_heartbeat(self, principal: Principal, environment: str) -> None:
         self._at(environment).registry.heartbeat(_agent(principal))

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .artifacts.upkeep import Sweep
     from .artifacts.uploads import Uploads
     from .eventlog.service import EventLog
+    from .measures.service import Measures
     from .tasks import Tasks
 
 State = Literal["open", "quarantined", "restoring"]
@@ -101,6 +102,13 @@ class Place:
             self.memory,
             self.ring,
         )
+
+    @cached_property
+    def measures(self) -> Measures:
+        """What users measure; nothing is read before somebody asks."""
+        from .measures.service import Measures  # noqa: PLC0415 - most commands need none
+
+        return Measures(self, self.database.clock)
 
     @cached_property
     def events(self) -> EventLog:

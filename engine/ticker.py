@@ -130,3 +130,5 @@ class Ticker:
             await place.uploads.sweep()
         if self._stays and (due or place.events.is_behind):
             await place.events.sweep(SWEEP_S)
+        if self._stays and (due or place.measures.is_behind):
+            await place.measures.sweep(SWEEP_S)

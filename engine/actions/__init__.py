@@ -190,6 +190,12 @@ if TYPE_CHECKING:
         MetricsList,
         MetricsShow,
     )
+    from .measures import (
+        MetricRecord,
+        MetricQuery,
+        MetricSeries,
+        MetricDelete,
+    )
     from .bench import (
         BenchRun,
         BenchCompare,
@@ -283,6 +289,10 @@ __all__ = [
     "MemoryList",
     "MemoryPlan",
     "MemorySet",
+    "MetricDelete",
+    "MetricQuery",
+    "MetricRecord",
+    "MetricSeries",
     "MetricsList",
     "MetricsShow",
     "QueueBroadcast",

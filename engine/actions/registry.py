@@ -29,6 +29,7 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "backup": ("backup",),
     "health": ("health", "recovery", "alert"),
     "metrics": ("metrics",),
+    "measures": ("metric",),
     "bench": ("bench",),
 }  # fmt: skip
 """The modules in the order in which help lists their actions, each with the nouns that these

@@ -41,6 +41,7 @@ _PARTS: Final[Mapping[str, tuple[str, str]]] = {
     "backup": ("vault", "VaultHandlers"),
     "health": ("health", "HealthHandlers"),
     "metrics": ("metrics", "MetricsHandlers"),
+    "measures": ("measures", "MeasureHandlers"),
     "bench": ("bench", "BenchHandlers"),
 }
 """By the module of the action: the module of its handler, loaded when one is asked for the first

@@ -19,6 +19,7 @@ from .artifacts import ArtifactView, LineageView
 from .audit import AuditView, ChainView
 from .base import Done, View
 from .bench import BenchView, BucketView, ComparisonView, DemoAgentView, DemoView
+from .consensus import BallotView, ConflictView, ProposalView
 from .engine import (
     CheckView,
     ClientView,
@@ -31,6 +32,7 @@ from .events import EventCounts, EventIds, EventView
 from .explain import AlertView, ExplanationView, JournalView, ReasonView
 from .health import FindingView, RecoveryView
 from .host import AdmissionView, EnvironmentView, HolderView, HostView, LoanView
+from .measures import MeasuredView, MeasureView
 from .memory import KeyPage, RecordView
 from .metrics import MeasurementView, SeriesView
 from .queue import FlowView, HistoryView, LaneView, MessageView, QueueCounts, ScheduleView
@@ -47,6 +49,7 @@ __all__ = [
     "ArtifactView",
     "AuditView",
     "BackupView",
+    "BallotView",
     "BenchView",
     "BucketView",
     "CellView",
@@ -54,6 +57,7 @@ __all__ = [
     "CheckView",
     "ClientView",
     "ComparisonView",
+    "ConflictView",
     "DataKeyView",
     "DatabaseView",
     "DecisionView",
@@ -82,10 +86,13 @@ __all__ = [
     "LoanView",
     "MatrixRow",
     "MatrixView",
+    "MeasureView",
+    "MeasuredView",
     "MeasurementView",
     "MessageView",
     "Overview",
     "PragmaView",
+    "ProposalView",
     "QueueCounts",
     "ReasonView",
     "RecordView",
