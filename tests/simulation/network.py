@@ -44,6 +44,7 @@ class Wire(asyncio.Transport):
         self._loop = network.loop
         self._high = 64 * 1024
         self._in_flight = 0
+        self._was_lost_early = False
         self._closing = self._lost = self._reading_paused = self._writing_paused = False
 
     # --- what a protocol asks -----------------------------------------------------------------
@@ -98,7 +99,7 @@ class Wire(asyncio.Transport):
 
     def _arrive(self) -> None:
         """The next piece has come, whichever it is: they keep their order."""
-        if self._reading_paused or not self.inbox or self._lost:
+        if self._reading_paused or not self.inbox or self._lost or self.protocol is None:
             return
         data = self.inbox.popleft()
         if data == _END:
@@ -112,6 +113,12 @@ class Wire(asyncio.Transport):
         self.other._taken(len(data))
         if not self._closing:
             self.protocol.data_received(data)
+
+    def made(self) -> None:
+        """Whoever connected has its protocol now: what the other end did first comes to it."""
+        self.resume_reading()
+        if self._was_lost_early:
+            self._network.later(self.lose, self.context)
 
     def _taken(self, size: int) -> None:
         self._in_flight -= size
@@ -129,7 +136,9 @@ class Wire(asyncio.Transport):
         self._network.later(self.lose, self.context)
 
     def lose(self) -> None:
-        if not self._lost and self.protocol is not None:
+        if self.protocol is None:
+            self._was_lost_early = True
+        elif not self._lost:
             self._lost = self._closing = True
             self.protocol.connection_lost(None)
 
@@ -196,6 +205,7 @@ class Network:
         await accepted
         near.protocol = factory()
         near.protocol.connection_made(near)
+        near.made()
         return near, near.protocol
 
     def cut(self, process: Process) -> int:
