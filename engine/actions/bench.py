@@ -39,6 +39,7 @@ Peer = Literal[
     "unsealed",
 ]  # fmt: skip
 RecordWork = Literal["set", "get", "ycsb", "read-heavy", "write-heavy", "burst", "socket"]
+Held = Literal["peers", "mixed", "sizes", "sweep", "swarmdb", "tasks"]
 Rounds = Annotated[int, arg("interleaved rounds; medians count", ge=1, le=50)]
 Report = Annotated[str | None, arg("directory for a report, as text and SVG", unit="path")]
 
@@ -66,6 +67,7 @@ class BenchCompare(Action, frozen=True, kw_only=True, tag="bench.compare"):
 class BenchBars(Action, frozen=True, kw_only=True, tag="bench.bars"):
     """Measure everything the engine is held to, and say of each whether it is met."""
 
+    names: Annotated[tuple[Held, ...], arg("which bars (default: all)", positional=True)] = ()
     rounds: Rounds = 5
     seconds: Annotated[float, arg("length of each measurement", ge=0.1, le=60)] = 0.5
     records: Annotated[

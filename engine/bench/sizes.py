@@ -13,6 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,6 +34,7 @@ SLOWER: Final = 0.5  # the least part of the small one's rate
 HELD_MS: Final = 20.0
 FILL_S: Final = 0.0001  # time given to storing a record before all of them expire
 AHEAD_S: Final = 2.0
+ALONE_S: Final = 2.0
 SWEPT_S: Final = 600.0
 
 _SET: Final = "1 KB JSON, public, 100 callers, NORMAL, keys drawn from all"
@@ -43,9 +45,17 @@ _RESIDENT: Final = (
     "what is configured: cache of records, page caches of writer and reader"
 )
 _SWEEP: Final = (
-    "longest wait of a caller in ms, median of the rounds: one sets and one gets without a pause "
-    "while {count:,} records that expire at the same moment are deleted; the peer is the bar"
+    "longest wait of a caller in ms: one sets and one gets without a pause while {count:,} records "
+    "that expire at the same moment are deleted; no checkpoint meanwhile; the peer is the bar"
 )
+_FLUSHED: Final = (
+    "the same with checkpoints as they come, which wait for the disk; the peer: the longest wait "
+    "of the same callers in two seconds without expired records"
+)
+_NO_CHECKPOINT: Final = {
+    "store.checkpoint_interval_s": "3600",
+    "store.autocheckpoint_pages": "1000000",
+}
 
 Pairs = dict[str, list[tuple[float, float]]]
 
@@ -141,20 +151,46 @@ def _resident() -> int:
     return found
 
 
-async def expiring(scratch: Path, count: int, rounds: int, step: Callable[[float], Any]) -> Outcome:
-    """The longest a caller waits while `count` records that have expired are deleted."""
-    worst: list[float] = []
-    async with open_bench(scratch, Shape(sealed=False)) as bench:
+async def expiring(
+    scratch: Path, count: int, rounds: int, step: Callable[[float], Any]
+) -> list[Outcome]:
+    """The longest a caller waits while `count` records that have expired are deleted: for the
+    deleting alone, and with checkpoints as they come."""
+    held = [(worst, HELD_MS) for worst, _ in await _waits(
+        scratch / "held", count, rounds, _NO_CHECKPOINT, lambda part: step(part / 2)
+    )]  # fmt: skip
+    both = await _waits(scratch / "both", count, rounds, {}, lambda part: step(0.5 + part / 2))
+    return [
+        Outcome("sweep", "20 ms", held, _SWEEP.format(count=count), "ms", 1.0, at_most=True),
+        Outcome("sweep, flushed", "no sweep", both, _FLUSHED, "ms"),
+    ]
+
+
+async def _waits(
+    scratch: Path, count: int, rounds: int, told: dict[str, str], step: Callable[[float], Any]
+) -> list[tuple[float, float]]:
+    """The longest waits while records are deleted, and before: those of each round."""
+    found: list[tuple[float, float]] = []
+    async with open_bench(scratch, Shape(sealed=False), told=told) as bench:
         memory = bench.core.engine.memory(bench.agent)
         store = bench.core.places[ENVIRONMENT].memory
+        loop = asyncio.get_running_loop()
         for number in range(rounds):
             step(number / rounds)
             await memory.set("beside", values()[0], level="public")
-            others = store.records
+            others, alone_until_s = store.records, loop.time() + ALONE_S
+            alone = await _longest_wait(memory, partial(_is_before, loop, alone_until_s))
             await _store_expiring(memory, count)
-            worst.append(await _longest_wait(memory, store, others))
-    pairs = [(each, HELD_MS) for each in worst]
-    return Outcome("sweep", "20 ms", pairs, _SWEEP.format(count=count), "ms", 1.0, True)
+            found.append((await _longest_wait(memory, partial(_has_more, store, others)), alone))
+    return found
+
+
+def _is_before(loop: asyncio.AbstractEventLoop, time_s: float) -> bool:
+    return loop.time() < time_s
+
+
+def _has_more(store: MemoryStore, others: int) -> bool:
+    return store.records > others
 
 
 async def _store_expiring(memory: Memory, count: int) -> None:
@@ -167,12 +203,12 @@ async def _store_expiring(memory: Memory, count: int) -> None:
     await asyncio.sleep(max(0.0, ends_s - loop.time()))
 
 
-async def _longest_wait(memory: Memory, store: MemoryStore, others: int) -> float:
-    """Milliseconds, of two callers that go on until only the others are left."""
+async def _longest_wait(memory: Memory, goes_on: Callable[[], bool]) -> float:
+    """Milliseconds, of two callers that call without a pause."""
     waits: list[float] = []
 
     async def calling(call: Callable[[], Any]) -> None:
-        while store.records > others:
+        while goes_on():
             began = time.perf_counter()
             await call()
             waits.append((time.perf_counter() - began) * 1000)
