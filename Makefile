@@ -51,6 +51,8 @@ faults: setup
 	STRESS=1 $(BIN)/python -m pytest -s -o faulthandler_timeout=0 tests/faults/test_kill.py
 	STRESS=1 $(BIN)/python -m pytest -s -o faulthandler_timeout=0 tests/faults/test_io_errors.py
 	STRESS=1 $(BIN)/python -m pytest -s -o faulthandler_timeout=0 tests/faults/test_consumers_killed.py
+	STRESS=1 $(BIN)/python -m pytest -s -o faulthandler_timeout=0 \
+		tests/faults/test_swarmdb_disk.py tests/faults/test_swarmdb_kill.py
 
 # Each decoder for FUZZ_S seconds (600); what is interesting is kept in .fuzz/ for the next run.
 fuzz: setup

@@ -12,7 +12,7 @@ from ..store.kin import DiskError
 from ..store.log import rewrite_log
 
 LOOK_AFTER: Final = 32  # writes: asking how long the log is costs a tenth of a write
-COPY_FROM_PAGES: Final = 4000
+COPY_FROM_PAGES: Final = 8000
 
 _IO_ERROR: Final = 10
 _TOUCH: Final = "UPDATE schema_info SET value = value WHERE key = 'version'"
@@ -28,6 +28,7 @@ class Log:
         self._path = path
         self._durability = durability
         self._unseen = 0
+        self._refused = False
         self.failed = ""
 
     def before(self, link: Link) -> None:
@@ -61,9 +62,12 @@ class Log:
         try:
             if link.ask("PRAGMA wal_checkpoint(NOOP)")[0][1] >= COPY_FROM_PAGES:
                 link.ask("PRAGMA wal_checkpoint(PASSIVE)")
+                self._refused = False
         except SwarmDeckError as error:
             self.note(error)
-            log.warning("the log could not be copied into the file: %s", error)
+            if not self._refused:  # said once, until it goes again
+                log.warning("the log could not be copied into the file: %s", error)
+            self._refused = True
 
     def note(self, error: BaseException) -> None:
         """Take in what a write met. Other errors than the disk's are not."""

@@ -114,7 +114,7 @@ def utc_now(clock: Clock) -> str:
 
 def stored_now(clock: Clock) -> str:
     """When a row is stored, as SQLite says it where nobody does: to the second, in UTC."""
-    return _now(clock).strftime("%Y-%m-%d %H:%M:%S")
+    return _now(clock).isoformat(sep=" ", timespec="seconds").removesuffix("+00:00")
 
 
 def zoned_now(clock: Clock) -> str:
