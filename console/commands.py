@@ -56,6 +56,7 @@ SCREENS: Final[Mapping[str, str]] = {
     "backups": "Copies of environments",
     "db": "Database files: size, log, readers, slow statements",
     "metrics": "What is measured over time: host, environments, swarms, agents",
+    "measures": "Metrics that users and agents record, with charts",
     "tree": "Swarms, their agents and what these hold, as a tree",
 }
 

@@ -20,6 +20,25 @@ def curves(rows: Sequence[views.SeriesView]) -> list[Curve]:
     return [_curve(row) for row in rows if row.measured]
 
 
+def recorded(found: views.MeasuredView, window: str) -> views.SeriesView:
+    """What was recorded under a name, as a series to draw."""
+    known = [value for value in found.values if value is not None]
+    return views.SeriesView(
+        subject=found.name,
+        metric=f"{found.name} · {found.aggregate}",
+        unit=found.unit if found.aggregate != "count" else "",
+        window=window,
+        step_s=found.step_s,
+        first_at_us=found.first_at_us,
+        latest=known[-1] if known else None,
+        mean=found.avg,
+        least=found.min,
+        greatest=max(known, default=None),
+        measured=len(known),
+        values=found.values,
+    )
+
+
 def _curve(row: views.SeriesView) -> Curve:
     begins, ends = _times(row)
     return Curve(

@@ -101,7 +101,7 @@ def why(row: object) -> Place:
     if isinstance(row, views.MeasurementView) and (row.environment or row.kind == "host"):
         return Place("explain", row.subject)
     ident = getattr(row, "id", None)
-    if ident:
+    if ident and not isinstance(row, views.MeasureView):
         return Place("explain", str(ident))
     raise _unfit(row, "explained")
 

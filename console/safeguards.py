@@ -227,6 +227,26 @@ def _purge_events(action: actions.EventPurge, seen: Any) -> Draft:  # noqa: ANN4
     return f"Delete {what} of {action.environment}?", touches, action.environment, _WORD
 
 
+def _delete_metric(action: actions.MetricDelete, found: Sequence[views.MeasureView]) -> Draft:
+    if not found:
+        raise NotFound(f"nothing of {action.environment} is called {action.name}")
+    sources = {each.source for each in found}
+    series = wording.count(len(found), "series", "series")
+    touches = [
+        f"{series} of {wording.count(len(sources), 'source')}",
+        "All that was recorded is gone for good; recording goes on anew.",
+    ]
+    question = f"Delete the metric {action.name} of {action.environment}?"
+    return question, touches, action.environment, _WORD
+
+
+def _look_metric(action: actions.MetricDelete) -> Action:
+    return actions.MetricSeries(
+        environment=action.environment, name=action.name, labels=action.labels,
+        publisher=action.publisher, actor=action.actor, limit=MOST_COUNTED,
+    )  # fmt: skip
+
+
 def _look_events(action: actions.EventPurge) -> Action:
     if action.ids:
         return actions.EventShow(id=action.ids[0], actor=action.actor)
@@ -283,6 +303,7 @@ LOOKS: Final[dict[type[Action], Callable[[Any], Action]]] = {
     actions.QueuePause: _queue,
     actions.QueueDrain: _queue,
     actions.EventPurge: _look_events,
+    actions.MetricDelete: _look_metric,
     actions.ArtifactDelete: _look_artifact,
 }
 DRAFTS: Final[dict[type[Action], Callable[[Any, Any], Draft]]] = {
@@ -299,5 +320,6 @@ DRAFTS: Final[dict[type[Action], Callable[[Any, Any], Draft]]] = {
     actions.QueuePause: _pause,
     actions.QueueDrain: _drain,
     actions.EventPurge: _purge_events,
+    actions.MetricDelete: _delete_metric,
     actions.ArtifactDelete: _delete_artifact,
 }

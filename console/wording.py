@@ -165,6 +165,7 @@ _OUTCOMES: Final[dict[type, Callable[[Any], str]]] = {
     views.SwarmView: _swarm,
     views.AgentView: _state,
     views.MessageView: _state,
+    views.MeasureView: lambda row: f"{row.name} is at {row.last:g}",
     views.EventView: lambda event: f"{event.id} is {event.status}",
     views.EventIds: lambda found: f"{count(len(found.ids), 'event')} published",
     views.ArtifactView: lambda made: (

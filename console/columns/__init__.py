@@ -21,6 +21,7 @@ from .bench import VERDICTS, benchmarks
 from .events import events
 from .health import findings, recoveries
 from .host import borrowers, environments, lenders
+from .measures import measures
 from .metrics import measurements
 from .queue import messages, schedules, steps
 from .records import KeyRow, data_keys, records
@@ -57,6 +58,7 @@ __all__ = [
     "lenders",
     "lineage",
     "measurements",
+    "measures",
     "messages",
     "place_style",
     "records",
@@ -85,6 +87,7 @@ BY_VIEW: Final[dict[type[msgspec.Struct], Callable[[Moment], tuple[Column[Any], 
     views.DecisionView: decisions,
     views.AlertView: alerts,
     views.MeasurementView: measurements,
+    views.MeasureView: measures,
     views.JournalView: journal,
     views.FindingView: findings,
     views.RecoveryView: recoveries,

@@ -14,7 +14,7 @@ from .artifacts import ARTIFACTS
 from .base import OPEN, STATES, Listing, Scope, narrowed
 from .events import EVENTS
 from .health import HEALTH
-from .measured import BENCH, METRICS
+from .measured import BENCH, MEASURES, METRICS
 from .memory import MEMORY, RECORDS, scale_words
 from .queue import QUEUE, SCHEDULES
 from .store import BACKUPS, DATABASES, VAULT
@@ -54,5 +54,6 @@ LISTINGS: Final[dict[str, Listing]] = {
     "alerts": ALERTS,
     "health": HEALTH,
     "metrics": METRICS,
+    "measures": MEASURES,
 }
 """By the name of their place."""

@@ -7,7 +7,7 @@ from typing import Final
 from ...engine import actions
 from .. import columns
 from ..places import Place
-from .base import Listing
+from .base import Listing, ident
 
 METRICS: Final = Listing(
     title="Measured, latest values",
@@ -17,6 +17,17 @@ METRICS: Final = Listing(
     groups=("metrics", "rows", "table", "motion"),
     query=lambda scope: actions.MetricsList(environment=scope.place),
     opens=lambda row: Place("charts", row.subject),
+)
+MEASURES: Final = Listing(
+    title="Metrics of users and agents",
+    columns=columns.measures,
+    key=ident,
+    empty="Nobody has recorded a metric.\n\nn  records a value; or type  "
+    ":metric record development tasks 1",
+    groups=("measures", "rows", "table", "motion"),
+    query=lambda scope: actions.MetricSeries(environment=scope.place),
+    opens=lambda row: Place("measure", row.id, row=row),
+    paged=True,
 )
 BENCH: Final = Listing(
     title="Last measurements",

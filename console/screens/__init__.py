@@ -188,6 +188,7 @@ _PANELS: Final[dict[str, Panel]] = {
     "vault": _kind("vault", "VaultScreen"),
     "db": _kind("database", "DatabaseScreen"),
     "metrics": _kind("charts", "MetricsScreen"),
+    "measures": _kind("measures", "MeasuresScreen"),
 }
 """Listings with a screen of their own."""
 
@@ -202,6 +203,7 @@ _OTHERS: Final[dict[str, Callable[[Place, Moment], DeckScreen]]] = {
     "answer": _answer,
     "who": _who,
     "result": _result,
+    "measure": lambda place, moment: _kind("measures", "MeasureScreen")(moment, place.row),
     "charts": lambda place, moment: _kind("charts", "ChartsScreen")(moment, place.subject),
     "explain": lambda place, moment: _kind("explain", "ExplainScreen")(place.subject, moment),
     "as": lambda place, moment: _kind("access", "ViewAsScreen")(moment, place.subject),

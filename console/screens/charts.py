@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Final, get_args
 from textual.widget import Widget
 
 from ...engine import actions, views
+from ...engine.actions import Action
 from ...engine.actions.metrics import Window
 from ...engine.cli.output import duration
 from ...engine.errors import ErrorReport, InvalidInput
@@ -58,17 +59,22 @@ class Charts:
         """Ask for what is shown, where that is due."""
         if self.subject and now_us >= self._due_us:
             self._due_us = now_us + _LEAST_US
-            wanted = actions.MetricsShow(subject=self.subject, window=self.window)
-            self._screen.put(wanted, lambda rows, error: self._take(wanted, rows, error))
+            wanted = self.query()
+            self._screen.put(wanted, lambda found, error: self._take(wanted, found, error))
 
-    def _take(
-        self,
-        asked: actions.MetricsShow,
-        rows: list[views.SeriesView] | None,
-        error: ErrorReport | None,
-    ) -> None:
-        if (asked.subject, asked.window) != (self.subject, self.window):
+    def query(self) -> Action:
+        """What asks for that which is shown."""
+        return actions.MetricsShow(subject=self.subject, window=self.window)
+
+    def series(self, found: Any) -> list[views.SeriesView]:  # noqa: ANN401 - the query's answer
+        """The answer, as what is drawn."""
+        rows: list[views.SeriesView] = found
+        return rows
+
+    def _take(self, asked: Action, found: Any, error: ErrorReport | None) -> None:  # noqa: ANN401
+        if not self.subject or asked != self.query():
             return
+        rows = [] if found is None else self.series(found)
         if error is not None or not rows:
             self.grid.say(self._title, f"✗ {error.message}\n{error.hint}" if error else "")
             return

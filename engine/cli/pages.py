@@ -9,7 +9,7 @@ from .. import views
 from ..text import safe_text
 from ..views.queue import when_of
 from .ailments import findings, recoveries
-from .measured import measurements, series
+from .measured import measure, measurements, measures, recorded, series
 from .output import Cell, Shown, cell, heading, pairs, record, table
 
 _KEYS: Final = ("id", "state", "created_at_us", "uses", "rotate_at_us")
@@ -29,6 +29,11 @@ _EVENTS: Final = (
     "id", "type", "status", "priority", "created_at_us", "source", "target", "level", "retries",
     "error", "environment",
 )  # fmt: skip
+_ARTIFACTS: Final = (
+    "id", "name", "version", "type", "size_bytes", "state", "created_at_us", "owner", "level",
+    "environment",
+)  # fmt: skip
+_LINEAGE: Final = ("depth", "id", "name", "version", "type", "size_bytes", "state", "author")
 _STEPS: Final = ("at_us", "actor", "action", "detail")
 _ALWAYS: Final = "always"
 
@@ -157,6 +162,8 @@ PAGES: Final[dict[type, Callable[[Any, Shown], str]]] = {
     views.VaultView: vault,
     views.TokenView: token,
     views.GrantView: grant,
+    views.MeasureView: measure,
+    views.MeasuredView: recorded,
 }
 
 
@@ -194,11 +201,6 @@ def events(rows: Sequence[views.EventView], shown: Shown) -> str:
     )
 
 
-LISTS: Final[dict[type, Callable[[Any, Shown], str]]] = {
-    views.GrantView: grants,
-    views.BackupView: backups,
-    views.StatementView: statements,
-    views.AuditView: audit,
 def artifacts(rows: Sequence[views.ArtifactView], shown: Shown) -> str:
     """A line for each version, and what is damaged of those that are."""
     names = [*_ARTIFACTS, *(["damage"] if any(row.damage for row in rows) else [])]
@@ -218,13 +220,19 @@ def lineage(rows: Sequence[views.LineageView], shown: Shown) -> str:
     )
 
 
+LISTS: Final[dict[type, Callable[[Any, Shown], str]]] = {
+    views.GrantView: grants,
+    views.BackupView: backups,
+    views.StatementView: statements,
+    views.AuditView: audit,
     views.ScheduleView: schedules,
     views.EventView: events,
     views.HistoryView: history,
+    views.ArtifactView: artifacts,
+    views.LineageView: lineage,
     views.FindingView: findings,
     views.MeasurementView: measurements,
+    views.MeasureView: measures,
     views.RecoveryView: recoveries,
     views.SeriesView: series,
 }
-    views.ArtifactView: artifacts,
-    views.LineageView: lineage,

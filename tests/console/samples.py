@@ -456,6 +456,73 @@ def event(number: int, **more: Any) -> views.EventView:
     return views.EventView(**(fields | more))
 
 
+def measure(number: int, **more: Any) -> views.MeasureView:
+    """Counters, gauges, timers of several agents."""
+    fields: dict[str, Any] = {
+        "id": f"dev_measure_{number + 1}",
+        "environment": ("development", "production", "research")[number % 3],
+        "name": ("tasks.done", "queue.depth", "step.took", "answer.tokens")[number % 4],
+        "kind": ("counter", "gauge", "timer", "histogram")[number % 4],
+        "unit": ("", "", "s", "tokens")[number % 4],
+        "labels": ({"queue": "digest", "step": "plan"}, {}, {"step": "plan"})[number % 3],
+        "last": (1.0, 42.0, 1.25, 8_120.0)[number % 4],
+        "updated_at_us": NOW_US - 7_000_000 * (number + 1),
+        "source": f"dev_agent_{number % 5:08d}", "level": "swarm", "team": None,
+        "swarm": "dev_swarm_7m2pz0tb", "keep_days": 30.0, "created_at_us": NOW_US - DAY_US,
+    }  # fmt: skip
+    return views.MeasureView(**(fields | more))
+
+
+def recorded(action: actions.MetricQuery) -> views.MeasuredView:
+    """A day that goes up and down, with a gap."""
+    values = tuple(None if 30 < n < 40 else float(n * 7 % 23 + n / 10) for n in range(120))
+    return views.MeasuredView(
+        environment=action.environment, name=action.name, kind="timer", unit="s", aggregate="p50",
+        series=1, window_s=action.since_s, step_s=action.since_s // 120,
+        first_at_us=NOW_US - action.since_s * 1_000_000, count=1_204, sum=9_411.5, avg=7.8,
+        min=0.1, max=33.9, last=1.2, p50=7.1, p95=21.0, p99=30.4, values=values,
+    )  # fmt: skip
+
+
+def artifact(number: int, **more: Any) -> views.ArtifactView:
+    """Code of a few versions, a model made from data, one whose content is damaged."""
+    kinds = ("code", "documentation", "model", "data", "report", "config", "binary")
+    names = ("src/parser.py", "docs/design.md", "models/ranker", "data/train.parquet",
+             "reports/nightly.html", "deploy.toml", "bin/worker")  # fmt: skip
+    place = number % len(kinds)
+    damaged, checked = number == 4, number % 3 == 0
+    size = (7_412, 31_077, 402_653_184, 1_288_490_188, 88_064, 912, 5_242_880)[place]
+    fields: dict[str, Any] = {
+        "id": f"{('dev', 'prod')[number % 2]}_artifact_{412 - number}",
+        "environment": ("development", "production")[number % 2],
+        "name": names[place], "version": 1 + number % 9, "type": kinds[place],
+        "format": names[place].rpartition(".")[2] if "." in names[place] else "",
+        "size_bytes": size, "stored_bytes": size // 2, "chunks": 1 + size // (1 << 20),
+        "state": "damaged" if damaged else "checked" if checked else "stored",
+        "level": "team" if number % 4 == 1 else "swarm",
+        "owner": f"dev_agent_{number % 5:08d}" if number % 5 else "operator",
+        "team": None, "swarm": "dev_swarm_7m2pz0tb", "author": f"dev_agent_{number % 3:08d}",
+        "parent": f"dev_artifact_{40 + number}" if place == 2 else None,
+        "created_at_us": NOW_US - 1_900_000_000 * (number + 1),
+        "checked_at_us": NOW_US - 60_000_000 if damaged or checked else None,
+        "damage": "chunk 3 of 7 (bytes 2,097,152 to 3,145,727) is damaged" if damaged else "",
+    }  # fmt: skip
+    return views.ArtifactView(**(fields | more))
+
+
+def lineage(_action: actions.ArtifactLineage) -> list[views.LineageView]:
+    told = ((-2, "data/train.parquet", "data"), (-1, "models/ranker", "model"),
+            (0, "reports/nightly.html", "report"), (1, "reports/summary.md", "documentation"))  # fmt: skip
+    return [
+        views.LineageView(
+            id=f"dev_artifact_{400 + depth}", environment="development", depth=depth, name=name,
+            version=2, type=kind, size_bytes=88_064, state="stored", author="dev_agent_00000002",
+            created_at_us=NOW_US - 90_000_000,
+        )
+        for depth, name, kind in told
+    ]  # fmt: skip
+
+
 def history(_action: actions.QueueHistory) -> list[views.HistoryView]:
     """A message that failed once, whose second holder was killed."""
     told = (
@@ -482,6 +549,12 @@ ANSWERS: dict[type[actions.Action], Any] = {
     actions.ScheduleCreate: lambda _: schedule(0),
     actions.SchedulePause: lambda _: schedule(3),
     actions.ScheduleResume: lambda _: schedule(0),
+    actions.MetricSeries: lambda a: [
+        each
+        for n in range(a.offset, min(24, a.offset + a.limit))
+        if a.environment in {None, (each := measure(n)).environment}
+    ],
+    actions.MetricQuery: recorded,
     actions.EventList: lambda a: [
         each
         for n in range(a.offset, min(60, a.offset + a.limit))
@@ -489,6 +562,25 @@ ANSWERS: dict[type[actions.Action], Any] = {
     ],
     actions.EventShow: lambda a: event(0, id=a.id, payload={"branch": "main", "ok": True}),
     actions.EventRetry: lambda a: event(0, id=a.id),
+    actions.ArtifactList: lambda a: [
+        each
+        for n in range(a.offset, min(30, a.offset + a.limit))
+        if a.environment in {None, (each := artifact(n)).environment}
+    ],
+    actions.ArtifactShow: lambda a: artifact(
+        0, id=a.id, sha256="5891" * 16, metadata={"tests": 31}
+    ),
+    actions.ArtifactPut: lambda _: artifact(0),
+    actions.ArtifactVersions: lambda a: [
+        artifact(
+            7 * n,
+            id=a.id if not n else f"dev_artifact_{n}",
+            version=9 - n,
+            environment="development",
+        )
+        for n in range(6)
+    ],
+    actions.ArtifactLineage: lineage,
     actions.QueueHistory: history,
     actions.QueueFlow: lambda a: [flow(a.environment)],
     actions.QueuePause: lambda a: flow(a.environment, mode="paused"),

@@ -104,6 +104,7 @@ SCREENS = {
     "agents": ("3", "beating", "No agents"),
     "queue": ("4", "due in < 50 s", "No message is in this state"),
     "schedules": (":schedules", "morning report", "Nothing is sent again"),
+    "artifacts": (":artifacts", "src/parser.py", "No artifact is kept here"),
     "events": (":events", "again in", "Nothing is said to have happened"),
     "access": ("6", "✓ may", "No record is in"),
     "bench": ("7", "Latencies · memory set", "Nothing measured yet"),
@@ -115,6 +116,7 @@ SCREENS = {
     "db": (":db", "USE TEMP B-TREE", "No statement took longer"),
     "health": ("I", "✗ failed", "Nothing is probed"),
     "metrics": (":metrics", "memory available", "Nothing was measured yet"),
+    "measures": (":measures", "p50", "Nobody has recorded a metric"),
     "tree": ("T", "payments", "No swarm runs yet"),
 }
 """By name: the key that leads there, what a busy one shows, what an empty one says."""
