@@ -168,6 +168,14 @@ def test_what_is_no_task_holds_until_somebody_resolves_it() -> None:
     assert state(edge(1, 1, None, "optional"), "") == MET
 
 
+def test_completed_tasks_are_forgotten_together_with_the_last_they_stood_before() -> None:
+    chain = [task(1), task(2, "completed"), task(3, "completed")]
+    graph = Graph.of(chain, [edge(1, 2, 1, "optional"), edge(2, 3, 2)])
+    assert len(graph) == 3
+    graph.put(task(1, "completed"))
+    assert len(graph) == 0
+
+
 def test_a_long_cycle_is_found_from_both_ends() -> None:
     graph = Graph.of(
         (task(number) for number in range(1, 101)),

@@ -231,6 +231,25 @@ async def test_no_two_agents_get_the_same_task(core: Core, tasks: Tasks) -> None
     assert len(idents) == len(set(idents)) == 30
 
 
+async def test_what_has_come_to_wait_meanwhile_is_not_begun(tasks: Tasks, mine: Tasks) -> None:
+    made = await tasks.create("build")
+    for begin in (mine.take(), mine.start(made)):
+        needs = await tasks.create("first", priority=1)
+        _, begun = await asyncio.gather(tasks.depend(made, needs), begin, return_exceptions=True)
+        assert begun != [made]
+        shown = await tasks.get(made)
+        assert (shown.status, shown.ready) == ("pending", False)
+        [held] = await tasks.dependencies(made)
+        await tasks.undepend(held)
+        await tasks.cancel(needs)
+
+
+async def test_those_who_ask_first_at_once_read_the_file_once(core: Core, tasks: Tasks) -> None:
+    found = core.places["development"].tasks
+    graphs = await asyncio.gather(*(found.graph() for _ in range(5)))
+    assert len({id(each) for each in graphs}) == 1
+
+
 async def test_a_task_that_somebody_else_has_cannot_be_begun(
     core: Core, tasks: Tasks, mine: Tasks
 ) -> None:
