@@ -34,7 +34,7 @@ stress: setup
 		tests/engine/queue/test_queue_model.py tests/engine/test_ledger.py \
 		tests/console/test_walk.py tests/console/test_app.py
 	STRESS=1 $(BIN)/python -m pytest -n 2 -o faulthandler_timeout=0 \
-		tests/engine/vault tests/engine/audit tests/engine/access tests/engine/backup tests/engine/metrics
+		tests/engine/vault tests/engine/audit tests/engine/access tests/engine/backup tests/engine/metrics tests/engine/artifacts
 	STRESS=1 $(BIN)/python -m pytest tests/engine/input/test_fuzz.py
 	STRESS=1 $(BIN)/python -m pytest -s -o faulthandler_timeout=0 \
 		tests/engine/swarms/test_adoption.py tests/engine/swarms/test_clients.py \

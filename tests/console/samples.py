@@ -511,8 +511,12 @@ def artifact(number: int, **more: Any) -> views.ArtifactView:
 
 
 def lineage(_action: actions.ArtifactLineage) -> list[views.LineageView]:
-    told = ((-2, "data/train.parquet", "data"), (-1, "models/ranker", "model"),
-            (0, "reports/nightly.html", "report"), (1, "reports/summary.md", "documentation"))  # fmt: skip
+    told = (
+        (-2, "data/train.parquet", "data"),
+        (-1, "models/ranker", "model"),
+        (0, "reports/nightly.html", "report"),
+        (1, "reports/summary.md", "documentation"),
+    )
     return [
         views.LineageView(
             id=f"dev_artifact_{400 + depth}", environment="development", depth=depth, name=name,
