@@ -57,6 +57,8 @@ from .swarms.presence import MEMORY, ORPHANED, RENEW, STOP
 
 if TYPE_CHECKING:
     from .artifacts.handle import Artifacts
+    from .conflicts.handle import Conflicts
+    from .consensus.handle import Votes
     from .eventlog.handle import Events
     from .measures.handle import Measures
     from .tasks.handle import Tasks
@@ -171,6 +173,20 @@ class Agent:
         from .tasks.handle import Tasks  # noqa: PLC0415 - many agents work from the queue alone
 
         return Tasks(self, self.environment, self.id)
+
+    @cached_property
+    def consensus(self) -> Votes:
+        """What is put to the vote, as this agent sees it."""
+        from .consensus.handle import Votes  # noqa: PLC0415 - most agents have none
+
+        return Votes(self, self.environment, self.id)
+
+    @cached_property
+    def conflicts(self) -> Conflicts:
+        """What stands between two, as this agent sees it."""
+        from .conflicts.handle import Conflicts  # noqa: PLC0415 - most agents have none
+
+        return Conflicts(self, self.environment, self.id)
 
     async def run(self, action: Action) -> Any:  # noqa: ANN401 - the action's result
         """Ask for an action as this agent and wait for its result. Actor and environment may be

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from .artifacts.handle import Artifacts
     from .batch import Batch
     from .clock import Clock
+    from .conflicts.handle import Conflicts
+    from .consensus.handle import Votes
     from .eventlog.handle import Events
     from .measures.handle import Measures
     from .scheduling import Schedules
@@ -450,6 +452,20 @@ class Engine:
 
         actor = None if as_ is None else _ident(as_)
         return Measures(self, self._port, parse_environment(environment).value, actor)
+
+    def consensus(self, environment: str, *, as_: Named | None = None) -> Votes:
+        """The proposals of an environment, as the operator or as an agent. Raises InvalidInput."""
+        from .consensus.handle import Votes  # noqa: PLC0415 - most programs have none
+
+        actor = None if as_ is None else _ident(as_)
+        return Votes(self, parse_environment(environment).value, actor)
+
+    def conflicts(self, environment: str, *, as_: Named | None = None) -> Conflicts:
+        """The conflicts of an environment, as the operator or as an agent. Raises InvalidInput."""
+        from .conflicts.handle import Conflicts  # noqa: PLC0415 - most programs have none
+
+        actor = None if as_ is None else _ident(as_)
+        return Conflicts(self, parse_environment(environment).value, actor)
 
     async def dispatch(self, action: Action) -> Receipt:
         """Hand over an action. Await the receipt for its result, or follow its progress."""

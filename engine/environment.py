@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from .artifacts.service import Artifacts
     from .artifacts.upkeep import Sweep
     from .artifacts.uploads import Uploads
+    from .conflicts import Conflicts
+    from .consensus import Consensus
     from .eventlog.service import EventLog
     from .measures.service import Measures
     from .tasks import Tasks
@@ -92,6 +94,8 @@ class Place:
             clock,
             ring=self.ring,
             cache_bytes=settings.cache.records_bytes,
+            results_bytes=settings.cache.results_bytes,
+            results_ttl_s=settings.cache.results_ttl_s,
             reads=self.reads,
         )
         self.queue = MessageQueue(
@@ -127,6 +131,20 @@ class Place:
             self.environment, self.database, Rows(self.access, "task"), self.ring, self.registry,
             self.database.clock, self._task_settings,
         )  # fmt: skip
+
+    @cached_property
+    def consensus(self) -> Consensus:
+        """What is put to the vote; nothing is read before somebody asks."""
+        from .consensus import Consensus  # noqa: PLC0415 - most commands need none
+
+        return Consensus(self, self.database.clock)
+
+    @cached_property
+    def conflicts(self) -> Conflicts:
+        """What stands between two; nothing is read before somebody asks."""
+        from .conflicts import Conflicts  # noqa: PLC0415 - most commands need none
+
+        return Conflicts(self, self.database.clock)
 
     @cached_property
     def artifacts(self) -> Artifacts:

@@ -130,5 +130,10 @@ class Ticker:
             await place.uploads.sweep()
         if self._stays and (due or place.events.is_behind):
             await place.events.sweep(SWEEP_S)
+        keep_s = place.queue.settings.ended_keep_s
+        if self._stays and (due or place.consensus.is_behind):
+            await place.consensus.sweep(SWEEP_S, keep_s)
+        if self._stays and (due or place.conflicts.is_behind):
+            await place.conflicts.sweep(SWEEP_S, keep_s)
         if self._stays and (due or place.measures.is_behind):
             await place.measures.sweep(SWEEP_S)

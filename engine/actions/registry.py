@@ -24,6 +24,7 @@ MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "tasks": ("task", "dependency"),
     "events": ("event",),
     "artifacts": ("artifact",),
+    "consensus": ("consensus", "conflict"),
     "access": ("acl", "audit"),
     "vault": ("vault",),
     "backup": ("backup",),

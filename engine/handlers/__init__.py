@@ -36,6 +36,7 @@ _PARTS: Final[Mapping[str, tuple[str, str]]] = {
     "tasks": ("tasks", "TaskHandlers"),
     "events": ("events", "EventHandlers"),
     "artifacts": ("artifacts", "ArtifactHandlers"),
+    "consensus": ("consensus", "ConsensusHandlers"),
     "access": ("access", "AccessHandlers"),
     "vault": ("vault", "VaultHandlers"),
     "backup": ("vault", "VaultHandlers"),

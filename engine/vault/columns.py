@@ -52,6 +52,16 @@ EVENT_STANDS: Final = (
 )
 EVENT_PAYLOAD: Final = Column("event", "payload", 20, ("type", "owner", EVENT_STANDS))
 
+# A proposal says nothing any more once it is another's or for others, a ballot once its vote is
+# another one, a conflict once it is between others.
+STANDS: Final = "level || '|' || ifnull(team, '') || '|' || ifnull(swarm, '')"
+CONSENSUS_BODY: Final = Column("consensus", "body", 30, ("owner", STANDS))
+BALLOT_REASON: Final = Column(
+    "ballot", "reason", 31, ("proposal || '|' || voter", "vote || '|' || confidence")
+)
+CONFLICT_BODY: Final = Column("conflict", "body", 35, ("owner", STANDS, "one || '|' || other"))
+CONFLICT_RESOLUTION: Final = Column("conflict", "resolution", 36, ("owner", STANDS))
+
 ARTIFACT_METADATA: Final = Column("artifact", "metadata", 40, ("owner", "name", "content"))
 CONTENT_SECRET: Final = Column("artifact_content", "secret", 200, ("address",))
 
@@ -60,6 +70,10 @@ COLUMNS: Final[tuple[Column, ...]] = (
     TASK_DELIVERABLES,
     TASK_RESULT,
     EVENT_PAYLOAD,
+    CONSENSUS_BODY,
+    BALLOT_REASON,
+    CONFLICT_BODY,
+    CONFLICT_RESOLUTION,
     ARTIFACT_METADATA,
     CONTENT_SECRET,
 )
