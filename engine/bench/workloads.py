@@ -83,7 +83,9 @@ class Records:
         keys = [f"k{number:08d}" for number in range(RECORDS)]
         for start in range(0, RECORDS, 500):
             part = enumerate(keys[start : start + 500])
-            await asyncio.gather(*(self._store(name, number) for number, name in part))
+            await asyncio.gather(
+                *(self.write(name, self._values[n % len(self._values)]) for n, name in part)
+            )
 
     async def set(self, chance: random.Random) -> None:
         await self.write(key(chance), drawn(chance, self._values))
@@ -101,10 +103,6 @@ class Records:
         """Records behind this one, in order."""
         names, _ = await self._memory.keys(limit=count, cursor=name)
         return await self._memory.mget(names)
-
-    async def _store(self, name: str, number: int) -> None:
-        value = self._values[number % len(self._values)]
-        await self._memory.set(name, value, level=self._level)
 
 
 class Messages:

@@ -197,14 +197,14 @@ async def test_claims_end_where_nothing_is_left(tmp_path: Path) -> None:
 async def test_a_planted_slowdown_is_worse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = act.BenchRun(names=("memory.set",), iterations=600, repeats=5, concurrency=20)
     [before] = await _measured(job, tmp_path / "before")
-    store = Records._store
+    write = Records.write
 
-    async def slow(records: Records, name: str, number: int) -> None:
+    async def slow(records: Records, name: str, value: dict[str, Any]) -> None:
         _spend(0.0003)
-        await store(records, name, number)
+        await write(records, name, value)
 
     monkeypatch.setattr(Records, "fill", _filled)
-    monkeypatch.setattr(Records, "_store", slow)
+    monkeypatch.setattr(Records, "write", slow)
     [after] = await _measured(job, tmp_path / "after")
     compared = beside(after, before, "main")
     assert (compared.verdict, compared.baseline) == ("worse", "main")
