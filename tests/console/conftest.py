@@ -9,10 +9,17 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from weakref import WeakSet
 
 import msgspec
 import pytest
+from textual._compositor import Compositor
+from textual._context import visible_screen_stack
+from textual.css.model import RuleSet
+from textual.css.stylesheet import Stylesheet
 from textual.pilot import Pilot
+from textual.screen import Screen
+from textual.strip import Strip
 
 from swarmdeck.console.deck import HostMaker, SwarmDeck
 from swarmdeck.console.preferences import Preferences
@@ -439,6 +446,22 @@ class FakeHost:
         ]
 
 
+_UNPAINTED: WeakSet[Compositor] = WeakSet()
+_PARSED: dict[tuple[Any, ...], list[RuleSet]] = {}
+_parse_rules = Stylesheet._parse_rules
+
+
+def _parse_once(sheet: Stylesheet, *given: Any, **named: Any) -> list[RuleSet]:
+    """Hundreds of consoles are opened, and each would parse the same styles again."""
+    wanted = (given, tuple(named.items()), tuple(sheet._variables.items()))
+    if wanted not in _PARSED:
+        _PARSED[wanted] = _parse_rules(sheet, *given, **named)
+    return _PARSED[wanted]
+
+
+Stylesheet._parse_rules = _parse_once  # type: ignore[method-assign]
+
+
 class Deck:
     """A console over a fake host, in a headless terminal."""
 
@@ -450,6 +473,12 @@ class Deck:
     async def press(self, *keys: str) -> None:
         await self.pilot.press(*keys)
         await self.pilot.pause()
+        self.paint()
+
+    def paint(self) -> None:
+        """Draw the screen once, unless nothing changed: `paint_what_is_seen` draws no others."""
+        if self.app.screen._compositor in _UNPAINTED:
+            self._strips()
 
     async def type(self, line: str) -> None:
         """Type a command and enter it."""
@@ -468,8 +497,14 @@ class Deck:
     @property
     def text(self) -> str:
         """What is on the screen."""
-        strips = self.app.screen._compositor.render_strips()
-        return "\n".join("".join(segment.text for segment in strip) for strip in strips)
+        return "\n".join("".join(each.text for each in strip) for strip in self._strips())
+
+    def _strips(self) -> list[Strip]:
+        """What is on the screen, with what is seen around a dialog."""
+        visible_screen_stack.set(self.app._background_screens)
+        compositor = self.app.screen._compositor
+        _UNPAINTED.discard(compositor)
+        return compositor.render_strips()
 
     @property
     def toasts(self) -> list[str]:
@@ -503,6 +538,7 @@ async def console(
             await deck.until(lambda: app.last.overview is not None)
             await pilot.pause()
         yield deck
+        deck.paint()
     await app.shut()
 
 
@@ -547,6 +583,25 @@ def open_window(tmp_path: Path) -> Iterator[Callable[..., Any]]:
     yield make
     for window in opened:
         window.close()
+
+
+@pytest.fixture(autouse=True)
+def paint_what_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a terminal a repaint is drawn and thrown away, which is a quarter of what a console
+    costs. `Deck` draws what is there once the keys are done, as `text` and pictures do."""
+    refresh = Screen._compositor_refresh
+
+    def spare(screen: Screen[Any]) -> None:
+        app = screen.app
+        if not app.is_headless or app.is_inline or screen is not app.screen:
+            refresh(screen)
+            return
+        _UNPAINTED.add(screen._compositor)
+        screen._compositor._dirty_regions.clear()
+        screen._dirty_widgets.clear()
+        app._update_mouse_over(screen)
+
+    monkeypatch.setattr(Screen, "_compositor_refresh", spare)
 
 
 @pytest.fixture(autouse=True)

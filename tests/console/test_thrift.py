@@ -37,6 +37,11 @@ def trembling(fakes: Any) -> Any:
     return host
 
 
+@pytest.fixture
+def paint_what_is_seen() -> None:
+    """Here each repaint counts."""
+
+
 @pytest.mark.parametrize("name", SCREENS)
 async def test_a_console_at_rest_repaints_nothing(
     fakes: Any, name: str, monkeypatch: pytest.MonkeyPatch
