@@ -229,7 +229,7 @@ class Planning:
         if not cascade:
             return [first]
         root = self._tasks.names.task_number(ident)
-        following = await self._tasks.database.read(lambda reader: rows.following(reader, root))
+        following = await self._tasks.aside.read(lambda reader: rows.following(reader, root))
         found = [first]
         for at in range(0, len(following), CASCADE_ROWS):
             progress(at / len(following), f"{len(found):,} cancelled")

@@ -31,16 +31,22 @@ def _listed(table: str, names: str) -> str:
     return ", ".join(f"{table}.{name.strip()}" for name in names.split(","))
 
 
-# Completed ones that still stand before one that is not are known too: see graph.py.
+# Completed ones that still stand before one that is not are known too: see graph.py. CROSS JOIN
+# keeps SQLite from looking at every dependency for each task.
 _KEPT: Final = """
 WITH RECURSIVE kept (id) AS (
     SELECT id FROM task WHERE env = ?1 AND status <> 'completed'
     UNION
-    SELECT dependency.task FROM dependency JOIN kept ON dependency.needs = kept.id
-    WHERE dependency.env = ?1)
+    SELECT dependency.task FROM kept CROSS JOIN dependency
+    WHERE dependency.env = ?1 AND dependency.needs = kept.id)
 """
-_LOAD_TASKS: Final = f"{_KEPT} SELECT {COLUMNS} FROM task WHERE id IN kept"  # noqa: S608 - constants
-_LOAD_EDGES: Final = f"{_KEPT} SELECT {EDGE_COLUMNS} FROM dependency WHERE task IN kept ORDER BY id"  # noqa: S608 - constants
+_LOAD_TASKS: Final = (
+    f"{_KEPT} SELECT {_listed('task', COLUMNS)} FROM kept CROSS JOIN task USING (id)"  # noqa: S608 - constants
+)
+_LOAD_EDGES: Final = f"""{_KEPT} SELECT {_listed("dependency", EDGE_COLUMNS)}
+FROM kept CROSS JOIN dependency
+WHERE dependency.env = ?1 AND dependency.task = kept.id ORDER BY dependency.id"""  # noqa: S608 - constants
+_SIZE: Final = "SELECT count(*) FROM task WHERE env = ? AND status <> 'completed'"
 _FIND: Final = f"SELECT {COLUMNS} FROM task WHERE id = ? AND env = ?"  # noqa: S608 - constants
 _FIND_EDGE: Final = f"SELECT {EDGE_COLUMNS} FROM dependency WHERE id = ? AND env = ?"  # noqa: S608
 _EDGES_OF: Final = f"SELECT {EDGE_COLUMNS} FROM dependency WHERE env = ? AND task = ? ORDER BY id"  # noqa: S608
@@ -78,24 +84,25 @@ WHERE dependency.env = ? AND dependency.task = ? ORDER BY dependency.id"""  # no
 _ALL_EDGES: Final = f"""
 SELECT {_listed("dependency", EDGE_COLUMNS)}, {_listed("owner", COLUMNS)},
        {_listed("needed", COLUMNS)}
-FROM dependency JOIN task AS owner ON owner.id = dependency.task
+FROM dependency {{}} CROSS JOIN task AS owner ON owner.id = dependency.task
 LEFT JOIN task AS needed ON needed.id = dependency.needs
 WHERE dependency.env = ? AND {{}}"""  # noqa: S608 - constants
-_OF_TASK: Final = "dependency.task = ? ORDER BY dependency.id"
-_NEWEST: Final = "1 ORDER BY dependency.id DESC"
+_OF_TASK: Final = ("", "dependency.task = ? ORDER BY dependency.id")
+_NEWEST: Final = ("NOT INDEXED", "1 ORDER BY dependency.id DESC")  # by id, so that none is sorted
 _FOLLOWING: Final = """
 WITH RECURSIVE following (id) AS (
     SELECT ?2
     UNION
-    SELECT task.id FROM following JOIN dependency ON dependency.needs = following.id
-        JOIN task ON task.id = dependency.task
-    WHERE dependency.env = ?1 AND dependency.kind = 'hard' AND dependency.resolved_at IS NULL
-        AND task.ended_at IS NULL
+    SELECT task.id FROM following CROSS JOIN dependency CROSS JOIN task
+    WHERE dependency.env = ?1 AND dependency.needs = following.id
+        AND dependency.kind = 'hard' AND dependency.resolved_at IS NULL
+        AND task.id = dependency.task AND task.ended_at IS NULL
     UNION
-    SELECT task.id FROM following JOIN task ON task.parent = following.id
-    WHERE task.env = ?1 AND task.ended_at IS NULL)
+    SELECT task.id FROM following CROSS JOIN task
+    WHERE task.env = ?1 AND task.parent = following.id AND task.ended_at IS NULL)
 SELECT id FROM following WHERE id <> ?2 ORDER BY id"""
 
+ROWS_A_TASK: Final = 5  # with its dependencies
 EDGE_WIDTH: Final = len(EDGE_COLUMNS.split(","))
 TASK_WIDTH: Final = len(COLUMNS.split(","))
 REQUIREMENTS: Final = columns.TASK_REQUIREMENTS
@@ -153,6 +160,12 @@ def load(reader: Reader) -> tuple[list[Task], list[Edge]]:
     return tasks, edges
 
 
+def size(reader: Reader) -> int:
+    """About how many rows `load` passes."""
+    row = reader.execute(_SIZE, (reader.env,)).fetchone()
+    return 0 if row is None else ROWS_A_TASK * int(row[0])
+
+
 def find(tx: Transaction | Reader, ident: int) -> Task | None:
     row = tx.execute(_FIND, (ident, tx.env)).fetchone()
     return None if row is None else task_of(row)
@@ -199,7 +212,7 @@ def before(reader: Reader, ident: int) -> list[tuple[Edge, Task | None]]:
 def edges(reader: Reader, task: int | None) -> Iterator[tuple[Edge, Task, Task | None]]:
     """Dependencies with their task and what it needs: of one task in the order they were made, of
     all newest first."""
-    statement = _ALL_EDGES.format(_NEWEST if task is None else _OF_TASK)
+    statement = _ALL_EDGES.format(*(_NEWEST if task is None else _OF_TASK))
     parameters = (reader.env,) if task is None else (reader.env, task)
     end = EDGE_WIDTH + TASK_WIDTH
     for row in reader.execute(statement, parameters):

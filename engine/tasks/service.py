@@ -19,7 +19,7 @@ from ..clock import Clock
 from ..errors import Denied, NotFound
 from ..model import Environment, Principal
 from ..store.aside import LIGHT_ROWS, Aside
-from ..store.database import Database, Transaction
+from ..store.database import Database, Reader, Transaction
 from ..views import TaskView
 from . import rows
 from .graph import BROKEN, Graph, Lane
@@ -102,7 +102,9 @@ class Tasks:
         if self._graph is None:
             async with self._loading:
                 if self._graph is None:
-                    self._graph = Graph.of(*await self.database.read(rows.load))
+                    # Beside those who read, and made where it is read: it may be large.
+                    passed = await self.database.read(rows.size)
+                    self._graph = await self.aside.read(_graph_of, rows=passed)
         return self._graph
 
     async def reload(self) -> None:
@@ -310,6 +312,10 @@ _SAID: Final = {
     "cancelled": "was cancelled",
     "completed": "is completed",
 }
+
+
+def _graph_of(reader: Reader) -> Graph:
+    return Graph.of(*rows.load(reader))
 
 
 def _all(_: Task) -> bool:
