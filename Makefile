@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: setup run test check stress faults fuzz bench lock clean
+.PHONY: setup run test check compiled stress faults fuzz bench lock clean
 
 setup: $(VENV)/.ready
 
@@ -18,8 +18,15 @@ run: setup
 	$(BIN)/swarmdeck
 
 # Most tests wait for a screen or a process, so there are more of them at once than cores.
-test: setup check
+test: setup
+	$(MAKE) --jobs 2 check compiled
 	$(BIN)/python -m pytest -n 5 --dist worksteal
+
+# Once, while mypy has one core, instead of in each worker and each process that tests start.
+unexport PYTHONDONTWRITEBYTECODE
+compiled: setup
+	$(BIN)/python -m compileall -q engine console widgets themes configs
+	$(BIN)/python -m pytest --collect-only -q >/dev/null
 
 check: setup
 	$(BIN)/ruff format --check .
@@ -35,7 +42,7 @@ stress: setup
 		tests/console/test_walk.py tests/console/test_app.py
 	STRESS=1 $(BIN)/python -m pytest -n 2 -o faulthandler_timeout=0 \
 		tests/engine/vault tests/engine/audit tests/engine/access tests/engine/backup tests/engine/metrics tests/engine/artifacts
-	STRESS=1 $(BIN)/python -m pytest tests/engine/input/test_fuzz.py
+	STRESS=1 $(BIN)/python -m pytest tests/engine/input/test_fuzz.py tests/engine/test_memory_results.py
 	STRESS=1 $(BIN)/python -m pytest -s -o faulthandler_timeout=0 \
 		tests/engine/swarms/test_adoption.py tests/engine/swarms/test_clients.py \
 		tests/engine/swarms/enforcement/test_leak.py
@@ -61,6 +68,7 @@ fuzz: setup
 
 bench: setup
 	$(BIN)/swarmdeck bench compare
+	$(BIN)/swarmdeck bench bars
 	$(BIN)/python tests/probes/console.py --rounds 3
 
 lock: setup
