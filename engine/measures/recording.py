@@ -26,6 +26,7 @@ _SECOND_US: Final = 1_000_000
 _FIND: Final = f"""
 SELECT {rows.COLUMNS} FROM measure
 WHERE env = ? AND owner = ? AND name = ? AND labels = ?"""  # noqa: S608 - constants
+_OTHER: Final = "SELECT kind, unit FROM measure WHERE env = ? AND owner = ? AND name = ? LIMIT 1"
 _COUNT: Final = "SELECT count(*) FROM measure WHERE env = ?"
 _COUNT_NAME: Final = "SELECT count(*) FROM measure WHERE env = ? AND name = ?"
 _INSERT: Final = """
@@ -125,16 +126,23 @@ class Record(Operation):
 
     def _make(self, tx: Transaction, wanted: Value) -> Series:
         _require_room(tx, wanted.name)
+        kind, unit = self._alike(tx, wanted)
         level = self.keeper.level_of(self.principal) if wanted.level is None else wanted.level
         stands = self.keeper.rows.stand(self.principal, level)
-        kind, keep_s = wanted.kind or "gauge", wanted.keep_s or self.keep_s
-        row = (tx.env, wanted.name, kind, wanted.unit, wanted.labels, int(level), stands.owner,
+        keep_s = wanted.keep_s or self.keep_s
+        row = (tx.env, wanted.name, kind, unit, wanted.labels, int(level), stands.owner,
                stands.team, stands.swarm, keep_s, wanted.value, tx.now_us, tx.now_us)  # fmt: skip
         ident = tx.execute(_INSERT, row).lastrowid
         return Series(
-            ident or 0, wanted.name, kind, wanted.unit, wanted.labels, level, stands.owner,
+            ident or 0, wanted.name, kind, unit, wanted.labels, level, stands.owner,
             stands.team, stands.swarm, keep_s, wanted.value, tx.now_us, tx.now_us,
         )  # fmt: skip
+
+    def _alike(self, tx: Transaction, wanted: Value) -> tuple[str, str]:
+        """Kind and unit of a new series: those that its source's others of the name have. That
+        they are what is said is looked at with those of all series."""
+        row = tx.execute(_OTHER, (tx.env, self.principal.id, wanted.name)).fetchone()
+        return (wanted.kind or "gauge", wanted.unit) if row is None else (row[0], row[1])
 
     @staticmethod
     def _agreed(tx: Transaction, each: Series, wanted: Value) -> Series:

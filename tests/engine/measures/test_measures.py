@@ -117,6 +117,11 @@ async def test_a_series_stays_what_it_is(world: World) -> None:
         await one.count("tasks", -1)
     with pytest.raises(NotFound):
         await one.query("tasks")
+    with pytest.raises(Conflict, match="kind of depth"):
+        await one.count("depth", disk="a")
+    await one.record("depth", 1, labels={"disk": "a"})
+    assert {row.unit for row in await one.series()} == {"files"}
+    assert await one.delete("depth", labels={"disk": "a"}) == 1
     await one.record("depth", 5)
     found = await one.query("depth")
     assert (found.last, found.avg, found.unit, found.p50) == (5, 4, "files", None)
