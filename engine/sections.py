@@ -281,6 +281,15 @@ class CacheSettings(Section, frozen=True):
         int,
         setting("Records kept in memory for each environment.", size=True, ge=0, le=64 * GIB),
     ]
+    results_bytes: Annotated[
+        int,
+        setting(
+            "Answers of lists kept in memory for each environment.", size=True, ge=0, le=64 * GIB
+        ),
+    ]
+    results_ttl_s: Annotated[
+        float, setting("How long an answer is kept at most, though it still holds.", ge=0, le=3600)
+    ]
 
 
 DepthOf = Annotated[

@@ -22,10 +22,14 @@ from ..store.aside import LIGHT_ROWS, Aside
 from ..store.database import Database, Reader
 from ..views import RecordView
 from .browse import LAST, Browse, query, sight
+from .operations import NEXT_EXPIRY_AFTER
 from .outline import Outlines
 from .records import Cache, Entry, Place, Row, entry_of
+from .results import Asked, Range, Results
 from .staging import Keys, may_know, read_row, standing_of
 
+KEY_BYTES: Final = 60  # a key in an answer beyond its characters
+VIEW_BYTES: Final = 600  # a record without its value
 MAX_BATCH_KEYS: Final = 10_000
 MAX_KNOWN_NAMESPACES: Final = 10_000
 KEY_CHUNK: Final = 1_000
@@ -33,7 +37,7 @@ _READ: Final = Right.READ  # naming the member of an enum takes 0.2 us
 _PRIVATE: Final = Level.PRIVATE
 
 _SELECT_PAGE: Final = """
-SELECT key, level, owner, team, swarm FROM memory
+SELECT key, level, owner, team, swarm, expires_at FROM memory
 WHERE env = ? AND namespace = ? AND key > ? AND key >= ? AND key < ?
   AND (expires_at IS NULL OR expires_at > ?)
 ORDER BY key LIMIT ?"""
@@ -53,6 +57,8 @@ class Lookup:
         ring: Keys,
         cache_bytes: int,
         reads: Reads | None = None,
+        results_bytes: int = 0,
+        results_ttl_s: float = 60.0,
     ) -> None:
         self.access = access
         self.ring = ring
@@ -61,6 +67,7 @@ class Lookup:
         self.next_expiry_us = 0
         self.unswept: set[Place] = set()
         self.cache = Cache(cache_bytes)
+        self.results = Results(results_bytes, results_ttl_s)
         self._database = database
         self._clock = clock
         self._aside = Aside(database)
@@ -189,24 +196,46 @@ class Lookup:
         if not 1 <= limit <= MAX_BATCH_KEYS:
             raise InvalidInput(f"limit {limit} is out of range", hint=f"1 to {MAX_BATCH_KEYS}")
         await self.reads.look(principal, "memory.keys", f"{namespace}/{prefix}")
+        name = ("keys", principal, namespace, prefix, limit, cursor)
+        kept = self.results.get(name, self.access.epoch, self._clock.wall_us())
+        if kept is not None:
+            return list(kept[0]), kept[1]
+        until_us = self.access.until_us(principal)
+        asked = self._ask(namespace)
+        try:
+            found, following, ends_us = await self._read_keys(
+                principal, namespace, prefix, limit, cursor or ""
+            )
+            self.results.keep(
+                name, asked, (tuple(found), following), Range(prefix, cursor or "", following),
+                now_us=self._clock.wall_us(), until_us=_first(until_us, ends_us),
+                size_bytes=sum(len(key) + KEY_BYTES for key in found),
+            )  # fmt: skip
+        finally:
+            self.results.leave(asked)
+        return found, following
+
+    def _ask(self, namespace: str | None) -> Asked:
+        return self.results.ask(namespace, self.access.epoch)
+
+    async def _read_keys(
+        self, principal: Principal, namespace: str, prefix: str, limit: int, after: str
+    ) -> tuple[list[str], str | None, int]:
+        """Keys, where to go on, and when the first of them expires (0: none does)."""
         found: list[str] = []
-        after = cursor or ""
+        ends_us = 0
         while True:
             page = await self._database.read(self._page_query(namespace, prefix, after))
-            for key, *standing in page:
+            for key, level, owner, team, swarm, expires_us in page:
                 after = key
-                if self.access.allows(
-                    principal,
-                    Right.READ,
-                    Standing(Level(standing[0]), *standing[1:]),
-                    namespace,
-                    key,
-                ):
+                standing = Standing(Level(level), owner, team, swarm)
+                if self.access.allows(principal, Right.READ, standing, namespace, key):
                     found.append(key)
+                    ends_us = _first(ends_us, expires_us or 0)
                     if len(found) == limit:
-                        return found, after
+                        return found, after, ends_us
             if len(page) < KEY_CHUNK:
-                return found, None
+                return found, None, ends_us
 
     def _page_query(
         self, namespace: str, prefix: str, after: str
@@ -226,7 +255,43 @@ class Lookup:
             check_prefix(text)
         place = f"{wanted.namespace or '*'}/{wanted.prefix}"
         await self.reads.look(principal, "memory.list", place, (wanted.contains,))
-        now_us = self._clock.wall_us()
+        name = ("list", principal, wanted)
+        kept = self.results.get(name, self.access.epoch, self._clock.wall_us())
+        if kept is not None:
+            return list(kept)
+        until_us = self.access.until_us(principal)
+        asked = self._ask(wanted.namespace)
+        try:
+            now_us = self._clock.wall_us()
+            found = await self._read_rows(principal, wanted, now_us)
+            ends_us = await self._ends_us(wanted, found, now_us)
+            self.results.keep(
+                name, asked, tuple(found), Range(wanted.prefix, content=True),
+                now_us=self._clock.wall_us(), until_us=_first(until_us, ends_us),
+                size_bytes=sum(len(view.key) + VIEW_BYTES for view in found),
+            )  # fmt: skip
+        finally:
+            self.results.leave(asked)
+        return found
+
+    async def _ends_us(self, wanted: Browse, found: Sequence[RecordView], now_us: int) -> int:
+        """When a page changes because a record expires (0: never): one of its own, or, where others
+        are passed over, any."""
+        if wanted.offset == 0:
+            ends_us = 0
+            for view in found:
+                ends_us = _first(ends_us, view.expires_at_us or 0)
+            return ends_us
+
+        def query(reader: Reader) -> int:
+            row = reader.execute(NEXT_EXPIRY_AFTER, (reader.env, now_us)).fetchone()
+            return (row[0] or 0) if row else 0
+
+        return await self._database.read(query)
+
+    async def _read_rows(
+        self, principal: Principal, wanted: Browse, now_us: int
+    ) -> list[RecordView]:
         if wanted.order == "key" and not wanted.contains and self.records > LIGHT_ROWS:
             rows = await self._outlines.page(principal, wanted, now_us)
         else:
@@ -321,6 +386,11 @@ class Lookup:
 
 async def _is_there(answer: Coroutine[Any, Any, object]) -> bool:
     return await answer is not None
+
+
+def _first(*times_us: int) -> int:
+    """The first of some times of which 0 is never."""
+    return min(filter(None, times_us), default=0)
 
 
 def check_prefix(text: str) -> None:

@@ -21,7 +21,7 @@ SELECT namespace, key FROM memory
 WHERE env = ? AND expires_at IS NOT NULL AND expires_at <= ? ORDER BY expires_at LIMIT ?"""
 NEXT_EXPIRY: Final = """
 SELECT min(expires_at) FROM memory WHERE env = ? AND expires_at IS NOT NULL"""
-_NEXT_EXPIRY_AFTER: Final = """
+NEXT_EXPIRY_AFTER: Final = """
 SELECT min(expires_at) FROM memory WHERE env = ? AND expires_at > ?"""
 
 
@@ -311,7 +311,7 @@ class Sweep(Operation):
             tx.audit("system", "memory.expire", f"{len(gone)} records")
         # What is due and was not swept is damaged, and does not come up again.
         after_us = tx.now_us if len(expired) < limit else 0
-        row = tx.execute(_NEXT_EXPIRY_AFTER, (tx.env, after_us)).fetchone()
+        row = tx.execute(NEXT_EXPIRY_AFTER, (tx.env, after_us)).fetchone()
         return gone, (row[0] or 0) if row else 0
 
     def committed(self, outcome: tuple[list[Place], int]) -> int:

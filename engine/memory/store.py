@@ -64,6 +64,7 @@ class MemoryStore(Lookup):
         """The keys are gone: nothing that was read with them stays."""
         self.cache.close()
         self._outlines.clear()
+        self.results.clear()
 
     def unsealed(self) -> None:
         """The keys are back."""
@@ -73,6 +74,7 @@ class MemoryStore(Lookup):
         """Begin anew with what the file holds: somebody else has deleted records from it."""
         self.cache.close()
         self._outlines.clear()
+        self.results.clear()
         if not self.ring.reason:
             self.cache.reopen()
         await self.open()
@@ -269,11 +271,14 @@ class MemoryStore(Lookup):
             self.cache.drop(place)
             self.records -= 1
             self._outlines.touch(place)
+            self.results.changed(place, content_only=False)
             return
         if entry.version == 1:
             self.records += 1
-        if entry.relevelled or entry.created_us == entry.updated_us:  # it may be new, or revived
+        moved = entry.relevelled or entry.created_us == entry.updated_us  # may be new, or revived
+        if moved:
             self._outlines.touch(place)
+        self.results.changed(place, content_only=not (moved or entry.expires_us))
         self.cache.put(place, entry)
         if entry.expires_us and not 0 < self.next_expiry_us <= entry.expires_us:
             self.next_expiry_us = entry.expires_us
