@@ -36,6 +36,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 for _told in ("LINES", "COLUMNS"):
     os.environ.pop(_told, None)
 
+# A command that is started compiles all it loads unless its bytecode is kept: five times its work.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # Hundreds of engines are opened: what each holds back on the disk would add up.
 os.environ["SWARMDECK_STORE__RESERVE_BYTES"] = "64KB"
 
