@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from .. import views
-from ..model import Role
 from .spec import Action, Contains, Limit, Offset, OptionalWhere, Order, Reader, Where, action, arg
 
 ArtifactId = Annotated[str, arg("artifact id", positional=True)]
@@ -32,10 +31,10 @@ class ArtifactPut(Action, frozen=True, kw_only=True, tag="artifact.put"):
     parent: Annotated[str | None, arg("id of the artifact it was made from")] = None
     of: Annotated[str | None, arg("id of an artifact whose next version it is")] = None
     metadata: Annotated[Any, arg("JSON kept with it", unit="json")] = None
-    compress: Annotated[bool, arg("keep it compressed where that is smaller")] = True
+    uncompressed: Annotated[bool, arg("keep it as it is, also where compressed is smaller")] = False
 
 
-@action(views.Done, role=Role.MONITOR, lane="background", timeout_s=3600)
+@action(views.Done, lane="background", timeout_s=3600, query=True)
 class ArtifactGet(Action, frozen=True, kw_only=True, tag="artifact.get"):
     """Write what an artifact holds to a file, once all of it was checked."""
 

@@ -64,6 +64,7 @@ class Artifacts(Acting):
         }  # fmt: skip
         if isinstance(content, (str, Path)) and self._by_path:
             file = str(Path(content).absolute())
+            fields["uncompressed"] = not fields.pop("compress")
             found: views.ArtifactView = await self._ask(
                 actions.ArtifactPut, file=file, metadata=metadata, **fields
             )

@@ -38,7 +38,7 @@ class ArtifactHandlers(Part):
         )
         return await transfer.put_file(
             self._place(action.environment).artifacts, self._actor(context, action.actor), wanted,
-            path, context.progress, compress=action.compress,
+            path, context.progress, compress=not action.uncompressed,
         )  # fmt: skip
 
     async def artifact_get(self, context: Context, action: actions.ArtifactGet) -> views.Done:

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from swarmdeck.engine import actions
 from swarmdeck.engine.artifacts import form
-from swarmdeck.engine.errors import Damaged
+from swarmdeck.engine.errors import Damaged, NotFound
 
 MIB = 1 << 20
 WHOLE = form.HEAD_BYTES + MIB + form.TAG_BYTES  # of a chunk that does not compress
@@ -140,3 +141,17 @@ async def test_a_changed_row_of_a_content_is_damage(kept: Any) -> None:
 
 async def _write(kept: Any, statement: str) -> None:
     await kept.core.places["development"].database.write(lambda tx: tx.execute(statement).rowcount)
+
+
+async def test_why_says_what_is_damaged_and_to_whom_nothing(kept: Any) -> None:
+    artifacts = kept.artifacts()
+    made = await artifacts.put("a", b"words")
+    found = await kept.engine.run(actions.Explain(subject=made.id))
+    assert "nobody has read it whole" in found.verdict
+    kept.spoil(flip(-1))
+    await artifacts.verify()
+    found = await kept.engine.run(actions.Explain(subject=made.id))
+    assert found.state == "damaged"
+    assert any("chunk 1 of 1" in reason.text for reason in found.reasons)
+    with pytest.raises(NotFound, match="nothing to explain"):
+        await kept.engine.run(actions.Explain(subject="dev_artifact_99"))
