@@ -144,8 +144,10 @@ def test_what_a_failed_sync_dropped_is_written_again(
     chance: random.Random,
     tier: Callable[[int, int], int],
 ) -> None:
-    refuse = ["sync", chance.randint(1, 3), errno.EIO, False, only]
-    case = {"durability": durability, "refuse": refuse, "writes": 45}
+    # The first sync of the log that is not of a commit is that before the log is copied.
+    nth = 1 if durability == "normal" else chance.randint(1, 3)
+    refuse = ["sync", nth, errno.EIO, False, only]
+    case = {"durability": durability, "refuse": refuse, "writes": 90}
     damaged, lossy = losses(case, tier(30, 1_000))
     assert damaged == 0
     assert durability == "normal" or lossy == 0
@@ -155,4 +157,4 @@ def test_a_sync_that_is_merely_repeated_leaves_damage(losses: Callable[..., Any]
     """The planted bug that the test above is there to catch."""
     refuse = ["sync", 1, errno.EIO, False, "swarm.db-wal"]
     case = {"durability": "normal", "refuse": refuse, "writes": 90, "plants": ["never mended"]}
-    assert losses(case, 60)[0] > 0
+    assert any(losses(case, 60)[0] for _ in range(10))

@@ -69,10 +69,9 @@ def test_what_is_rare_is_found_behind_much_that_is_newer(store: SwarmDB, spawn: 
         for number in range(60):
             store.insert_event(spawn(timestamp=f"2025-01-02T00:00:{number:02}"))
     assert len(store.get_events(event_type="error", limit=5)) == 3
-    assert [each["timestamp"][-1] for each in store.get_events(event_type="error", limit=2)] == [
-        "2",
-        "1",
-    ]
+    store.insert_event(spawn(event_type="error", timestamp="2025-01-03T00:00:09"))
+    found = store.get_events(event_type="error", limit=4)  # one is among the newest, three are not
+    assert [each["timestamp"][-1] for each in found] == ["9", "2", "1", "0"]
 
 
 def test_an_agent_is_registered_updated_and_shown(store: SwarmDB) -> None:
@@ -240,6 +239,16 @@ def test_a_value_replaces_the_one_before_it(db: SwarmDB) -> None:
     assert db.get_memory("s1", "semantic", "k") == 3
     (rows,) = db._get_connection().execute("SELECT count(*) FROM session_memory").fetchone()
     assert rows == 2
+
+
+def test_of_values_that_others_have_piled_up_the_last_one_counts(db: SwarmDB) -> None:
+    with db.transaction() as conn:
+        for value, day in ((1, 5), (2, 7), (3, 6)):
+            conn.execute(
+                "INSERT INTO session_memory (session_id, memory_type, key, value, timestamp)"
+                f" VALUES ('s1', 'semantic', 'k', '{value}', '2020-01-0{day}T00:00:00')"
+            )
+    assert db.get_memory("s1", "semantic", "k") == 3
 
 
 def test_a_file_can_be_read_by_what_wrote_such_files_before(db: SwarmDB, spawn: Spawn) -> None:

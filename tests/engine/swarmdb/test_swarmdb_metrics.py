@@ -53,6 +53,7 @@ def test_metrics_of_agents_and_swarms(db: SwarmDB) -> None:
     assert db.get_swarm_metrics("s1")[0]["metadata"] == {}
 
 
+@pytest.mark.usefixtures("zone")
 def test_metrics_between_two_times_in_any_zone(db: SwarmDB) -> None:
     noon = datetime(2023, 6, 1, 12, tzinfo=UTC)
     for minutes in (-1, 0, 1, 2):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,15 +18,7 @@ DAY_S = 86_400
 HOUR_S = 3_600
 
 
-@pytest.fixture(params=["UTC", "Asia/Tokyo", "America/New_York"], autouse=True)
-def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Times without a zone are local ones: nothing may depend on where that is."""
-    monkeypatch.setenv("TZ", request.param)
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    os.environ.pop("TZ", None)
-    time.tzset()
+pytestmark = pytest.mark.usefixtures("zone")
 
 
 def _ago(clock: FakeClock, days: float, *, zone: Any = None) -> str:

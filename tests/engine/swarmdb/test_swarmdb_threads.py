@@ -34,10 +34,10 @@ def _gather(db: SwarmDB, work: list[Callable[[], object]]) -> list[object]:
 
     threads = [threading.Thread(target=run, args=(number,)) for number in range(len(work))]
     with db.transaction():
-        for thread in threads:
+        for number, thread in enumerate(threads, 1):
             thread.start()
-        while len(db._turns._line) < len(work):
-            assert any(thread.is_alive() for thread in threads)
+            while len(db._turns._line) < number:  # so that they stand in the order of the work
+                assert thread.is_alive()
     for thread in threads:
         thread.join(LIMIT_S)
     return found
@@ -106,9 +106,10 @@ def test_a_block_that_waits_is_not_part_of_a_commit(
             raise sqlite3.DataError
 
     sizes = _count_commits(monkeypatch)
-    found = _gather(db, [block, *(lambda: db.insert_event(spawn()) for _ in range(3))])
-    assert isinstance(found[0], sqlite3.DataError)
-    assert sum(sizes) == 3
+    insert = lambda: db.insert_event(spawn())  # noqa: E731
+    found = _gather(db, [insert, insert, block, insert])
+    assert isinstance(found[2], sqlite3.DataError)
+    assert sizes == [2, 1]
     assert len(db.get_events()) == 3
 
 
