@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .measures.handle import Measures
     from .scheduling import Schedules
     from .settings import IdentitySettings, Settings
+    from .system.handle import System
     from .system.signals import Listening
     from .tasks.handle import Tasks
 
@@ -372,6 +373,13 @@ class Engine:
         from .scheduling import Schedules  # noqa: PLC0415 - most programs have none
 
         return Schedules(self)
+
+    @cached_property
+    def system(self) -> System:
+        """Statistics, copies, upkeep and benchmarks."""
+        from .system.handle import System  # noqa: PLC0415 - most programs ask for none
+
+        return System(self)
 
     @cached_property
     def identity(self) -> IdentitySettings:

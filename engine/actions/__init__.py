@@ -77,6 +77,7 @@ if TYPE_CHECKING:
         MemoryKeys,
         MemoryList,
         MemoryLevel,
+        MemoryStats,
     )
     from .queue import (
         QueueSend,
@@ -319,6 +320,7 @@ __all__ = [
     "MemoryList",
     "MemoryPlan",
     "MemorySet",
+    "MemoryStats",
     "MetricDelete",
     "MetricQuery",
     "MetricRecord",

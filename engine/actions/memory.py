@@ -11,6 +11,7 @@ from .spec import (
     Limit,
     Namespace,
     Offset,
+    OptionalWhere,
     Order,
     Reader,
     Version,
@@ -90,6 +91,13 @@ class MemoryList(Action, frozen=True, kw_only=True, tag="memory.list"):
     descending: Order = False
     offset: Offset = 0
     limit: Limit = 200
+
+
+@action(list[views.MemoryStatsView], query=True, lane="background")
+class MemoryStats(Action, frozen=True, kw_only=True, tag="memory.stats"):
+    """Show how many records there are, their bytes, and how often reads are found in memory."""
+
+    environment: OptionalWhere = None
 
 
 @action(views.RecordView, destructive=True)

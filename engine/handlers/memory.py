@@ -65,6 +65,16 @@ class MemoryHandlers(Part):
         )
         return await memory.browse(actor, wanted)
 
+    async def memory_stats(
+        self, _: Context, action: actions.MemoryStats
+    ) -> list[views.MemoryStatsView]:
+        from ..memory.counts import counts  # noqa: PLC0415 - few ask for it
+
+        return [
+            await counts(place.database, place.memory, place.access)
+            for place in self._places(action.environment)
+        ]
+
     async def memory_level(self, context: Context, action: actions.MemoryLevel) -> views.RecordView:
         actor = self._actor(context, action.actor)
         memory = self._place(action.environment).memory

@@ -33,7 +33,7 @@ from .explain import AlertView, ExplanationView, JournalView, ReasonView
 from .health import FindingView, RecoveryView
 from .host import AdmissionView, EnvironmentView, HolderView, HostView, LoanView
 from .measures import MeasuredView, MeasureView
-from .memory import KeyPage, RecordView
+from .memory import KeyPage, MemoryStatsView, RecordView
 from .metrics import MeasurementView, SeriesView
 from .queue import FlowView, HistoryView, LaneView, MessageView, QueueCounts, ScheduleView
 from .store import BackupView, DatabaseView, PragmaView, StatementView
@@ -89,6 +89,7 @@ __all__ = [
     "MeasureView",
     "MeasuredView",
     "MeasurementView",
+    "MemoryStatsView",
     "MessageView",
     "Overview",
     "PragmaView",

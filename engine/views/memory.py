@@ -28,3 +28,29 @@ class KeyPage(View, frozen=True, kw_only=True):
 
     keys: tuple[str, ...]
     cursor: str | None
+
+
+class MemoryStatsView(View, frozen=True, kw_only=True):
+    """The records of an environment, and what is kept of them in memory. `value_bytes` are those
+    of values as they are stored, compressed where they are; `records` counts expired ones until
+    they are swept, of which `expiring` have an end. `reads` are those of records and looks at lists
+    since the engine opened, `found` the share that needed no file. `answers` of lists are kept in
+    `held_bytes`; `answered` is the share of lists that came from them. None: there were none."""
+
+    environment: str
+    records: int
+    value_bytes: int
+    namespaces: int
+    expiring: int
+    private: int
+    team: int
+    swarm: int
+    public: int
+    system: int
+    reads: int
+    found: float | None
+    cache_bytes: int
+    answers: int
+    held_bytes: int
+    answered: float | None
+    denied: int
