@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias
 from ..engine import actions, views
 from ..engine.actions import Action
 from ..engine.errors import NotFound
+from ..engine.model import environment_of
 from ..widgets.format import moment as written
 from . import wording
 
@@ -21,6 +22,7 @@ Draft: TypeAlias = tuple[str, Sequence[str], str, tuple[str, ...]]
 
 STRICTEST: Final = "production"
 _WORD: Final = (STRICTEST,)
+_OVER: Final = frozenset({"completed", "failed", "cancelled"})
 _MOST_NAMED: Final = 4
 MOST_COUNTED: Final = 10_000
 """Rows that are looked at to say what is touched."""
@@ -256,6 +258,47 @@ def _look_events(action: actions.EventPurge) -> Action:
     )  # fmt: skip
 
 
+def _cancel_task(action: actions.TaskCancel, behind: Sequence[views.TaskNodeView]) -> Draft:
+    if not behind:
+        raise NotFound(f"no task {action.id}")
+    task, *others = behind
+    touches = [f"{task.title or task.subject} is {task.status.replace('_', ' ')}"]
+    if task.status == "in_progress":
+        touches.append(f"{task.agent or 'Somebody'} works on it and will be refused")
+    held = {each.subject for each in others if each.kind == "hard" and each.status not in _OVER}
+    if action.cascade:
+        touches.append(
+            f"With it goes what needs it for certain ({wording.count(len(held), 'task')} shown "
+            "behind it) and what is a part of it, so far as it has not ended"
+        )
+    elif held:
+        touches.append(f"{wording.count(len(held), 'task')} behind it will be blocked or wait")
+    touches.append("It can be tried again.")
+    what = f"{action.id} and all behind it" if action.cascade else action.id
+    return f"Give up {what}?", touches, environment_of(action.id).value, _WORD
+
+
+def _undepend(action: actions.TaskUndepend | actions.DependencyResolve, found: Any) -> Draft:  # noqa: ANN401 - rows
+    held = next((each for each in found if each.id == action.id), None)
+    if held is None:
+        raise NotFound(f"no dependency {action.id}")
+    drops = isinstance(action, actions.TaskUndepend)
+    touches = [
+        f"{held.task} needs {held.needs}: {held.kind}, {held.state}",
+        "The task can begin without it; nothing says any more that it was needed."
+        if drops
+        else "The task can begin without it.",
+    ]
+    what = "Take back" if drops else "Wait no longer for"
+    return f"{what} {action.id}?", touches, held.environment, ()
+
+
+def _look_dependencies(action: actions.TaskUndepend | actions.DependencyResolve) -> Action:
+    return actions.DependencyList(
+        environment=environment_of(action.id).value, actor=action.actor, limit=MOST_COUNTED
+    )
+
+
 def _delete_artifact(action: actions.ArtifactDelete, versions: list[views.ArtifactView]) -> Draft:
     found = [each for each in versions if action.all_versions or each.id == action.id]
     if not found:
@@ -303,6 +346,11 @@ LOOKS: Final[dict[type[Action], Callable[[Any], Action]]] = {
     actions.QueuePause: _queue,
     actions.QueueDrain: _queue,
     actions.EventPurge: _look_events,
+    actions.TaskCancel: lambda action: actions.TaskGraph(
+        id=action.id, behind=True, actor=action.actor
+    ),
+    actions.TaskUndepend: _look_dependencies,
+    actions.DependencyResolve: _look_dependencies,
     actions.MetricDelete: _look_metric,
     actions.ArtifactDelete: _look_artifact,
 }
@@ -320,6 +368,9 @@ DRAFTS: Final[dict[type[Action], Callable[[Any, Any], Draft]]] = {
     actions.QueuePause: _pause,
     actions.QueueDrain: _drain,
     actions.EventPurge: _purge_events,
+    actions.TaskCancel: _cancel_task,
+    actions.TaskUndepend: _undepend,
+    actions.DependencyResolve: _undepend,
     actions.MetricDelete: _delete_metric,
     actions.ArtifactDelete: _delete_artifact,
 }

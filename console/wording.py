@@ -166,6 +166,10 @@ _OUTCOMES: Final[dict[type, Callable[[Any], str]]] = {
     views.AgentView: _state,
     views.MessageView: _state,
     views.MeasureView: lambda row: f"{row.name} is at {row.last:g}",
+    views.ProposalView: lambda proposal: f"{proposal.id} is {proposal.status}",
+    views.ConflictView: lambda conflict: f"{conflict.id} is {conflict.state}",
+    views.TaskView: lambda task: f"{task.id} is {task.status.replace('_', ' ')}",
+    views.DependencyView: lambda held: f"{held.task} needs {held.needs}: {held.state}",
     views.EventView: lambda event: f"{event.id} is {event.status}",
     views.EventIds: lambda found: f"{count(len(found.ids), 'event')} published",
     views.ArtifactView: lambda made: (

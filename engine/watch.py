@@ -25,7 +25,7 @@ from .model import environment_of, format_size
 from .store.database import Database
 from .store.reserve import Reserve
 from .swarms.service import Swarms
-from .views import AlertView, Overview, ScheduleView
+from .views import AlertView, ConflictView, Overview, ScheduleView
 
 log = logging.getLogger(__name__)
 
@@ -100,6 +100,8 @@ class Watch:
             rolled_back=engine.auditor.alarms,
             unsigned=engine.auditor.troubles,
             ailing=engine.ailing(),
+            escalated=[each for place in engine.places.values() for each in _escalated(place)],
+            overdue={name: _overdue(place) for name, place in engine.places.items()},
             late=[each for place in engine.places.values() for each in _late(place)],
         )
 
@@ -138,7 +140,17 @@ class Watch:
         )
 
 
+def _escalated(place: Place) -> list[ConflictView]:
+    """Conflicts that call for a person. A command that sweeps none looks at none."""
+    return place.conflicts.escalated() if "conflicts" in place.__dict__ else []
+
+
 def _late(place: Place) -> list[ScheduleView]:
     """Schedules that have been late for too long. A command that sends none looks at none."""
     known = "schedules" in place.queue.__dict__
     return place.queue.schedules.late(SCHEDULE_LATE_S) if known else []
+
+
+def _overdue(place: Place) -> tuple[int, list[str]]:
+    """How many tasks should have ended, and the latest of them; of what is in memory."""
+    return place.tasks.overdue() if "tasks" in place.__dict__ else (0, [])

@@ -37,6 +37,15 @@ STATE_MARKS: Final[dict[str, Mark]] = {
     "cancelled": Mark("○", "muted"),
     "late": Mark("▲", "warning"),
     "paused": Mark("‖", "muted"),
+    # proposals, conflicts
+    "in_progress": Mark("◐", "accent"),
+    "achieved": Mark("✓", "good"),
+    "unresolved": Mark("▲", "warning"),
+    "escalated": Mark("✗", "bad"),
+    "resolved": Mark("✓", "good"),
+    # tasks
+    "waiting": Mark("◷", "muted"),
+    "blocked": Mark("▲", "warning"),
     # events
     "pending": Mark("◷", "muted"),
     "processing": Mark("◐", "accent"),

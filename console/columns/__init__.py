@@ -18,6 +18,7 @@ from .alerts import SEVERITIES, alerts, journal
 from .artifacts import artifacts, lineage
 from .base import ID_CELLS, STATUSES, Moment, place_style, text, where
 from .bench import VERDICTS, benchmarks
+from .consensus import conflicts, proposals
 from .events import events
 from .health import findings, recoveries
 from .host import borrowers, environments, lenders
@@ -27,6 +28,7 @@ from .queue import messages, schedules, steps
 from .records import KeyRow, data_keys, records
 from .store import backups, chains, checks, databases, statements
 from .swarms import agents, swarms
+from .tasks import dependencies, nodes, tasks
 
 __all__ = [
     "BY_VIEW",
@@ -47,9 +49,11 @@ __all__ = [
     "chains",
     "checks",
     "columns_for",
+    "conflicts",
     "data_keys",
     "databases",
     "decisions",
+    "dependencies",
     "environments",
     "events",
     "findings",
@@ -60,13 +64,16 @@ __all__ = [
     "measurements",
     "measures",
     "messages",
+    "nodes",
     "place_style",
+    "proposals",
     "records",
     "recoveries",
     "schedules",
     "statements",
     "steps",
     "swarms",
+    "tasks",
     "where",
 ]
 
@@ -75,7 +82,12 @@ BY_VIEW: Final[dict[type[msgspec.Struct], Callable[[Moment], tuple[Column[Any], 
     views.AgentView: agents,
     views.MessageView: messages,
     views.ScheduleView: schedules,
+    views.TaskView: tasks,
+    views.TaskNodeView: nodes,
+    views.DependencyView: dependencies,
     views.EventView: events,
+    views.ProposalView: proposals,
+    views.ConflictView: conflicts,
     views.ArtifactView: artifacts,
     views.LineageView: lineage,
     views.HistoryView: steps,

@@ -12,6 +12,7 @@ from .access import ACCESS, AUDIT
 from .alerts import ALERTS, LOG
 from .artifacts import ARTIFACTS
 from .base import OPEN, STATES, Listing, Scope, narrowed
+from .consensus import CONFLICTS, CONSENSUS
 from .events import EVENTS
 from .health import HEALTH
 from .measured import BENCH, MEASURES, METRICS
@@ -19,6 +20,7 @@ from .memory import MEMORY, RECORDS, scale_words
 from .queue import QUEUE, SCHEDULES
 from .store import BACKUPS, DATABASES, VAULT
 from .swarms import AGENT, AGENTS, SWARM, SWARMS
+from .tasks import TASKS
 
 __all__ = [
     "LISTINGS",
@@ -40,7 +42,10 @@ LISTINGS: Final[dict[str, Listing]] = {
     "agent": AGENT,
     "queue": QUEUE,
     "schedules": SCHEDULES,
+    "tasks": TASKS,
     "events": EVENTS,
+    "consensus": CONSENSUS,
+    "conflicts": CONFLICTS,
     "artifacts": ARTIFACTS,
     "memory": MEMORY,
     "records": RECORDS,

@@ -63,6 +63,11 @@ def _schedule(place: Place, moment: Moment) -> DeckScreen:
     return TextScreen(place.subject, moment, "Schedule", query=query, read=json_lines)
 
 
+def _task(place: Place, moment: Moment) -> DeckScreen:
+    query = actions.TaskShow(id=place.subject)
+    return TextScreen(place.subject, moment, "Task", query=query, read=json_lines)
+
+
 def _event(place: Place, moment: Moment) -> DeckScreen:
     query = actions.EventShow(id=place.subject)
     return TextScreen(place.subject, moment, "Event", query=query, read=json_lines)
@@ -71,6 +76,16 @@ def _event(place: Place, moment: Moment) -> DeckScreen:
 def _artifact(place: Place, moment: Moment) -> DeckScreen:
     query = actions.ArtifactShow(id=place.subject)
     return TextScreen(place.subject, moment, "Artifact", query=query, read=json_lines)
+
+
+def _proposal(place: Place, moment: Moment) -> DeckScreen:
+    query = actions.ConsensusShow(id=place.subject)
+    return TextScreen(place.subject, moment, "Proposal", query=query, read=json_lines)
+
+
+def _conflict(place: Place, moment: Moment) -> DeckScreen:
+    query = actions.ConflictShow(id=place.subject)
+    return TextScreen(place.subject, moment, "Conflict", query=query, read=json_lines)
 
 
 def _record(place: Place, moment: Moment) -> DeckScreen:
@@ -195,7 +210,10 @@ _PANELS: Final[dict[str, Panel]] = {
 _OTHERS: Final[dict[str, Callable[[Place, Moment], DeckScreen]]] = {
     "message": _message,
     "schedule": _schedule,
+    "task": _task,
     "event": _event,
+    "proposal": _proposal,
+    "conflict": _conflict,
     "artifact": _artifact,
     "record": _record,
     "logs": _logs,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -10,7 +10,7 @@ import msgspec
 from ..events import Enforced, Reclaimed
 from ..model import AgentState, SwarmState, format_size
 from ..store.pins import Pinned
-from ..views import EnvironmentView, Overview, ScheduleView, SwarmView
+from ..views import ConflictView, EnvironmentView, Overview, ScheduleView, SwarmView
 from .ailments import Ailing, of_health
 from .finding import Finding
 
@@ -41,7 +41,9 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
     what it held, `ignored` the stored budgets that do not fit, `disks` what is wrong with the disk
     below a file, `rolled_back` how a file contradicts its signed audit trail, `unsigned` why a
     trail is not signed, `pinned` who reads for long, `ailing` what probes and recovery know, `late`
-    the schedules that have not sent for SCHEDULE_LATE_S what is due."""
+    the schedules that have not sent for SCHEDULE_LATE_S what is due, `escalated` the conflicts that
+    call for a person, `overdue` how many tasks of an environment should have ended, and some of
+    them."""
 
     overview: Overview
     reclaims: Iterable[tuple[int, Reclaimed]] = ()
@@ -53,6 +55,8 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
     pinned: Mapping[str, Pinned] = {}
     ailing: Ailing = Ailing()
     late: Iterable[ScheduleView] = ()
+    overdue: Mapping[str, tuple[int, Sequence[str]]] = {}
+    escalated: Iterable[ConflictView] = ()
 
 
 def findings(sight: Sight) -> Iterator[Finding]:
@@ -71,6 +75,11 @@ def findings(sight: Sight) -> Iterator[Finding]:
     yield from _of_breaches(sight)
     yield from _of_readers(sight)
     yield from _of_trails(sight)
+    for conflict in sight.escalated:
+        yield _of_conflict(conflict)
+    for name, (overdue, named) in sight.overdue.items():
+        if overdue:
+            yield _of_tasks(name, overdue, named)
     for schedule in sight.late:
         yield _of_schedule(schedule, overview.at_us)
     for name, what in sight.disks.items():
@@ -185,6 +194,19 @@ def _of_oldest(environment: EnvironmentView, now_us: int) -> Iterator[Finding]:
         )
 
 
+def _of_conflict(conflict: ConflictView) -> Finding:
+    """Its title may be for few: it is not told."""
+    tries = f" after {conflict.attempts} attempts" if conflict.attempts else ""
+    return Finding(
+        "conflict-escalated",
+        conflict.id,
+        f"a {conflict.type} conflict of {conflict.severity} severity was escalated{tries}",
+        f"swarmdeck conflict show {conflict.id}",
+        conflict.environment,
+        "critical" if conflict.severity == "critical" else "warning",
+    )
+
+
 def _of_schedule(schedule: ScheduleView, now_us: int) -> Finding:
     late_s = (now_us - (schedule.next_at_us or now_us)) / 1_000_000
     why = f": {schedule.reason}" if schedule.reason else ""
@@ -194,6 +216,17 @@ def _of_schedule(schedule: ScheduleView, now_us: int) -> Finding:
         f"{schedule.name} has been due for {late_s / 60:.0f} min{why}",
         f"swarmdeck explain {schedule.id}",
         schedule.environment,
+    )
+
+
+def _of_tasks(name: str, late: int, named: Sequence[str]) -> Finding:
+    which = ", ".join(named) + (" …" if late > len(named) else "")
+    return Finding(
+        "tasks-overdue",
+        name,
+        f"{late:,} of its tasks should have ended: {which}",
+        f"swarmdeck task list {name} --status overdue",
+        name,
     )
 
 

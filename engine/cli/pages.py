@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from .. import views
 from ..text import safe_text
 from ..views.queue import when_of
@@ -25,10 +27,23 @@ _STATEMENTS: Final = ("environment", "count", "p99_ms", "max_ms", "last_at_us")
 _SCHEDULES: Final = (
     "id", "name", "state", "kind", "next_at_us", "last_at_us", "runs", "skipped", "environment",
 )  # fmt: skip
+_PROPOSALS: Final = (
+    "id", "title", "status", "score", "threshold", "approve", "reject", "abstain",
+    "deadline_at_us", "type", "target", "environment",
+)  # fmt: skip
+_CONFLICTS: Final = (
+    "id", "title", "state", "severity", "type", "one", "other", "attempts", "threshold", "holder",
+    "created_at_us", "environment",
+)  # fmt: skip
 _EVENTS: Final = (
     "id", "type", "status", "priority", "created_at_us", "source", "target", "level", "retries",
     "error", "environment",
 )  # fmt: skip
+_TASKS: Final = (
+    "id", "title", "status", "priority", "progress", "waits", "deadline_at_us", "agent", "type",
+    "environment",
+)  # fmt: skip
+_NODES: Final = ("title", "status", "kind", "state", "condition", "agent")
 _ARTIFACTS: Final = (
     "id", "name", "version", "type", "size_bytes", "state", "created_at_us", "owner", "level",
     "environment",
@@ -191,6 +206,23 @@ def history(rows: Sequence[views.HistoryView], shown: Shown) -> str:
     )
 
 
+def proposals(rows: Sequence[views.ProposalView], shown: Shown) -> str:
+    """A line for each proposal, with how its ballots stand beside what it needs."""
+    names = [*_PROPOSALS, *(["reason"] if any(row.reason for row in rows) else [])]
+    return _rows(names, rows, shown)
+
+
+def conflicts(rows: Sequence[views.ConflictView], shown: Shown) -> str:
+    """A line for each conflict."""
+    names = [*_CONFLICTS, *(["reason"] if any(row.reason for row in rows) else [])]
+    return _rows(names, rows, shown)
+
+
+def _rows(names: Sequence[str], rows: Sequence[views.View], shown: Shown) -> str:
+    cells = [[cell(row, name, shown.now_us) for name in names] for row in rows]
+    return table([heading(name) for name in names], cells, shown.width)
+
+
 def events(rows: Sequence[views.EventView], shown: Shown) -> str:
     """A line for each event; what it says only where it was taken."""
     names = [*_EVENTS, *(["payload"] if any(row.payload is not None for row in rows) else [])]
@@ -220,13 +252,42 @@ def lineage(rows: Sequence[views.LineageView], shown: Shown) -> str:
     )
 
 
+def tasks(rows: Sequence[views.TaskView], shown: Shown) -> str:
+    """A line for each task; one that can be begun is said to be ready."""
+    ready = [replace(row, status="ready") if row.ready else row for row in rows]
+    return table(
+        [heading(name) for name in _TASKS],
+        [[cell(row, name, shown.now_us) for name in _TASKS] for row in ready],
+        shown.width,
+    )
+
+
+def nodes(rows: Sequence[views.TaskNodeView], shown: Shown) -> str:
+    """A tree: what stands further in is needed by what stands above it."""
+    return table(
+        ["task", *map(heading, _NODES)],
+        [
+            [
+                (safe_text(f"{'  ' * row.depth}{row.subject}"), False),
+                *(cell(row, name, shown.now_us) for name in _NODES),
+            ]
+            for row in rows
+        ],
+        shown.width,
+    )
+
+
 LISTS: Final[dict[type, Callable[[Any, Shown], str]]] = {
     views.GrantView: grants,
     views.BackupView: backups,
     views.StatementView: statements,
     views.AuditView: audit,
     views.ScheduleView: schedules,
+    views.TaskView: tasks,
+    views.TaskNodeView: nodes,
     views.EventView: events,
+    views.ProposalView: proposals,
+    views.ConflictView: conflicts,
     views.HistoryView: history,
     views.ArtifactView: artifacts,
     views.LineageView: lineage,

@@ -14,7 +14,10 @@ from ..views import ExplanationView, LoanView, ReasonView
 
 _SPANS: Final = (("s", 1, 1, 10), ("s", 1, 10, 60), ("min", 60, 1, 60), ("h", 3600, 0.5, 48))
 """Units with their seconds, in which steps they count, and up to how many."""
-HINT: Final = "a message, schedule, event, swarm, agent or grant id, or an environment"
+HINT: Final = (
+    "a message, schedule, task, event, artifact, proposal, conflict, swarm, agent or grant id, or "
+    "an environment"
+)
 
 
 class Draft:

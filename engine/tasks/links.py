@@ -244,14 +244,16 @@ class _Tree:
         self._reader = reader
         self._behind = behind
         self._opened: set[int] = set()
+        self._lines = 0
 
     def walk(self, root: Task) -> Iterator[TaskNodeView]:
         waiting: list[_Step] = [_Step(root, None, "", 0)]
         while waiting:
             step = waiting.pop()
+            self._lines += 1
             found = step.task
             if found is None:
-                yield _named(step)
+                yield _named(step, self._lines)
                 continue
             again = found.ident in self._opened
             seen = self._tasks.rights.sees(self._principal, found)
@@ -272,7 +274,8 @@ class _Tree:
     def _node(self, step: _Step, found: Task, *, again: bool, seen: bool) -> TaskNodeView:
         view, edge = self._tasks.view(found), step.edge
         return TaskNodeView(
-            id=view.id,
+            sequence=self._lines,
+            subject=view.id,
             depth=step.depth,
             title=view.title if seen else "",
             status=view.status if seen else "hidden",
@@ -294,12 +297,13 @@ class _Step(NamedTuple):
     depth: int
 
 
-def _named(step: _Step) -> TaskNodeView:
+def _named(step: _Step, line: int) -> TaskNodeView:
     """Something that is waited for and no task."""
     edge = step.edge
     assert edge is not None
     return TaskNodeView(
-        id=edge.resource,
+        sequence=line,
+        subject=edge.resource,
         depth=step.depth,
         title="",
         status="",

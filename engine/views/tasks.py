@@ -72,11 +72,13 @@ class DependencyView(View, frozen=True, kw_only=True):
 
 
 class TaskNodeView(View, frozen=True, kw_only=True):
-    """A line of the tree of what a task needs, or of what needs it. `depth` 0 is the task itself;
-    `again`: its own dependencies stand further up. One that may not be seen has no title, and its
-    status is hidden; something that is no task has its name for an id and no status."""
+    """A line of the tree of what a task needs, or of what needs it. `subject` is a task id, or the
+    name of something that is no task and has no status; `depth` 0 is the task itself; `again`: its
+    own dependencies stand further up. One that may not be seen has no title, and its status is
+    hidden."""
 
-    id: str
+    sequence: int
+    subject: str
     depth: int
     title: str
     status: str

@@ -429,6 +429,107 @@ def schedule(number: int, **more: Any) -> views.ScheduleView:
     return views.ScheduleView(**(fields | more))
 
 
+def proposal(number: int, **more: Any) -> views.ProposalView:
+    """One that waits for ballots, one with some, one that was achieved, failed, expired."""
+    status = ("pending", "in_progress", "achieved", "failed", "expired")[number % 5]
+    approve, reject, abstain = ((0, 0, 0), (2, 1, 0), (9, 0, 1), (3, 4, 0), (1, 0, 0))[number % 5]
+    is_open = status in {"pending", "in_progress"}
+    made_us = NOW_US - 410_000_000 * (number + 1)
+    fields: dict[str, Any] = {
+        "id": f"dev_consensus_{230 - number}",
+        "environment": ("development", "production", "research")[number % 3],
+        "title": ("Deploy 1.4 to everybody", "Phase 2 is done", "Drop the old parser")[number % 3],
+        "type": ("gate", "validation", "approval", "decision")[number % 4],
+        "target_type": "phase" if number % 3 == 1 else None,
+        "target": "2" if number % 3 == 1 else None,
+        "strategy": "weighted", "status": status, "threshold": 0.9,
+        "score": approve / (approve + reject) if approve + reject else None,
+        "approve": approve, "reject": reject, "abstain": abstain,
+        "participants": ("dev_swarm_7m2pz0tb",) if number % 2 else (), "loop": 1 + number % 3,
+        "proposer": f"dev_agent_{number % 5:08d}" if number % 5 else "operator",
+        "level": "swarm", "team": None, "swarm": "dev_swarm_7m2pz0tb", "created_at_us": made_us,
+        "deadline_at_us": NOW_US + 1_500_000_000 if is_open else None,
+        "closed_at_us": None if is_open else NOW_US - 90_000_000,
+        "closed_by": None if is_open else "operator",
+        "reason": "too few were sure" if status == "failed" else "",
+    }  # fmt: skip
+    return views.ProposalView(**(fields | more))
+
+
+def conflict(number: int, **more: Any) -> views.ConflictView:
+    """One of each state, of each severity."""
+    state = ("unresolved", "escalated", "in_progress", "resolved")[number % 4]
+    held = state in {"in_progress", "resolved"}
+    fields: dict[str, Any] = {
+        "id": f"dev_conflict_{61 - number}",
+        "environment": ("development", "research", "production")[number % 3],
+        "title": ("Both write plan.md", "Stale copy of the schema", "Each waits")[number % 3],
+        "type": ("resource", "version", "dependency")[number % 3],
+        "severity": ("medium", "critical", "high", "low")[number % 4],
+        "one": "dev_agent_00000001", "other": f"dev_agent_{2 + number % 3:08d}",
+        "strategy": "manual", "auto": False, "state": state,
+        "attempts": (0, 3, 1, 2)[number % 4], "threshold": 3, "times": 1 + number % 2,
+        "holder": "dev_agent_00000002" if held else None, "reporter": "dev_agent_00000001",
+        "level": "swarm", "team": None, "swarm": "dev_swarm_7m2pz0tb",
+        "created_at_us": NOW_US - 77_000_000 * (number + 1), "updated_at_us": NOW_US - 9_000_000,
+        "escalated_at_us": NOW_US - 9_000_000 if state == "escalated" else None,
+        "resolved_at_us": NOW_US - 9_000_000 if state == "resolved" else None,
+        "reason": "neither gives way" if number % 4 else "",
+    }  # fmt: skip
+    return views.ConflictView(**(fields | more))
+
+
+def task(number: int, **more: Any) -> views.TaskView:
+    """One that is ready, one that waits, one under work, one that is blocked, one that is late …"""
+    status = ("pending", "pending", "in_progress", "blocked", "in_progress")[number % 5]
+    waits = 2 if number % 5 == 1 else 0
+    late = number % 5 == 4
+    fields: dict[str, Any] = {
+        "id": f"dev_task_{number + 1}",
+        "environment": ("development", "production", "research")[number % 3],
+        "title": (
+            "plan the release", "build the wheel", "write the guide", "run the stress programmes",
+            "sign the release",
+        )[number % 5],
+        "type": ("planning", "build", "docs", "test", "release")[number % 5],
+        "status": status, "ready": number % 5 == 0, "waits": waits, "overdue": late,
+        "priority": max(1, 10 - number // 4), "level": "public", "owner": "operator", "team": None,
+        "swarm": None, "agent": f"dev_agent_{number % 4:08d}" if number % 5 > 1 else None,
+        "parent": None, "progress": (0.0, 0.0, 60.0, 0.0, 95.0)[number % 5],
+        "confidence": 0.8 if number % 2 else None, "estimated_hours": 3.5, "actual_hours": None,
+        "deadline_at_us": NOW_US + (-900_000_000 if late else 7_200_000_000)
+        if number % 5 in (0, 4) else None,
+        "attempt": int(status == "in_progress"), "max_attempts": 3, "reason": "",
+        "blockers": ("waits for the licence",) if status == "blocked" else (), "version": 3,
+        "created_at_us": NOW_US - 3_600_000_000 * (number + 1), "updated_at_us": NOW_US,
+        "started_at_us": NOW_US - 600_000_000 if status == "in_progress" else None,
+        "ended_at_us": None,
+    }  # fmt: skip
+    return views.TaskView(**(fields | more))
+
+
+def node(sequence: int, depth: int, **more: Any) -> views.TaskNodeView:
+    """A line of a tree."""
+    of = task(sequence)
+    fields: dict[str, Any] = {
+        "sequence": sequence, "subject": of.id, "depth": depth, "title": of.title,
+        "status": of.status, "kind": "hard" if depth else "", "condition": "",
+        "state": "waiting" if depth else "", "agent": of.agent, "progress": of.progress,
+        "again": False,
+    }  # fmt: skip
+    return views.TaskNodeView(**(fields | more))
+
+
+def dependency(number: int, **more: Any) -> views.DependencyView:
+    fields: dict[str, Any] = {
+        "id": f"dev_dependency_{number}", "environment": "development",
+        "task": f"dev_task_{number + 1}", "needs": f"dev_task_{number}", "kind": "hard",
+        "condition": "", "state": "waiting", "status": "pending", "resolved_at_us": None,
+        "resolved_by": "", "created_by": "operator", "created_at_us": NOW_US - 60_000_000,
+    }  # fmt: skip
+    return views.DependencyView(**(fields | more))
+
+
 def event(number: int, **more: Any) -> views.EventView:
     """One that waits, one under work, one that is tried again, one that failed for good …"""
     status = ("pending", "processing", "pending", "failed", "completed", "expired")[number % 6]
@@ -559,11 +660,33 @@ ANSWERS: dict[type[actions.Action], Any] = {
         if a.environment in {None, (each := measure(n)).environment}
     ],
     actions.MetricQuery: recorded,
+    actions.ConsensusList: lambda a: [
+        each
+        for n in range(a.offset, min(30, a.offset + a.limit))
+        if a.environment in {None, (each := proposal(n)).environment}
+    ],
+    actions.ConsensusShow: lambda a: proposal(1, id=a.id, body={"commit": "a1b2"}),
+    actions.ConflictList: lambda a: [
+        each
+        for n in range(a.offset, min(30, a.offset + a.limit))
+        if a.environment in {None, (each := conflict(n)).environment}
+    ],
+    actions.ConflictShow: lambda a: conflict(1, id=a.id, body={"file": "plan.md"}),
     actions.EventList: lambda a: [
         each
         for n in range(a.offset, min(60, a.offset + a.limit))
         if a.environment in {None, (each := event(n)).environment}
     ],
+    actions.TaskList: lambda a: [
+        each
+        for n in range(a.offset, min(40, a.offset + a.limit))
+        if a.environment in {None, (each := task(n)).environment}
+    ],
+    actions.TaskShow: lambda a: task(
+        0, id=a.id, requirements={"scope": ["engine"]}, needs=("dev_task_7",)
+    ),
+    actions.TaskGraph: lambda a: [node(0, 0, subject=a.id), node(1, 1), node(2, 2, state="met")],
+    actions.DependencyList: lambda _a: [dependency(n) for n in range(1, 4)],
     actions.EventShow: lambda a: event(0, id=a.id, payload={"branch": "main", "ok": True}),
     actions.EventRetry: lambda a: event(0, id=a.id),
     actions.ArtifactList: lambda a: [

@@ -219,12 +219,12 @@ async def test_the_tree_shows_what_a_task_needs_once_in_full(tasks: Tasks) -> No
     left, right = await tasks.create("l", needs=[base]), await tasks.create("r", needs=[base])
     top = await tasks.create("top", needs=[left, right, "the licence"])
     found = await tasks.graph(top)
-    assert [(node.depth, node.id, node.again) for node in found] == [
+    assert [(node.depth, node.subject, node.again) for node in found] == [
         (0, top.id, False), (1, left.id, False), (2, base.id, False), (1, right.id, False),
         (2, base.id, True), (1, "the licence", False),
     ]  # fmt: skip
     behind = await tasks.graph(base, behind=True)
-    assert [(node.depth, node.id) for node in behind] == [
+    assert [(node.depth, node.subject) for node in behind] == [
         (0, base.id), (1, left.id), (2, top.id), (1, right.id), (2, top.id),
     ]  # fmt: skip
     assert len(await tasks.graph(top, limit=2)) == 2
@@ -237,7 +237,7 @@ async def test_a_tree_and_a_list_do_not_tell_of_tasks_that_may_not_be_seen(
     hidden = await tasks.create("canary-9f2c", team=team.id, needs=["the licence"])
     made = await tasks.create("open", needs=[hidden])
     _, node = await mine.graph(made)
-    assert (node.id, node.title, node.status) == (hidden.id, "", "hidden")
+    assert (node.subject, node.title, node.status) == (hidden.id, "", "hidden")
     [held] = await mine.dependencies()
     assert (held.task, held.needs, held.status) == (made.id, hidden.id, "hidden")
 
