@@ -152,7 +152,13 @@ class Artifacts:
             await self.drop(part, file)
 
     async def begin(self, *, compress: bool) -> tuple[Part, int]:
-        """A part and its open file; `drop` ends it. Raises Sealed, StorageError."""
+        """A part and its open file; `drop` ends it. Raises Sealed, StorageError, InvalidInput in
+        a store that is kept in memory alone."""
+        if self.database.is_volatile:
+            raise InvalidInput(
+                "artifacts are files, and this engine is one in memory",
+                hint="open one with a data directory",
+            )
         await self.database.write(self.ring.prepare)
         if not self._cleared:
             self._cleared = True

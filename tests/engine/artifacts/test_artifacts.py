@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from swarmdeck.engine import open_engine
 from swarmdeck.engine.errors import Conflict, Damaged, InvalidInput, NotFound
 
 MIB = 1 << 20
@@ -179,6 +180,14 @@ async def test_what_is_refused_leaves_nothing(kept: Any, tmp_path: Path) -> None
             with pytest.raises(error):
                 await kept.artifacts().put(name, tmp_path / "file", **fields)
     assert kept.files() == []
+
+
+async def test_a_store_in_memory_keeps_none() -> None:
+    async with open_engine(":memory:") as engine:
+        with pytest.raises(InvalidInput, match="in memory"):
+            await engine.artifacts("development").put("a", b"x")
+        with pytest.raises(InvalidInput, match="in memory"):
+            await engine.artifacts("development").put("a", __file__)
 
 
 async def test_what_is_no_file_is_refused(kept: Any, tmp_path: Path) -> None:
