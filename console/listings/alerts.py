@@ -16,6 +16,7 @@ from .base import Listing, Scope, ident
 
 _REMEDIES: Final = {
     "quarantined": "backups",
+    "conflict-escalated": "conflicts",
     "audit-rolled-back": "audit",
     "audit-unsigned": "vault",
     "log-pinned": "db",

@@ -23,6 +23,8 @@ NEVER_US: Final = 1 << 62
 STEP_ROWS: Final = 100  # deleted in one transaction
 MOST_ESCALATED: Final = 200  # of which alerts tell
 
+_ENDING: Final = (Right.WRITE, Right.DELETE)
+
 _INSERT: Final = """
 INSERT INTO conflict (env, title, type, severity, one, other, strategy, auto, state, threshold,
                       owner, team, swarm, level, body, created_at, updated_at)
@@ -198,18 +200,20 @@ def reopen(keeper: Keeper, principal: Principal, number: int, reason: str) -> Ch
 def _concerning(
     tx: Transaction, keeper: Keeper, principal: Principal, number: int, *, ended: bool = False
 ) -> tuple[Found, str]:
-    """A conflict that `principal` may do something about: one of the two, and who may write the
-    row. Raises NotFound, Denied, Conflict for one that is resolved unless `ended`."""
+    """A conflict that `principal` may do something about: one of the two, and who may write or
+    delete the row, as the operator may. Raises NotFound, Denied, Conflict for one that is resolved
+    unless `ended`."""
     row, shown = rows.find(tx, number), keeper.ids.shown(number)
     found = None if row is None else row[0]
     keeper.rows.require(principal, Right.READ, found, shown)
     assert found is not None
     between = {found.one, found.other}
     is_one = not between.isdisjoint({principal.id, principal.swarm, *principal.teams})
-    if not is_one and not keeper.rows.allows(principal, Right.WRITE, found, shown):
+    may = (keeper.rows.allows(principal, each, found, shown) for each in _ENDING)
+    if not is_one and not any(may):
         raise Denied(
             f"{principal.id} may not change conflict {shown}",
-            hint="those it is between may, and who may write it",
+            hint="those it is between may, and who may write or delete it",
         )
     if found.state == "resolved" and not ended:
         raise Conflict(f"{shown} is resolved", hint="swarmdeck conflict reopen begins it anew")
