@@ -291,7 +291,7 @@ class DataPlane:
         principal: Principal,
         environment: str,
         name: str,
-        type_: str,
+        kind: str,
         format_: str,
         level: Level,
         team: str | None,
@@ -303,7 +303,7 @@ class DataPlane:
         """Begin to send a content in pieces; the name of the upload."""
         from .artifacts.service import Wanted  # noqa: PLC0415 - rarely asked
 
-        wanted = Wanted(name, type_, format_, level, team, parent, of, metadata)
+        wanted = Wanted(name, kind, format_, level, team, parent, of, metadata)
         return await self._at(environment).uploads.begin(principal, wanted, compress=compress)
 
     def artifact_append(
