@@ -51,9 +51,10 @@ class Keeper(Protocol):
 
 
 class Publish(Operation):
-    """Store the events of one call, all or none; answers with their ids."""
+    """Store the events of one call, all or none; answers with their ids. `chains` are theirs and
+    `at_us` is when, once that is known."""
 
-    __slots__ = ("drafts", "keeper", "principal")
+    __slots__ = ("at_us", "chains", "drafts", "keeper", "principal")
     topic = "events"
     grows = True
 
@@ -61,6 +62,8 @@ class Publish(Operation):
         self.keeper = keeper
         self.principal = principal
         self.drafts = drafts
+        self.chains: Sequence[int] = ()
+        self.at_us = 0
 
     @classmethod
     def apply(cls, tx: Transaction, operations: Sequence[Self]) -> list[Any]:
@@ -77,10 +80,12 @@ class Publish(Operation):
                 continue
             numbers = range(last + 1, last + 1 + len(chains))
             last += len(chains)
-            stored += [
-                (number, draft, number if chain is None else chain)
-                for number, draft, chain in zip(numbers, operation.drafts, chains, strict=True)
+            operation.at_us = tx.now_us
+            operation.chains = [
+                number if chain is None else chain
+                for number, chain in zip(numbers, chains, strict=True)
             ]
+            stored += zip(numbers, operation.drafts, operation.chains, strict=True)
             outcomes.append(numbers)
         ids["last"] = last
         _store(tx, keeper, stored)

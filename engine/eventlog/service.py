@@ -121,6 +121,23 @@ class EventLog:
         ids: list[str] = await self._database.submit(Publish(self, principal, drafts))
         return ids
 
+    async def publish_one(self, principal: Principal, wanted: Wanted) -> EventView:
+        """`publish` of one event; the event as it was stored, without reading it."""
+        draft = self._drafted(principal, wanted)
+        self.ring.require()
+        publish = Publish(self, principal, [draft])
+        [ident] = await self._database.submit(publish)
+        stands, at_us = draft.standing, publish.at_us
+        found = rows.Event(
+            ident=self._number(ident), type=draft.type, owner=stands.owner, level=stands.level,
+            team=stands.team, swarm=stands.swarm, target=stands.target, priority=draft.priority,
+            parent=draft.parent, chain=publish.chains[0], tags=draft.tags, state=rows.READY,
+            attempt=0, retries=0, max_retries=draft.max_retries, holder=None, due_us=None,
+            lease_until_us=None, taken_us=None, duration_us=None, ttl_us=draft.ttl_us,
+            expires_us=at_us + draft.ttl_us, error="", created_us=at_us, updated_us=at_us,
+        )  # fmt: skip
+        return rows.view(self.environment, found, wanted.payload)
+
     def _drafted(self, principal: Principal, wanted: Wanted) -> Draft:
         return Draft(
             type=check_name(wanted.type, "event type"),

@@ -31,8 +31,7 @@ class EventHandlers(Part):
             target=action.target, level=action.level, team=action.team, parent=action.parent,
             tags=action.tags, ttl_s=action.ttl_s, max_retries=action.max_retries,
         )  # fmt: skip
-        [ident] = await log.publish(actor, [wanted])
-        return await log.show(actor, ident)
+        return await log.publish_one(actor, wanted)
 
     async def event_publish_many(
         self, context: Context, action: actions.EventPublishMany

@@ -92,10 +92,25 @@ def hostile_host(fakes: Any) -> Any:
         ),
         actions.AclList: lambda _: [fakes.grant(1, subject=bad, key_prefix=bad, granted_by=bad)],
         actions.AuditList: lambda _: [fakes.audit(1, actor=bad, object=bad, detail=bad)],
+        actions.EventList: lambda _: [
+            fakes.samples.event(
+                n, type=bad, source=bad, target=bad, tags=(bad,), holder=bad, error=bad, level=bad
+            )
+            for n in range(3)
+        ],
+        actions.EventShow: lambda _: fakes.samples.event(1, type=bad, payload={bad: bad}),
+        actions.MetricSeries: lambda _: [
+            fakes.samples.measure(1, name=bad, unit=bad, labels={bad: bad}, source=bad, kind=bad)
+        ],
+        actions.MetricQuery: lambda a: msgspec.structs.replace(
+            fakes.samples.recorded(a), name=bad, unit=bad, kind=bad
+        ),
         actions.AlertList: lambda _: [
             fakes.samples.alert(1, rule=bad, subject=bad, detail=bad, hint=bad, environment=bad)
         ],
-        actions.JournalList: lambda _: [fakes.samples.happening(1, kind=bad, subject=bad, text=bad)],
+        actions.JournalList: lambda _: [
+            fakes.samples.happening(1, kind=bad, subject=bad, text=bad)
+        ],
         actions.Explain: lambda _: views.ExplanationView(
             subject=bad,
             kind=bad,
@@ -189,6 +204,8 @@ PLACES = [
         Place(name)
         for name in ("schedules", "log", "alerts", "health", "tree", "vault", "backups", "db")
     ),
+    *(Place(name) for name in ("events", "measures")),
+    Place("event", "dev_event_1"),
     Place("schedule", "dev_schedule_1"),
     Place("records", "research"),
     Place("explain", "dev_msg_00000001"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from typing import TYPE_CHECKING
 
@@ -234,7 +235,10 @@ async def test_agents_work_on_events_over_the_socket(tmp_path: Path) -> None:
 
         async with attach(0) as one, attach(1) as two:  # type: ignore[attr-defined]
             assert isinstance(one, Engine)
+            heard: asyncio.Queue[dict[str, object]] = asyncio.Queue(10)
+            await two.subscribe("dev.events", heard.put_nowait)
             made = await one.eventlog("development").publish("t", [1], level="public")
+            assert (await heard.get())["ids"] == [made.id]
             assert made.source == agents[0].id
             [taken] = await two.eventlog("development").take()
             assert (taken.id, taken.payload, taken.holder) == (made.id, [1], agents[1].id)
