@@ -100,7 +100,7 @@ async def begin_successor(data: Path, settings: Settings) -> Successor:
     successor = Successor(await asyncio.to_thread(_spawn, command(data, settings), log), log)
     try:
         await successor.waits()
-    except BaseException:
+    except BaseException:  # given up by whoever waited, too: it must not wait on
         successor.abandon()
         raise
     return successor

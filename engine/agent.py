@@ -195,7 +195,7 @@ class Agent:
         receipt = await self._port.dispatch(action)
         try:
             return await receipt
-        except BaseException:
+        except BaseException:  # cancelled too: nobody waits for it any more
             receipt.cancel()
             raise
 
@@ -269,7 +269,7 @@ class Agent:
     async def _handle(self, message: Message, handler: Handler) -> None:
         try:
             result, writes = await self._answer(message, handler)
-        except Exception as error:
+        except Exception as error:  # what a handler raises ends this attempt, not the agent
             log.exception("%s %s failed", message.kind, message.id)
             text = f"{type(error).__name__}: {error}"
             await self._finish(lambda: self.queue.nack(message, error=text))
@@ -400,7 +400,7 @@ class Lifeline:
         port = await self._present(self._tokens)
         try:
             await port.call("agent.ready", who.agent, self._environment)
-        except BaseException:
+        except BaseException:  # cancelled too: nobody else knows of the connection
             await port.close()
             raise
         return port

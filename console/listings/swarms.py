@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from ...engine import actions, views
@@ -83,19 +84,6 @@ SWARMS: Final = Listing(
     rows=_swarms,
     opens=lambda swarm: Place("swarm", swarm.id),
 )
-SWARM: Final = Listing(
-    title="Agents of the swarm",
-    columns=columns.agents,
-    key=ident,
-    empty="No agent has joined.\n\nesc  then  s  scales the swarm; others join with\n"
-    ":agent register ENVIRONMENT NAME --swarm ID",
-    groups=("agents", "rows", "table", "motion"),
-    rows=_members,
-    opens=lambda agent: Place("agent", agent.id),
-    about=_about_swarm,
-    about_height=5,
-    by_environment=False,
-)
 AGENTS: Final = Listing(
     title="Agents",
     columns=columns.agents,
@@ -104,6 +92,16 @@ AGENTS: Final = Listing(
     groups=("agents", "rows", "table", "motion"),
     rows=_agents,
     opens=lambda agent: Place("agent", agent.id),
+)
+SWARM: Final = replace(
+    AGENTS,
+    title="Agents of the swarm",
+    empty="No agent has joined.\n\nesc  then  s  scales the swarm; others join with\n"
+    ":agent register ENVIRONMENT NAME --swarm ID",
+    rows=_members,
+    about=_about_swarm,
+    about_height=5,
+    by_environment=False,
 )
 AGENT: Final = Listing(
     title="Messages it holds",

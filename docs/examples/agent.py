@@ -52,7 +52,7 @@ while answer or "stop" not in told:
             try:
                 said = f"Hello {json.loads(body)['name']}"
                 answer = "queue.ack", ident, attempt, json.dumps({"said": said}).encode(), []
-            except Exception as error:
+            except (ValueError, LookupError, TypeError) as error:  # a body without a name
                 answer = "queue.nack", ident, attempt, repr(error), 1.0
     except OSError:  # the engine is away: another one may come
         link = time.sleep(0.2)

@@ -28,6 +28,9 @@ Rows = Annotated[int, msgspec.Meta(ge=1)]
 Reason = Annotated[str, arg("why, for others to see")]
 Key = Annotated[str | None, arg("a second one with this key is not sent")]
 
+Message = Annotated[str, arg("message id", positional=True)]
+Schedule = Annotated[str, arg("schedule id", positional=True)]
+
 
 @action(views.MessageView)
 class QueueSend(Action, frozen=True, kw_only=True, tag="queue.send"):
@@ -129,21 +132,21 @@ class QueueCount(Action, frozen=True, kw_only=True, tag="queue.count"):
 class QueueShow(Action, frozen=True, kw_only=True, tag="queue.show"):
     """Show one message with its body, result and last error."""
 
-    id: Annotated[str, arg("message id", positional=True)]
+    id: Message
 
 
 @action(views.MessageView)
 class QueueRetry(Action, frozen=True, kw_only=True, tag="queue.retry"):
     """Make a dead, expired or cancelled message ready again, with fresh attempts."""
 
-    id: Annotated[str, arg("message id", positional=True)]
+    id: Message
 
 
 @action(views.MessageView, destructive=True)
 class QueueCancel(Action, frozen=True, kw_only=True, tag="queue.cancel"):
     """Cancel a message that is ready, delayed or leased."""
 
-    id: Annotated[str, arg("message id", positional=True)]
+    id: Message
 
 
 @action(list[views.MessageView], query=True)
@@ -165,7 +168,7 @@ class QueueLanes(Action, frozen=True, kw_only=True, tag="queue.lanes"):
 class QueueEdit(Action, frozen=True, kw_only=True, tag="queue.edit"):
     """Change a message that nobody works on: ready, delayed, dead, expired or cancelled."""
 
-    id: Annotated[str, arg("message id", positional=True)]
+    id: Message
     body: Annotated[Any, arg("JSON; left out or null: stays as it is", unit="json")] = None
     priority: Annotated[Priority | None, arg("1 to 10, 10 most urgent", unit="priority")] = None
     delay_s: Annotated[
@@ -203,7 +206,7 @@ class QueueRedrive(Action, frozen=True, kw_only=True, tag="queue.redrive"):
 class QueueHistory(Action, frozen=True, kw_only=True, tag="queue.history"):
     """Show what happened to a message, oldest first."""
 
-    id: Annotated[str, arg("message id", positional=True)]
+    id: Message
     limit: Annotated[int, arg("only its last so many steps", ge=1, le=1_000)] = 100
 
 
@@ -240,32 +243,32 @@ class ScheduleList(Action, frozen=True, kw_only=True, tag="schedule.list"):
 class ScheduleShow(Action, frozen=True, kw_only=True, tag="schedule.show"):
     """Show one schedule with what its messages say."""
 
-    id: Annotated[str, arg("schedule id", positional=True)]
+    id: Schedule
 
 
 @action(views.ScheduleView)
 class SchedulePause(Action, frozen=True, kw_only=True, tag="schedule.pause"):
     """Send nothing by a schedule until it is resumed."""
 
-    id: Annotated[str, arg("schedule id", positional=True)]
+    id: Schedule
 
 
 @action(views.ScheduleView)
 class ScheduleResume(Action, frozen=True, kw_only=True, tag="schedule.resume"):
     """Go on with a schedule that is paused, from its next time on."""
 
-    id: Annotated[str, arg("schedule id", positional=True)]
+    id: Schedule
 
 
 @action(views.Done, destructive=True)
 class ScheduleDelete(Action, frozen=True, kw_only=True, tag="schedule.delete"):
     """Delete a schedule; messages it has sent stay."""
 
-    id: Annotated[str, arg("schedule id", positional=True)]
+    id: Schedule
 
 
 @action(views.MessageView)
 class ScheduleRun(Action, frozen=True, kw_only=True, tag="schedule.run"):
     """Send the message of a schedule now, whatever else is open; its times stay."""
 
-    id: Annotated[str, arg("schedule id", positional=True)]
+    id: Schedule

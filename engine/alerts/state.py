@@ -90,7 +90,7 @@ class Alerts:
         unsaved, self._unsaved = self._unsaved, {}
         try:
             await self._records.keep(unsaved.values())
-        except BaseException:
+        except BaseException:  # cancelled too: what was not stored is stored next time
             self._unsaved = unsaved | self._unsaved
             raise
 
