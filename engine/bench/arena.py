@@ -1,8 +1,9 @@
 """Ours and its peers, open at the same time with the same records, measured in turn.
 
 Every store has RECORDS records of 1 KB before anything is measured and is kept from round to
-round. The engine's are public, which development does not seal: they carry a keyed check, as
-every record does. In each round every workload is done by all, in another order each time.
+round; for those of FRESH each has an empty one in each round, so that most sets are inserts. The
+engine's records are public, which development does not seal: they carry a keyed check, as every
+record does. In each round every workload is done by all, in another order each time.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 import msgspec
@@ -24,13 +25,14 @@ from .baselines import RAW_BATCH, Raw
 from .measure import RECORDS, Call, Limit, drive, values
 from .mixes import MIXES, Work, Zipf, name_of
 from .peers import AT_ONCE, UNORDERED, Peer, absent, open_peer
-from .workloads import ENVIRONMENT, Bench, Records, Shape, open_bench
+from .workloads import ENVIRONMENT, Bench, Shape, open_bench
 
 CALLERS: Final = 100
 BURSTS: Final = (10, 100, 1_000, 10_000)
-FULL: Final = "testing"
 SCANNED_FIRST: Final = 10_000_000  # inserts of a mix that scans, apart from those of the others
 OURS: Final = "ours"
+FRESH: Final = frozenset({"set", "set full", "set one"})
+WARM: Final = Limit(0.05)  # the first sets make keys and open files
 _FULL_PEERS: Final = ("raw", "redis")
 
 Pairs = dict[tuple[str, str], list[tuple[float, float]]]
@@ -40,6 +42,7 @@ _IN_TURN: Final = "peers that block: one caller"
 WORDS: Final = {
     "set": f"{_CHECKED}; 100 callers, NORMAL; raw: batches of 100 of the same rows; redis: "
     f"everysec, TCP; {_IN_TURN}",
+    "set again": f"as set, on stores that have every key; {_IN_TURN}",
     "set full": f"{_CHECKED}; 100 callers, FULL; raw: batches of 100, FULL; redis: always",
     "set one": f"{_CHECKED}; one caller waits for each, NORMAL; raw: one commit a row",
     "get hit": "1 KB JSON decoded, from the cache, one caller; naive, redis: 100 callers",
@@ -59,20 +62,16 @@ class Ours:
     """Records of the engine, and the cache above them."""
 
     def __init__(self, bench: Bench) -> None:
-        engine = bench.core.engine
-        full = engine.memory(bench.agents[FULL])
-        self.normal = bench.records
-        self.full = Records(full, bench.shape)
+        self.records = bench.records
         self._store: MemoryStore = bench.core.places[ENVIRONMENT].memory
 
     async def fill(self) -> None:
-        await self.normal.fill()
-        await self.full.fill()
+        await self.records.fill()
 
     async def misses(self, seconds: float) -> float:
         """Reads a second of records that are not in the cache, which is filled again after it."""
         self._store.cache.close()
-        rate = (await drive(self.normal.get, CALLERS, Limit(seconds))).rate
+        rate = (await drive(self.records.get, CALLERS, Limit(seconds))).rate
         self._store.cache.reopen()
         await self.warm()
         return rate
@@ -80,7 +79,7 @@ class Ours:
     async def warm(self) -> None:
         for start in range(0, RECORDS, 1000):
             names = range(start, start + 1000)
-            await asyncio.gather(*(self.normal.read(name_of(number)) for number in names))
+            await asyncio.gather(*(self.records.read(name_of(number)) for number in names))
 
 
 class Turn(msgspec.Struct, frozen=True):
@@ -92,12 +91,12 @@ class Turn(msgspec.Struct, frozen=True):
 
 
 class Arena:
-    """All sides. `peers` and `full` by name: those that wait for the disk, at NORMAL and FULL."""
+    """All sides, the peers by name."""
 
-    def __init__(self, ours: Ours, peers: dict[str, Peer], full: dict[str, Peer]) -> None:
+    def __init__(self, scratch: Path, ours: Ours, peers: dict[str, Peer]) -> None:
+        self._scratch = scratch
         self._ours = ours
         self._peers = peers
-        self._full = full
         self._works: dict[tuple[str, str], Work] = {}
 
     @cached_property
@@ -117,7 +116,7 @@ class Arena:
 
     def _sides(self, name: str) -> list[str]:
         if name == "set full":
-            return list(self._full)
+            return [peer for peer in self._peers if peer in _FULL_PEERS]
         scans = name in MIXES and MIXES[name].scan
         return [peer for peer in self._peers if not scans or peer not in UNORDERED]
 
@@ -127,27 +126,26 @@ class Arena:
         if name.startswith("burst"):
             callers = int(name.split()[1])
             return await burst(self._both(side), callers, seconds)
-        turn = self._turn(name, side)
-        run = await drive(turn.call, turn.callers, Limit(seconds), weight=turn.weight)
-        return run.rate
+        if name not in FRESH:
+            return await _driven(self._turn(name, side), Limit(seconds))
+        full = name == "set full"
+        with TemporaryDirectory(dir=self._scratch) as place:
+            async with _open_fresh(side, Path(place), full=full) as store:
+                turn = _setting(store, self._callers(side), singly=name == "set one")
+                await _driven(turn, WARM)
+                return await _driven(turn, Limit(seconds))
 
     def _turn(self, name: str, side: str) -> Turn:
         """How `side` does a workload."""
         if name in MIXES:
             return Turn(self._work(name, side).call, self._callers(side))
-        store = self._store(side, full=name == "set full")
+        store = self._store(side)
         if name in {"get hit", "get miss"}:
             return Turn(store.get, 1 if side == OURS else self._callers(side))
-        if name == "set one":
-            return Turn(store.set, 1)
-        if isinstance(store, Raw):
-            return Turn(store.set_batch, 1, RAW_BATCH)
-        return Turn(store.set, self._callers(side))
+        return _setting(store, self._callers(side))
 
-    def _store(self, side: str, *, full: bool = False) -> Peer:
-        if side == OURS:
-            return self._ours.full if full else self._ours.normal
-        return self._full[side] if full else self._peers[side]
+    def _store(self, side: str) -> Peer:
+        return self._ours.records if side == OURS else self._peers[side]
 
     @staticmethod
     def _callers(side: str) -> int:
@@ -173,6 +171,30 @@ class Arena:
         return found
 
 
+def _setting(store: Peer, callers: int, *, singly: bool = False) -> Turn:
+    """Sets by so many callers; `singly`: one waits for each. Rows by hand go in batches else."""
+    if isinstance(store, Raw) and not singly:
+        return Turn(store.set_batch, 1, RAW_BATCH)
+    return Turn(store.set, 1 if singly else callers)
+
+
+async def _driven(turn: Turn, limit: Limit) -> float:
+    return (await drive(turn.call, turn.callers, limit, weight=turn.weight)).rate
+
+
+@asynccontextmanager
+async def _open_fresh(side: str, scratch: Path, *, full: bool) -> AsyncIterator[Peer]:
+    """An empty store that waits for the disk where it is `full`."""
+    durability = "full" if full else "normal"
+    if side != OURS:
+        async with open_peer(side, scratch, values(), [], durability=durability) as peer:
+            yield peer
+        return
+    told = {f"durability.{ENVIRONMENT}": durability}
+    async with open_bench(scratch, Shape(sealed=False), told=told) as bench:
+        yield bench.records
+
+
 async def burst(call: Call, callers: int, seconds: float) -> float:
     """Operations a second in spikes: so many callers at once, one call of two operations each, and
     when the last is answered the next spike. Callers that come after the end go away."""
@@ -194,23 +216,14 @@ async def burst(call: Call, callers: int, seconds: float) -> float:
 @asynccontextmanager
 async def open_arena(scratch: Path, peers: Sequence[str]) -> AsyncIterator[Arena]:
     """The engine and those of the peers that are there."""
-    told = {f"durability.{FULL}": "full"}
     names, records = [name_of(number) for number in range(RECORDS)], values()
     async with AsyncExitStack() as stack:
-        bench = await stack.enter_async_context(
-            open_bench(scratch / "ours", Shape(sealed=False), told=told)
-        )
+        bench = await stack.enter_async_context(open_bench(scratch / "ours", Shape(sealed=False)))
         ours = Ours(bench)
         await ours.fill()
-        opened: dict[str, dict[str, Peer]] = defaultdict(dict)
+        opened: dict[str, Peer] = {}
         for peer in peers:
-            if absent(peer):
-                continue
-            for durability in ("normal", "full") if peer in _FULL_PEERS else ("normal",):
-                opened[durability][peer] = await stack.enter_async_context(
-                    open_peer(
-                        peer, scratch / f"{peer}-{durability}", records, names,
-                        durability=durability,
-                    )
-                )  # fmt: skip
-        yield Arena(ours, opened["normal"], opened["full"])
+            if not absent(peer):
+                opening = open_peer(peer, scratch / peer, records, names)
+                opened[peer] = await stack.enter_async_context(opening)
+        yield Arena(scratch, ours, opened)

@@ -164,8 +164,6 @@ class Bench:
         self.messages = {
             name: Messages(engine.queue(name, as_=agent)) for name, agent in agents.items()
         }
-        self.agents = agents
-        self.shape = shape
         self.remote: Records | None = None
 
 
