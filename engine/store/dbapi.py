@@ -144,6 +144,10 @@ class Connection(dbapi2.Connection):  # type: ignore[misc]  # pysqlite3 has no t
         with self.guard:
             super().close()
 
+    def __exit__(self, *error: Any) -> bool:  # noqa: ANN401 - the driver's
+        with self.guard:
+            return bool(super().__exit__(*error))
+
 
 class Link:
     """A thread's connection as our own code uses it. `held`: a block of this thread will end the

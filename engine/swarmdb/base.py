@@ -53,7 +53,8 @@ class Database:
             values.number("retention_days", retention_days)
         self._pool = Pool(path, self.durability.value, timeout_s, self._clock)
         file = None if self._pool.in_memory else path
-        self._turns = Turns(timeout_s, Log(file, self.durability.value))
+        self._log = Log(file, self.durability.value)
+        self._turns = Turns(timeout_s, self._log)
         self._tables = Tables(self._ask, self._step)
         self._retention = Retention(self._clock, retention_days, self._tables)
         self._pool.link()
@@ -71,6 +72,7 @@ class Database:
                 "a transaction of this thread is open", hint="close the database after it"
             )
         with self._turns.quiet():
+            self._log.at_end(link)
             self._pool.close()
 
     def vacuum(self) -> None:

@@ -69,6 +69,13 @@ class Log:
                 log.warning("the log could not be copied into the file: %s", error)
             self._refused = True
 
+    def at_end(self, link: Link) -> None:
+        """Mend what is to be mended before the last connection copies the log by itself."""
+        try:
+            self.before(link)
+        except SwarmDeckError as error:
+            log.warning("closed on a disk that fails: %s", error)
+
     def note(self, error: BaseException) -> None:
         """Take in what a write met. Other errors than the disk's are not."""
         if getattr(error, "sqlite_errorcode", 0) & 0xFF == _IO_ERROR:

@@ -42,7 +42,7 @@ class Turn:
             raise self.error
         if not self.done:
             raise CommitUnknown(
-                "the thread that committed this was interrupted",
+                "another thread did not say whether it committed this",
                 hint="the change may be stored or not: read it back before you repeat it",
             )
         return self.outcome
@@ -62,15 +62,15 @@ class Turns:
         """Run statements as one transaction, together with those of others that wait. Raises
         Locked when the turn did not come in time, and what the statements raise."""
         turn = Turn(statements)
-        self._wait(turn)
-        if not turn.leads:
-            return turn.answer()
         batch = [turn]
         try:
-            self._gather(batch)
-            self._commit(link, batch)
-        finally:
-            self._leave(link, batch)
+            self._wait(turn)
+            if turn.leads:
+                self._gather(batch)
+                self._commit(link, batch)
+        finally:  # an interrupt may come anywhere: a turn that is kept would end all writing
+            if turn.leads:
+                self._leave(link, batch)
         return turn.answer()
 
     @contextmanager
@@ -78,30 +78,33 @@ class Turns:
         """A turn of one's own to write in, as long as the block lasts. Raises Locked, and
         DiskError while the disk refuses."""
         turn = Turn((), alone=True)
-        self._wait(turn)
         try:
+            self._wait(turn)
             self._log.before(link)
             yield
         except BaseException as error:
             self._log.note(error)
             raise
         finally:
-            self._leave(link, [turn])
+            if turn.leads:
+                self._leave(link, [turn])
 
     @contextmanager
     def quiet(self) -> Iterator[None]:
         """Nobody of this process writes as long as the block lasts. Raises Locked."""
-        self._wait(Turn((), alone=True))
+        turn = Turn((), alone=True)
         try:
+            self._wait(turn)
             yield
         finally:
-            self._pass_on()
+            if turn.leads:
+                self._pass_on()
 
     def _wait(self, turn: Turn) -> None:
         """Until it is this one's turn, or another has committed it."""
         with self._mutex:
             if not self._busy:
-                self._busy = turn.leads = True
+                turn.leads = self._busy = True
                 return
             turn.wake = wake = Lock()
             wake.acquire()
@@ -109,8 +112,7 @@ class Turns:
         try:
             told = wake.acquire(timeout=self._timeout_s)
         except BaseException:
-            if not self._withdraw(turn) and turn.leads:
-                self._pass_on()
+            self._withdraw(turn)
             raise
         if told or turn.leads:
             return
@@ -136,9 +138,9 @@ class Turns:
 
     def _leave(self, link: Link, batch: Sequence[Turn]) -> None:
         """Let those of the batch go on, see to the log, and let the next one lead."""
-        for turn in batch[1:]:
-            _go_on(turn)
         try:
+            for turn in batch[1:]:
+                _go_on(turn)
             self._log.after(link, len(batch))
         finally:
             self._pass_on()

@@ -98,6 +98,18 @@ def test_calls_join_what_a_cursor_has_begun(db: SwarmDB, spawn: Spawn) -> None:
     assert [each["event_id"] for each in db.get_events()] == ["kept"]
 
 
+def test_a_connection_is_a_block_of_its_own_too(db: SwarmDB) -> None:
+    conn = db._get_connection()
+    with conn:
+        conn.execute("UPDATE schema_info SET value = value")
+        db.register_agent("kept", "writer")
+    with pytest.raises(Broken), conn:  # noqa: PT012 - the block is the test
+        conn.execute("UPDATE schema_info SET value = value")
+        db.register_agent("undone", "writer")
+        raise Broken
+    assert [agent["agent_id"] for agent in db.get_active_agents()] == ["kept"]
+
+
 def test_a_block_keeps_other_threads_waiting_and_not_reading(db: SwarmDB, spawn: Spawn) -> None:
     stored, seen = threading.Event(), []
 
