@@ -33,6 +33,7 @@ VIEW_BYTES: Final = 600  # a record without its value
 MAX_BATCH_KEYS: Final = 10_000
 MAX_KNOWN_NAMESPACES: Final = 10_000
 KEY_CHUNK: Final = 1_000
+FEWEST_KEYS: Final = 64  # read at once
 _READ: Final = Right.READ  # naming the member of an enum takes 0.2 us
 _PRIVATE: Final = Level.PRIVATE
 
@@ -225,7 +226,9 @@ class Lookup:
         found: list[str] = []
         ends_us = 0
         while True:
-            page = await self._database.read(self._page_query(namespace, prefix, after))
+            # No more than are wanted, yet not few where many of them may not be read.
+            rows = min(KEY_CHUNK, max(FEWEST_KEYS, limit - len(found)))
+            page = await self._database.read(self._page_query(namespace, prefix, after, rows))
             for key, level, owner, team, swarm, expires_us in page:
                 after = key
                 standing = Standing(Level(level), owner, team, swarm)
@@ -234,16 +237,16 @@ class Lookup:
                     ends_us = _first(ends_us, expires_us or 0)
                     if len(found) == limit:
                         return found, after, ends_us
-            if len(page) < KEY_CHUNK:
+            if len(page) < rows:
                 return found, None, ends_us
 
     def _page_query(
-        self, namespace: str, prefix: str, after: str
+        self, namespace: str, prefix: str, after: str, rows: int
     ) -> Callable[[Reader], list[tuple[Any, ...]]]:
         now_us = self._clock.wall_us()
 
         def query(reader: Reader) -> list[tuple[Any, ...]]:
-            bounds = (after, prefix, prefix + LAST, now_us, KEY_CHUNK)
+            bounds = (after, prefix, prefix + LAST, now_us, rows)
             return reader.execute(_SELECT_PAGE, (reader.env, namespace, *bounds)).fetchall()
 
         return query

@@ -267,6 +267,16 @@ async def test_keys_come_in_order_paged_and_only_those_that_may_be_read(store: M
     assert seen == [f"k{n:02d}" for n in range(30) if n % 3]
 
 
+@pytest.mark.parametrize("limit", [1, 70, 200])
+async def test_few_keys_among_many_that_may_not_be_read_are_all_found(
+    store: MemoryStore, limit: int
+) -> None:
+    for n in range(200):
+        await put(store, OWNER if n % 67 == 66 else OTHER, f"k{n:03d}", n)
+    found, _ = await store.keys(OWNER, "default", "k", limit, None)
+    assert found == ["k066", "k133"][:limit]
+
+
 async def test_namespaces_separate_keys(store: MemoryStore) -> None:
     await put(store, OWNER, "k", 1, namespace="a")
     await put(store, OWNER, "k", 2, namespace="b")
