@@ -127,6 +127,15 @@ def _revoke_token(action: actions.AgentRevoke, agent: views.AgentView) -> Draft:
     return f"Void the token of {agent.name} ({agent.id})?", touches, agent.environment, _WORD
 
 
+def _dissolve(action: actions.TeamDelete, team: views.TeamView) -> Draft:
+    touches = [
+        f"{wording.count(len(team.members), 'member')}: they stay, and so do their records",
+        "Team records reach their owners alone from then on",
+        "Messages, events and proposals for the team reach nobody",
+    ]
+    return f"Dissolve the team {team.name} ({action.team})?", touches, team.environment, _WORD
+
+
 def _backup(action: Any, found: Sequence[views.BackupView]) -> views.BackupView:  # noqa: ANN401
     """The backup an action names. Raises NotFound."""
     for each in found:
@@ -340,6 +349,7 @@ LOOKS: Final[dict[type[Action], Callable[[Any], Action]]] = {
     actions.AclExport: _status,
     actions.AgentToken: lambda action: actions.AgentShow(id=action.id),
     actions.AgentRevoke: lambda action: actions.AgentShow(id=action.id),
+    actions.TeamDelete: lambda action: actions.TeamShow(team=action.team),
     actions.BackupRestore: _backups,
     actions.BackupDelete: _backups,
     actions.ClockConfirm: _status,
@@ -362,6 +372,7 @@ DRAFTS: Final[dict[type[Action], Callable[[Any, Any], Draft]]] = {
     actions.AclExport: _export,
     actions.AgentToken: _token,
     actions.AgentRevoke: _revoke_token,
+    actions.TeamDelete: _dissolve,
     actions.BackupRestore: _restore,
     actions.BackupDelete: _delete,
     actions.ClockConfirm: _clock,

@@ -96,6 +96,7 @@ AGENT_MAY: Final[Mapping[str, tuple[Own, ...]]] = {
     "acl.revoke": (_BY_ID,),
     "acl.list": (_HOME,),
     "acl.explain": (("subject", "id"),),
+    "acl.check": (("subject", "id"),),
     "acl.matrix": (_HOME,),
     "acl.who": (_HOME,),
     "explain": (("subject", "prefix"),),

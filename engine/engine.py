@@ -125,6 +125,7 @@ class Agents:
         team: str | None = None,
         capabilities: Sequence[str] = (),
         role: str = "agent",
+        metadata: Mapping[str, Any] | None = None,
     ) -> views.AgentView:
         """Register an agent that has no process of ours. Without a `swarm` it joins that of this
         process (SWARM_ID), if it is of the environment. Raises NotFound for an unknown swarm or
@@ -138,11 +139,12 @@ class Agents:
             team=team,
             capabilities=tuple(capabilities),
             role=role,  # type: ignore[arg-type]  # checked when it is dispatched
+            metadata=None if metadata is None else dict(metadata),
         )
         return await self._engine.ask(wanted, views.AgentView)
 
     async def get(self, agent: Named) -> views.AgentView:
-        """One agent as it is now. Raises NotFound."""
+        """One agent as it is now, with its metadata and how it has done. Raises NotFound."""
         return await self._engine.ask(actions.AgentShow(id=_ident(agent)), views.AgentView)
 
     async def list(
@@ -153,12 +155,15 @@ class Agents:
         team: str | None = None,
         type: str | None = None,  # noqa: A002 - the field's name
         capability: str | None = None,
+        state: str | None = None,
     ) -> list[views.AgentView]:
-        """Agents that match all that is given."""
+        """Agents that match all that is given. `state` is starting, ready, external, stale, exited
+        or failed."""
         found: list[views.AgentView] = await self._engine.run(
             actions.AgentList(
                 environment=_place(environment), swarm=swarm, team=team, type=type,
                 capability=capability,
+                state=state,  # type: ignore[arg-type]  # checked when it is dispatched
             )
         )  # fmt: skip
         return found
@@ -171,6 +176,7 @@ class Agents:
         type: str | None = None,  # noqa: A002 - the field's name
         capabilities: Sequence[str] | None = None,
         role: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> views.AgentView:
         """Change what is given, keep the rest. Raises NotFound."""
         wanted = actions.AgentUpdate(
@@ -179,6 +185,7 @@ class Agents:
             type=type,
             capabilities=None if capabilities is None else tuple(capabilities),
             role=role,  # type: ignore[arg-type]  # checked when it is dispatched
+            metadata=None if metadata is None else dict(metadata),
         )
         return await self._engine.ask(wanted, views.AgentView)
 
@@ -200,6 +207,23 @@ class Agents:
     async def list_teams(self, environment: str | None = None) -> Teams:
         found: Teams = await self._engine.run(actions.TeamList(environment=_place(environment)))
         return found
+
+    async def get_team(self, team: str) -> views.TeamView:
+        """One team with its members. Raises NotFound."""
+        return await self._engine.ask(actions.TeamShow(team=team), views.TeamView)
+
+    async def rename_team(self, team: str, name: str) -> views.TeamView:
+        """Raises NotFound, InvalidInput."""
+        return await self._engine.ask(actions.TeamRename(team=team, name=name), views.TeamView)
+
+    async def lead_team(self, team: str, leader: Named | None) -> views.TeamView:
+        """Give a team a leader, who joins it, or none. Raises NotFound."""
+        wanted = actions.TeamLead(team=team, agent=None if leader is None else _ident(leader))
+        return await self._engine.ask(wanted, views.TeamView)
+
+    async def delete_team(self, team: str) -> None:
+        """Dissolve a team; its members and their records stay. Raises NotFound."""
+        await self._engine.run(actions.TeamDelete(team=team))
 
     async def add_to_team(self, agent: Named, team: str) -> views.TeamView:
         """Raises NotFound."""
@@ -321,6 +345,25 @@ class Acl:
             "namespace": namespace,
         }  # fmt: skip
         return await self._engine.ask(_convert("acl.explain", fields), views.DecisionView)
+
+    async def has(
+        self,
+        agent: Named,
+        resource: str,
+        action: str,
+        level: str | int,
+        *,
+        namespace: str = "default",
+    ) -> bool:
+        """Whether an agent may read, write, delete or grant what there is of a `resource` (memory,
+        task, event, consensus, conflict, artifact, metric) at a level: its own private ones, those
+        of its teams and its swarm, all public ones. Entries over single keys do not count."""
+        fields = {
+            "subject": _ident(agent), "right": action, "resource": resource, "level": level,
+            "namespace": namespace,
+        }  # fmt: skip
+        found = await self._engine.ask(_convert("acl.check", fields), views.DecisionView)
+        return found.allowed
 
     async def check(
         self,

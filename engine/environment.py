@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
@@ -179,6 +179,12 @@ class Place:
         if "uploads" in self.__dict__:
             await self.uploads.close()
 
+    async def note_seen(self) -> None:
+        """Before it closes: store when agents were last heard. A disk that refuses keeps nothing
+        from closing."""
+        with suppress(SwarmDeckError):
+            await self.registry.note_seen()
+
     async def _gone(self, agent: str) -> None:
         await self.queue.release(agent)
         await self.tasks.working.release(agent)
@@ -301,6 +307,7 @@ async def open_place(  # noqa: PLR0913 - what a place is made of
             database.loaded()
             stack.push_async_callback(place.queue.close)
             stack.push_async_callback(vault.finish, environment.value)
+            stack.push_async_callback(place.note_seen)
             stack.push_async_callback(place.end_uploads)
         except Corrupt as error:
             await stack.aclose()

@@ -125,15 +125,20 @@ class Ticker:
         if self._stays and (due or place.tasks.retention.is_behind):
             await place.tasks.graph()  # what is overdue is said without being asked
             await place.tasks.retention.sweep(SWEEP_S)
-        if self._stays and due and place.has_artifacts:
+        if self._stays:
+            await self._sweep_more(place, due=due)
+
+    async def _sweep_more(self, place: Place, *, due: bool) -> None:
+        """What only an engine that stays has time for."""
+        keep_s = place.queue.settings.ended_keep_s
+        if due and place.has_artifacts:
             await place.leavings.run(SWEEP_S)
             await place.uploads.sweep()
-        if self._stays and (due or place.events.is_behind):
+        if due or place.events.is_behind:
             await place.events.sweep(SWEEP_S)
-        keep_s = place.queue.settings.ended_keep_s
-        if self._stays and (due or place.consensus.is_behind):
+        if due or place.consensus.is_behind:
             await place.consensus.sweep(SWEEP_S, keep_s)
-        if self._stays and (due or place.conflicts.is_behind):
+        if due or place.conflicts.is_behind:
             await place.conflicts.sweep(SWEEP_S, keep_s)
-        if self._stays and (due or place.measures.is_behind):
+        if due or place.measures.is_behind:
             await place.measures.sweep(SWEEP_S)

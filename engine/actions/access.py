@@ -131,6 +131,21 @@ class AclExplain(Action, frozen=True, kw_only=True, tag="acl.explain"):
     namespace: Namespace = "default"
 
 
+@action(views.DecisionView, query=True)
+class AclCheck(Action, frozen=True, kw_only=True, tag="acl.check"):
+    """Say whether an agent may do something to what there is at a level, and by which rule."""
+
+    subject: Annotated[str, arg("agent id", positional=True)]
+    right: Annotated[
+        Literal["read", "write", "delete", "grant"], arg("what it wants to do", positional=True)
+    ]
+    resource: Annotated[Resource, arg("what kind of thing", positional=True)] = "memory"
+    level: Annotated[
+        str | int, arg("private, team, swarm, public, system", positional=True, unit="level")
+    ] = "swarm"
+    namespace: Namespace = "default"
+
+
 @action(list[views.AuditView], query=True)
 class AuditList(Action, frozen=True, kw_only=True, tag="audit.list"):
     """List what was changed, read and refused, and by whom, newest first."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -90,17 +90,19 @@ class AgentRegister(Action, frozen=True, kw_only=True, tag="agent.register"):
     team: Annotated[str | None, arg("team id to join")] = None
     capabilities: Annotated[tuple[str, ...], arg("what it can do; may be repeated")] = ()
     role: Annotated[RoleName, arg("role in its environment")] = "agent"
+    metadata: Annotated[Any, arg("JSON object of what else is known of it", unit="json")] = None
 
 
 @action(views.AgentView)
 class AgentUpdate(Action, frozen=True, kw_only=True, tag="agent.update"):
-    """Change an agent's name, type, capabilities or role."""
+    """Change an agent's name, type, capabilities, role or metadata."""
 
     id: Annotated[str, arg("agent id", positional=True)]
     name: Annotated[str | None, arg("name to show")] = None
     type: Annotated[str | None, arg("kind of agent")] = None
     capabilities: Annotated[tuple[str, ...] | None, arg("what it can do; may be repeated")] = None
     role: Annotated[RoleName | None, arg("role in its environment")] = None
+    metadata: Annotated[Any, arg("JSON object in place of what is known of it", unit="json")] = None
 
 
 @action(views.Done, destructive=True)
@@ -134,11 +136,15 @@ class AgentList(Action, frozen=True, kw_only=True, tag="agent.list"):
     team: Annotated[str | None, arg("only of this team")] = None
     type: Annotated[str | None, arg("only of this type")] = None
     capability: Annotated[str | None, arg("only with this capability")] = None
+    state: Annotated[
+        Literal["starting", "ready", "external", "stale", "exited", "failed"] | None,
+        arg("only in this state"),
+    ] = None
 
 
 @action(views.AgentView, query=True)
 class AgentShow(Action, frozen=True, kw_only=True, tag="agent.show"):
-    """Show one agent."""
+    """Show one agent with its metadata and how it has done."""
 
     id: Annotated[str, arg("agent id", positional=True)]
 
@@ -157,6 +163,36 @@ class TeamList(Action, frozen=True, kw_only=True, tag="team.list"):
     """List the teams."""
 
     environment: OptionalWhere = None
+
+
+@action(views.TeamView, query=True)
+class TeamShow(Action, frozen=True, kw_only=True, tag="team.show"):
+    """Show one team with its members."""
+
+    team: Annotated[str, arg("team id", positional=True)]
+
+
+@action(views.TeamView, role=Role.ADMIN, idempotent=True)
+class TeamRename(Action, frozen=True, kw_only=True, tag="team.rename"):
+    """Give a team another name."""
+
+    team: Annotated[str, arg("team id", positional=True)]
+    name: Annotated[str, arg("name to show", positional=True)]
+
+
+@action(views.TeamView, role=Role.ADMIN, idempotent=True)
+class TeamLead(Action, frozen=True, kw_only=True, tag="team.lead"):
+    """Give a team a leader, who joins it, or none."""
+
+    team: Annotated[str, arg("team id", positional=True)]
+    agent: Annotated[str | None, arg("agent id (default: no leader)", positional=True)] = None
+
+
+@action(views.Done, role=Role.ADMIN, destructive=True)
+class TeamDelete(Action, frozen=True, kw_only=True, tag="team.delete"):
+    """Dissolve a team; its members and their records stay."""
+
+    team: Annotated[str, arg("team id", positional=True)]
 
 
 @action(views.TeamView, role=Role.ADMIN, idempotent=True)

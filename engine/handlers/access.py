@@ -15,6 +15,7 @@ from ..model import (
     Right,
     Role,
     environment_of,
+    parse_level,
 )
 from .services import Part
 
@@ -78,6 +79,19 @@ class AccessHandlers(Part):
             record = record if place.access.allows(*asked) else None
         return place.access.explain(
             principal, Right(action.right), record, action.namespace, action.key
+        )
+
+    async def acl_check(self, _: Context, action: actions.AclCheck) -> views.DecisionView:
+        from ..acl.circles import check  # noqa: PLC0415 - most commands never need it
+
+        principal = self._services.resolve(action.subject)
+        place = self._of(action.subject)
+        return check(
+            place.access,
+            principal,
+            Right(action.right),
+            parse_level(action.level),
+            (action.resource, action.namespace),
         )
 
     async def acl_matrix(self, context: Context, action: actions.AclMatrix) -> views.MatrixView:

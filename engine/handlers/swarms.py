@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from .. import actions, views
+import msgspec
+
+from .. import actions, codec, views
 from ..dispatch import Context
+from ..environment import Place
+from ..store.aside import Aside
 from ..swarms.setup import read_setup
 from .services import Part
 
@@ -69,9 +73,10 @@ class SwarmHandlers(Part):
             team=action.team,
             capabilities=action.capabilities,
             role=action.role,
+            metadata=action.metadata,
             actor=context.principal.id,
         )
-        return self._services.swarms.agent(agent.id)
+        return self._described(place, agent.id)
 
     async def agent_update(self, context: Context, action: actions.AgentUpdate) -> views.AgentView:
         place = self._of(action.id)
@@ -81,9 +86,16 @@ class SwarmHandlers(Part):
             type=action.type,
             capabilities=action.capabilities,
             role=action.role,
+            metadata=action.metadata,
             actor=context.principal.id,
         )
-        return self._services.swarms.agent(action.id)
+        return self._described(place, action.id)
+
+    def _described(self, place: Place, ident: str) -> views.AgentView:
+        """An agent with what else is known of it."""
+        metadata = codec.decode_json(place.registry.agent(ident).metadata.encode())
+        found = self._services.swarms.agent(ident)
+        return msgspec.structs.replace(found, metadata=metadata)
 
     async def agent_unregister(
         self, context: Context, action: actions.AgentUnregister
@@ -104,11 +116,17 @@ class SwarmHandlers(Part):
             team=action.team,
             type=action.type,
             capability=action.capability,
+            state=action.state,
         )
         return list(found)
 
     async def agent_show(self, _: Context, action: actions.AgentShow) -> views.AgentView:
-        return self._services.swarms.agent(action.id)
+        from ..swarms.performance import performance  # noqa: PLC0415 - asked for here alone
+
+        place = self._of(action.id)
+        found = self._described(place, action.id)
+        done = await Aside(place.database).read(performance(action.id, found.done))
+        return msgspec.structs.replace(found, performance=done)
 
     async def team_create(self, context: Context, action: actions.TeamCreate) -> views.TeamView:
         registry = self._place(action.environment).registry
@@ -120,6 +138,30 @@ class SwarmHandlers(Part):
     async def team_list(self, _: Context, action: actions.TeamList) -> list[views.TeamView]:
         chosen = self._places(action.environment)
         return [view for place in chosen for view in place.registry.team_views()]
+
+    async def team_show(self, _: Context, action: actions.TeamShow) -> views.TeamView:
+        return self._of(action.team).registry.team(action.team).view()
+
+    async def team_rename(self, context: Context, action: actions.TeamRename) -> views.TeamView:
+        registry = self._of(action.team).registry
+        team = await registry.change_team(action.team, name=action.name, actor=context.principal.id)
+        return team.view()
+
+    async def team_lead(self, context: Context, action: actions.TeamLead) -> views.TeamView:
+        registry = self._of(action.team).registry
+        team = await registry.change_team(
+            action.team,
+            leader=action.agent,
+            leaderless=action.agent is None,
+            actor=context.principal.id,
+        )
+        return team.view()
+
+    async def team_delete(self, context: Context, action: actions.TeamDelete) -> views.Done:
+        registry = self._of(action.team).registry
+        name = registry.team(action.team).name
+        await registry.remove_team(action.team, actor=context.principal.id)
+        return views.Done(detail=f"team {name} is dissolved; its members and their records stay")
 
     async def team_add(self, context: Context, action: actions.TeamAdd) -> views.TeamView:
         registry = self._of(action.team).registry

@@ -52,6 +52,7 @@ class Looks:
         team: str | None = None,
         type: str | None = None,  # noqa: A002 - the word of the action
         capability: str | None = None,
+        state: str | None = None,
     ) -> Sequence[AgentView]:
         """The agents that match all that is given. Raises NotFound for an unknown swarm or
         team."""
@@ -63,7 +64,7 @@ class Looks:
             for name, site in self._sites.items()
             if environment in {None, name} and places <= {name}
             for agent in site.registry.select(
-                swarm=swarm, team=team, type=type, capability=capability
+                swarm=swarm, team=team, type=type, capability=capability, state=state
             )
         ]
 

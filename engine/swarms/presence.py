@@ -52,5 +52,10 @@ class Presence:
         beat = self._beats.get(agent)
         return None if beat is None else max(0.0, self._clock.monotonic_s() - beat)
 
+    def seen_us(self, agent: str) -> int | None:
+        """When an agent was last heard, in microseconds since the epoch; None as `age_s`."""
+        age_s = self.age_s(agent)
+        return None if age_s is None else self._clock.wall_us() - int(age_s * 1_000_000)
+
     def is_stale(self, agent: str) -> bool:
         return (self.age_s(agent) or 0.0) > self._stale_after_s

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
+from .. import codec
 from ..clock import Clock
 from ..errors import Conflict, InvalidInput
 from ..events import AgentChanged, AgentRegistered, Event
@@ -24,14 +25,15 @@ from ..model import (
 )
 from ..store.database import Database, Transaction
 from . import roster
-from .roll import Roll, replace
-from .roster import Agent, Swarm, Team
+from .roll import replace
+from .roster import Agent, Swarm
+from .teams import Teams
 from .tokens import LIFE_S, Tokens
 
-ID_LENGTH: Final = 8
+MAX_METADATA_BYTES: Final = 16 << 10
 
 
-class Registry(Roll):
+class Registry(Teams):
     """The agents, teams and swarms of one environment, and what changes them. All methods belong
     to the engine's loop.
 
@@ -61,10 +63,6 @@ class Registry(Roll):
         self._swarms.update((swarm.id, swarm) for swarm in swarms)
         self._access_changed(self._agents)
 
-    def new_id(self, what: str) -> str:
-        """An id of this environment, such as `dev_agent_0123abcd`."""
-        return f"{self.environment.prefix}_{what}_{self._clock.token(ID_LENGTH)}"
-
     # --- agents -----------------------------------------------------------------------------
 
     async def register(
@@ -76,10 +74,13 @@ class Registry(Roll):
         team: str | None = None,
         capabilities: Sequence[str] = (),
         role: str = Role.AGENT,
+        metadata: Any = None,  # noqa: ANN401 - a JSON object
         actor: str = OPERATOR,
     ) -> Agent:
         """Record an agent that has no process of ours. Raises InvalidInput, NotFound."""
         agent = self.describe(name, type, capabilities=capabilities, swarm=swarm, role=role)
+        if metadata is not None:
+            agent = replace(agent, metadata=_metadata(metadata))
         if swarm is not None:
             self._open_swarm(swarm)
         if team is not None:
@@ -137,6 +138,7 @@ class Registry(Roll):
         type: str | None = None,  # noqa: A002 - the word of the action
         capabilities: Sequence[str] | None = None,
         role: str | None = None,
+        metadata: Any = None,  # noqa: ANN401 - a JSON object
         actor: str = OPERATOR,
     ) -> Agent:
         """Change what is given. Raises NotFound, InvalidInput."""
@@ -150,6 +152,8 @@ class Registry(Roll):
             changes["capabilities"] = _checked(capabilities)
         if role is not None:
             changes["role"] = _role(role)
+        if metadata is not None:
+            changes["metadata"] = _metadata(metadata)
         if changes:
             detail = ", ".join(sorted(changes))
             await self._change_agent(ident, changes, ("agent.update", actor, detail))
@@ -171,86 +175,6 @@ class Registry(Roll):
 
         await self._database.write(change, topic="agents", then=lambda _: self._forget([ident]))
         await self._on_gone(ident)
-
-    # --- teams ------------------------------------------------------------------------------
-
-    async def create_team(
-        self, name: str, *, leader: str | None = None, actor: str = OPERATOR
-    ) -> Team:
-        """A new team; the leader is its first member. Raises InvalidInput, NotFound."""
-        if leader is not None:
-            self.agent(leader)
-        team = Team(
-            id=self.new_id("team"),
-            name=check_display_name(name),
-            environment=self.environment,
-            leader=leader,
-            members=() if leader is None else (leader,),
-            created_at_us=self._clock.wall_us(),
-        )
-
-        def change(tx: Transaction) -> None:
-            roster.require(tx, "agent", leader)
-            roster.insert_team(tx, team)
-            tx.audit(actor, "team.create", team.id, detail=team.name)
-
-        def then(_: None) -> None:
-            self._teams[team.id] = team
-            self._access_changed(team.members)
-
-        await self._database.write(change, topic="agents", then=then)
-        return team
-
-    async def add_to_team(self, team: str, agent: str, *, actor: str = OPERATOR) -> Team:
-        """Put an agent into a team; a member stays one. Raises NotFound."""
-        self.team(team)
-        self.agent(agent)
-
-        def change(tx: Transaction) -> None:
-            roster.require(tx, "team", team)
-            roster.require(tx, "agent", agent)
-            if roster.insert_member(tx, team, agent):
-                tx.audit(actor, "team.add", team, detail=agent)
-
-        def then(_: None) -> None:
-            self._join(team, agent)
-            self._access_changed([agent])
-
-        await self._database.write(change, topic="agents", then=then)
-        return self.team(team)
-
-    async def remove_from_team(self, team: str, agent: str, *, actor: str = OPERATOR) -> Team:
-        """Take an agent out of a team; a leader who goes leaves it without one. Raises
-        NotFound."""
-        self.team(team)
-        self.agent(agent)
-
-        def change(tx: Transaction) -> None:
-            roster.require(tx, "team", team)
-            if roster.delete_member(tx, team, agent):
-                tx.audit(actor, "team.remove", team, detail=agent)
-
-        def then(_: None) -> None:
-            self._leave(team, agent)
-            self._access_changed([agent])
-
-        await self._database.write(change, topic="agents", then=then)
-        return self.team(team)
-
-    async def remove_team(self, ident: str, *, actor: str = OPERATOR) -> None:
-        """Dissolve a team; its members stay. Raises NotFound."""
-        members = self.team(ident).members
-
-        def change(tx: Transaction) -> None:
-            roster.require(tx, "team", ident)
-            roster.delete_team(tx, ident)
-            tx.audit(actor, "team.delete", ident)
-
-        def then(_: None) -> None:
-            self._teams.pop(ident, None)
-            self._access_changed(members)
-
-        await self._database.write(change, topic="agents", then=then)
 
     # --- swarms and their processes -----------------------------------------------------------
 
@@ -411,12 +335,22 @@ class Registry(Roll):
         """A connection of this agent closed."""
         self.presence.disconnected(ident)
 
+    async def note_seen(self) -> None:
+        """Store when each agent was last heard, before nobody knows any more."""
+        heard = {ident: self.presence.seen_us(ident) for ident in self._agents}
+        seen = [(ident, seen_us) for ident, seen_us in heard.items() if seen_us is not None]
+        if seen:
+            await self._database.write(lambda tx: roster.seen(tx, seen))
+
     # --- after a commit ---------------------------------------------------------------------
 
     async def _change_agent(
         self, ident: str, changes: dict[str, Any], audit: tuple[str, str, str] | None = None
     ) -> None:
-        """Change columns of an agent; `audit` is action, actor and detail."""
+        """Change columns of an agent, and note when it was last heard; `audit` is action, actor
+        and detail."""
+        if (seen_us := self.presence.seen_us(ident)) is not None:
+            changes = {"last_seen": seen_us} | changes
 
         def change(tx: Transaction) -> None:
             roster.require(tx, "agent", ident)
@@ -443,6 +377,17 @@ class Registry(Roll):
 
 def _checked(capabilities: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(check_name(name, "capability") for name in capabilities))
+
+
+def _metadata(said: Any) -> str:  # noqa: ANN401 - whatever was given
+    """What is known of an agent, as it is stored. Raises InvalidInput."""
+    if not isinstance(said, dict):
+        raise InvalidInput("metadata is a JSON object", hint='such as {"model": "large"}')
+    text = codec.encode_json(said)
+    if len(text) > MAX_METADATA_BYTES:
+        hint = f"{MAX_METADATA_BYTES:,} bytes at most; keep more in memory under a key"
+        raise InvalidInput(f"the metadata has {len(text):,} bytes", hint=hint)
+    return text.decode()
 
 
 def _role(name: str) -> Role:

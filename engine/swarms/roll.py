@@ -89,6 +89,7 @@ class Roll:
         team: str | None = None,
         type: str | None = None,  # noqa: A002 - the word of the action
         capability: str | None = None,
+        state: str | None = None,
     ) -> list[Agent]:
         """Agents that match all that is given, oldest first. Those of terminated swarms are
         left out unless their swarm is asked for. Raises NotFound for an unknown swarm or team."""
@@ -102,6 +103,7 @@ class Roll:
             and (members is None or agent.id in members)
             and (type is None or agent.type == type)
             and (capability is None or capability in agent.capabilities)
+            and (state is None or self.shown_state(agent) == state)
         ]
         return sorted(found, key=lambda agent: (agent.created_at_us, agent.id))
 
@@ -142,6 +144,8 @@ class Roll:
             created_at_us=agent.created_at_us,
             reason=agent.reason,
             ready_at_us=agent.ready_at,
+            role=agent.role,
+            last_seen_at_us=self.presence.seen_us(agent.id) or agent.last_seen,
         )
 
     def team_views(self) -> list[TeamView]:

@@ -20,8 +20,9 @@ FAILED_OVER: Final = "failed over to "  # and the id of the swarm that took over
 
 class Agent(msgspec.Struct, frozen=True, kw_only=True):
     """An agent as recorded. `pid` and `started_at` name its process while one runs;
-    `token_expires` is when its token ends and `ready_at` when its process said that it is ready,
-    in microseconds since the epoch."""
+    `token_expires` is when its token ends, `ready_at` when its process said that it is ready and
+    `last_seen` when it was last heard before that was stored, in microseconds since the epoch.
+    `metadata` is a JSON object."""
 
     id: str
     name: str
@@ -39,6 +40,8 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
     restarts: int = 0
     reason: str = ""
     ready_at: int | None = None
+    metadata: str = "{}"
+    last_seen: int | None = None
 
     @property
     def is_external(self) -> bool:
@@ -117,7 +120,7 @@ class Swarm(msgspec.Struct, frozen=True, kw_only=True):
 
 _SELECT_AGENTS: Final = """
     SELECT id, name, type, role, swarm, capabilities, state, token_hash, token_expires,
-           pid, started_at, restarts, reason, ready_at, created_at
+           pid, started_at, restarts, reason, ready_at, metadata, last_seen, created_at
     FROM agent WHERE env = ? ORDER BY created_at, id"""
 _SELECT_TEAMS: Final = (
     "SELECT id, name, leader, created_at FROM team WHERE env = ? ORDER BY created_at, id"
@@ -130,8 +133,8 @@ _SELECT_SWARMS: Final = """
 
 _INSERT_AGENT: Final = """
     INSERT INTO agent (env, id, name, type, role, swarm, capabilities, state, token_hash,
-                       token_expires, created_at, updated_at)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+                       token_expires, metadata, created_at, updated_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _INSERT_TEAM: Final = """
     INSERT INTO team (env, id, name, leader, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?)"""
 _INSERT_MEMBER: Final = "INSERT OR IGNORE INTO team_member (env, team, agent) VALUES (?, ?, ?)"
@@ -148,7 +151,11 @@ _EXISTS: Final = {
 _CHANGEABLE: Final[dict[str, frozenset[str]]] = {
     "agent": frozenset(Agent.__struct_fields__) - {"id", "environment", "swarm", "created_at_us"},
     "swarm": frozenset({"state", "agents", "memory_bytes", "reason"}),
+    "team": frozenset({"name", "leader"}),
 }
+_SEEN: Final = """
+    UPDATE agent SET last_seen = ?, updated_at = updated_at + 1
+    WHERE env = ? AND id = ? AND last_seen IS NOT ?"""
 _DELETE_AGENT: Final = "DELETE FROM agent WHERE env = ? AND id = ?"
 _DELETE_TEAM: Final = "DELETE FROM team WHERE env = ? AND id = ?"
 _DELETE_MEMBER: Final = "DELETE FROM team_member WHERE env = ? AND team = ? AND agent = ?"
@@ -179,7 +186,8 @@ def read_all(reader: Reader) -> tuple[list[Agent], list[Team], list[Swarm]]:
 
 def _agent(env: str, row: tuple[Any, ...]) -> Agent:
     ident, name, kind, role, swarm, capabilities, state, token_hash, *rest = row
-    token_expires, pid, started_at, restarts, reason, ready_at, created_at = rest
+    token_expires, pid, started_at, restarts, reason, ready_at, *rest = rest
+    metadata, last_seen, created_at = rest
     return Agent(
         id=ident,
         name=name,
@@ -197,6 +205,8 @@ def _agent(env: str, row: tuple[Any, ...]) -> Agent:
         restarts=restarts,
         reason=reason,
         ready_at=ready_at,
+        metadata=metadata,
+        last_seen=last_seen,
     )
 
 
@@ -253,7 +263,7 @@ def require(tx: Transaction, table: str, ident: str | None) -> None:
 def insert_agents(tx: Transaction, agents: Sequence[Agent]) -> None:
     rows = [
         (tx.env, a.id, a.name, a.type, a.role, a.swarm, _column(a.capabilities), a.state,
-         a.token_hash, a.token_expires, a.created_at_us, tx.now_us)
+         a.token_hash, a.token_expires, a.metadata, a.created_at_us, tx.now_us)
         for a in agents
     ]  # fmt: skip
     tx.executemany(_INSERT_AGENT, rows)
@@ -284,7 +294,7 @@ def _setup_columns(setup: Setup) -> tuple[str, str, float | None, int | None]:
 
 
 def update(tx: Transaction, table: str, ident: str, changes: Mapping[str, Any]) -> None:
-    """Set columns of one agent or swarm."""
+    """Set columns of one agent, swarm or team."""
     assert changes.keys() <= _CHANGEABLE[table], f"not columns of {table}: {sorted(changes)}"
     columns = ", ".join(f"{name} = ?" for name in changes)
     values = [_column(value) for value in changes.values()]
@@ -292,6 +302,13 @@ def update(tx: Transaction, table: str, ident: str, changes: Mapping[str, Any]) 
         f"UPDATE {table} SET {columns}, updated_at = ? WHERE env = ? AND id = ?",  # noqa: S608 - names from the list above
         (*values, tx.now_us, tx.env, ident),
     )
+
+
+def seen(tx: Transaction, heard: Sequence[tuple[str, int]]) -> None:
+    """Note when agents were last heard. That is no change of them: their
+    time moves by next to nothing."""
+    rows = [(at_us, tx.env, ident, at_us) for ident, at_us in heard]
+    tx.executemany(_SEEN, rows)
 
 
 def delete_agent(tx: Transaction, ident: str) -> None:

@@ -37,7 +37,7 @@ from .memory import KeyPage, MemoryStatsView, RecordView
 from .metrics import MeasurementView, SeriesView
 from .queue import FlowView, HistoryView, LaneView, MessageView, QueueCounts, ScheduleView
 from .store import BackupView, DatabaseView, PragmaView, StatementView
-from .swarms import AgentView, HealthView, SwarmView, TeamView, TokenView
+from .swarms import AgentView, HealthView, PerformanceView, SwarmView, TeamView, TokenView
 from .tasks import DependencyView, TaskNodeView, TaskView
 from .vault import DataKeyView, KeyringView, VaultGlance, VaultView
 
@@ -92,6 +92,7 @@ __all__ = [
     "MemoryStatsView",
     "MessageView",
     "Overview",
+    "PerformanceView",
     "PragmaView",
     "ProposalView",
     "QueueCounts",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from .base import View
 from .host import LoanView
 
@@ -37,9 +39,23 @@ class SwarmView(View, frozen=True, kw_only=True):
     agents_coming: int = 0
 
 
+class PerformanceView(View, frozen=True, kw_only=True):
+    """What an agent has finished and what it has failed at, of what is still kept. `success` is
+    the part that went well, 0 to 1; `event_s` the mean time of its events. None: nothing to say."""
+
+    messages_done: int
+    tasks_completed: int
+    tasks_failed: int
+    events_completed: int
+    events_failed: int
+    success: float | None
+    event_s: float | None
+
+
 class AgentView(View, frozen=True, kw_only=True):
     """`heartbeat_age_s` is None before the first heartbeat, `ready_at_us` until its process has
-    said that it is ready."""
+    said that it is ready, `last_seen_at_us` before it was ever heard. Only what was asked for alone
+    has `metadata`, a JSON object, and `performance`."""
 
     id: str
     name: str
@@ -58,6 +74,10 @@ class AgentView(View, frozen=True, kw_only=True):
     created_at_us: int
     reason: str = ""
     ready_at_us: int | None = None
+    role: str = "agent"
+    last_seen_at_us: int | None = None
+    metadata: Any = None
+    performance: PerformanceView | None = None
 
 
 class TeamView(View, frozen=True, kw_only=True):
