@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -376,6 +377,17 @@ def running(pids: Collection[int]) -> list[int]:
     return found
 
 
+def said_child(logs: Path) -> int:
+    """The process that the blocked agent has begun, once it has said so: its claim comes first."""
+    give_up = time.monotonic() + 20
+    while time.monotonic() < give_up:
+        spoken = "".join(log.read_text() for log in logs.glob("*.log"))
+        if found := re.search(r"child (\d+)\n", spoken):
+            return int(found[1])
+        time.sleep(0.02)
+    pytest.fail("the blocked agent began no process")
+
+
 def test_agents_of_a_killed_engine_end_themselves_whatever_they_do(tmp_path: Path) -> None:
     script = tmp_path / "blocked.py"
     script.write_text(BLOCKED_AGENT)
@@ -388,9 +400,7 @@ def test_agents_of_a_killed_engine_end_themselves_whatever_they_do(tmp_path: Pat
     try:
         pids = [int(pid) for pid in engine.stdout.readline().split()]
         assert len(pids) == 4
-        logs = (tmp_path / "data" / "logs" / "development").glob("*.log")
-        spoken = " ".join(log.read_text() for log in logs).split()
-        pids.append(int(spoken[spoken.index("child") + 1]))
+        pids.append(said_child(tmp_path / "data" / "logs" / "development"))
         assert len(running(pids)) == 5
     finally:
         engine.kill()
