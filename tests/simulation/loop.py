@@ -137,7 +137,8 @@ def in_silence() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-            gc.collect()  # of what was made since `of_one_world`
+            for _ in range(_COLLECTIONS):  # of what was made since `of_one_world`
+                gc.collect()
     finally:
         sys.unraisablehook = hook
 
