@@ -25,6 +25,7 @@ T = TypeVar("T")
 
 THREAD_S = (0.00005, 0.002)  # how long what an engine does on a thread takes
 SPINNING = 200_000  # steps in one virtual second, of which there are a few hundred
+_COLLECTIONS = 3  # a `finally` block makes things that are found by the next one
 _UNWINDINGS = 100
 TURN_S = (
     0.00002  # and a turn of the loop: nothing is for nothing, or who looks again soon never ends
