@@ -33,10 +33,8 @@ Days = Annotated[
     arg("only on this weekday; may be repeated"),
 ]
 Zone = Annotated[str, arg("time zone of hours and days, such as Europe/Berlin")]
-Resource = Annotated[
-    Literal["memory", "task", "event", "consensus", "conflict", "artifact", "metric"],
-    arg("what it is about"),
-]
+ResourceName = Literal["memory", "task", "event", "consensus", "conflict", "artifact", "metric"]
+Resource = Annotated[ResourceName, arg("what it is about")]
 TrailName = Literal["production", "development", "testing", "research", "staging", "coordination"]
 Risk = Literal["low", "medium", "high", "critical"]
 
@@ -139,7 +137,7 @@ class AclCheck(Action, frozen=True, kw_only=True, tag="acl.check"):
     right: Annotated[
         Literal["read", "write", "delete", "grant"], arg("what it wants to do", positional=True)
     ]
-    resource: Annotated[Resource, arg("what kind of thing", positional=True)] = "memory"
+    resource: Annotated[ResourceName, arg("what kind of thing", positional=True)] = "memory"
     level: Annotated[
         str | int, arg("private, team, swarm, public, system", positional=True, unit="level")
     ] = "swarm"
