@@ -20,7 +20,7 @@ from .memory import MEMORY, RECORDS, scale_words
 from .queue import QUEUE, SCHEDULES
 from .store import BACKUPS, DATABASES, VAULT
 from .swarms import AGENT, AGENTS, SWARM, SWARMS
-from .tasks import TASKS
+from .tasks import DEPENDENCIES, TASKS
 
 __all__ = [
     "LISTINGS",
@@ -43,6 +43,7 @@ LISTINGS: Final[dict[str, Listing]] = {
     "queue": QUEUE,
     "schedules": SCHEDULES,
     "tasks": TASKS,
+    "dependencies": DEPENDENCIES,
     "events": EVENTS,
     "consensus": CONSENSUS,
     "conflicts": CONFLICTS,

@@ -9,6 +9,16 @@ from .. import columns
 from ..places import Place
 from .base import Listing, ident
 
+DEPENDENCIES: Final = Listing(
+    title="What tasks wait for, newest first",
+    columns=columns.dependencies,
+    key=ident,
+    empty="No task waits for anything.\n\n:task depend TASK NEEDS  lets one wait.",
+    groups=("dependencies", "rows", "table", "motion"),
+    query=lambda scope: actions.DependencyList(environment=scope.place),
+    opens=lambda held: Place("task", held.task),
+    words=lambda held: f"{held.id}: {held.task} needs {held.needs}, {held.kind}, {held.state}",
+)
 TASKS: Final = Listing(
     title="Tasks that have not ended, most urgent first",
     columns=columns.tasks,
