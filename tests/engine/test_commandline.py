@@ -269,7 +269,7 @@ def test_a_message_body_must_be_json(text: str) -> None:
             "did you mean production? one of",
         ),
         ("queue list --state x", "--state: unknown state 'x'", "one of ready, delayed"),
-        ("acl grant a --actions read,write", "--actions: unknown action", "did you mean"),
+        ("acl grant a --actions read,wrote", "--actions: unknown action", "did you mean"),
         ("swarm scale a 99 1GB", "AGENTS: 99 is out of range", "0 to 74"),
         ("swarm scale a 9.5 1GB", "AGENTS: '9.5' is not a whole number", ""),
         ("swarm scale a 5 1MB", "MEMORY: 1 MB is out of range", "at least 16 MB"),
