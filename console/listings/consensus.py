@@ -18,7 +18,8 @@ def _said(proposal: views.ProposalView) -> str:
 
 
 def _stands(conflict: views.ConflictView) -> str:
-    held = f", {conflict.holder} has it" if conflict.holder else ""
+    has = "has resolved it" if conflict.state == "resolved" else "has it"
+    held = f", {conflict.holder} {has}" if conflict.holder else ""
     again = f", reported {conflict.times} times" if conflict.times > 1 else ""
     why = f". {conflict.reason}" if conflict.reason else ""
     between = f"{conflict.one} and {conflict.other}"
