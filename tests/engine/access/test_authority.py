@@ -52,8 +52,10 @@ ALLOWED = [
     actions.SwarmHealth(id="dev_swarm_1"),
     actions.ConsensusPropose(environment="development", title="t", actor=AGENT.id),
     actions.ConsensusVote(id="dev_consensus_1", vote="approve", actor=AGENT.id),
-    actions.ConflictReport(environment="development", title="t", one="a", other="b"),
-    actions.ConflictResolve(id="dev_conflict_1"),
+    actions.ConflictReport(
+        environment="development", title="t", one="a", other="b", actor=AGENT.id
+    ),
+    actions.ConflictResolve(id="dev_conflict_1", actor=AGENT.id),
     actions.AclCheck(subject=AGENT.id, right="read"),
 ]
 REFUSED: list[Action] = [
