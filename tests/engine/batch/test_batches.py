@@ -13,16 +13,14 @@ from swarmdeck.engine import actions as act
 from swarmdeck.engine.errors import Busy, Conflict, Denied, InvalidInput, NotFound
 from swarmdeck.engine.settings import load_settings
 
+SETTINGS = load_settings(None, {}, {"queue.depth.development": 10})
 
-@pytest.fixture(params=["in process", "over the socket"])
-async def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Engine]:
-    """One suite, both ways in. The queue holds ten messages."""
-    settings = load_settings(None, {}, {"queue.depth.development": 10})
-    async with AsyncExitStack() as stack:
-        found = await stack.enter_async_context(open_engine(tmp_path / "d", settings=settings))
-        if request.param == "over the socket":
-            found = await stack.enter_async_context(connect(tmp_path / "d"))
-        yield found
+
+@pytest.fixture
+async def engine(tmp_path: Path) -> AsyncIterator[Engine]:
+    """Over the socket, which is the longer way. The queue holds ten messages."""
+    async with open_engine(tmp_path, settings=SETTINGS), connect(tmp_path) as attached:
+        yield attached
 
 
 def errors(batch: Batch) -> list[str]:
@@ -39,7 +37,16 @@ async def rows(engine: Engine) -> list[tuple[str, str, bool]]:
     return [(row.action, row.object, row.allowed) for row in reversed(found)]
 
 
-async def test_operations_of_all_kinds_are_stored_with_one_commit(engine: Engine) -> None:
+@pytest.mark.parametrize("way", ["in process", "over the socket"])
+async def test_operations_of_all_kinds_are_stored_with_one_commit(way: str, tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        engine = await stack.enter_async_context(open_engine(tmp_path, settings=SETTINGS))
+        if way == "over the socket":
+            engine = await stack.enter_async_context(connect(tmp_path))
+        await store_all_kinds(engine)
+
+
+async def store_all_kinds(engine: Engine) -> None:
     memory = engine.memory("development")
     await memory.mset({"old": 1, "count": 40})
     before = await commits(engine)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,11 @@ from swarmdeck.engine.system.operations import MemoryOperation, ToldStore
 from swarmdeck.engine.system.signals import Initialized
 
 
-@pytest.fixture(params=["in process", "over the socket"])
-async def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Engine]:
-    async with AsyncExitStack() as stack:
-        found = await stack.enter_async_context(open_engine(tmp_path / "d"))
-        if request.param == "over the socket":
-            found = await stack.enter_async_context(connect(tmp_path / "d"))
-        yield found
+@pytest.fixture
+async def engine(tmp_path: Path) -> AsyncIterator[Engine]:
+    """Over the socket, which is the longer way."""
+    async with open_engine(tmp_path), connect(tmp_path) as attached:
+        yield attached
 
 
 class Ear:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +11,7 @@ import pytest
 from swarmdeck.engine import Engine, connect, open_engine
 from swarmdeck.engine import actions as act
 from swarmdeck.engine.bench import launch
+from swarmdeck.engine.cli.main import main
 from swarmdeck.engine.errors import InvalidInput
 from swarmdeck.engine.metrics.service import Metrics
 from swarmdeck.engine.settings import Settings, load_settings
@@ -104,21 +102,22 @@ async def test_a_process_is_the_agent_it_was_told_to_be(
     assert (other.swarm, away.swarm) == (swarm.id, None)
 
 
-def test_commands_ask_as_the_agent_they_are(tmp_path: Path) -> None:
-    def run(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
-        line = [sys.executable, "-m", "swarmdeck.engine.cli", "--data", str(tmp_path), "--json"]
-        return subprocess.run(
-            [*line, *words], env=os.environ | env, check=False, capture_output=True, text=True,
-            timeout=60,
-        )  # fmt: skip
+def test_commands_ask_as_the_agent_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def run(*words: str) -> Any:
+        code = main(["--data", str(tmp_path), "--json", *words])
+        said = capfd.readouterr()
+        return json.loads(said.out) if code == 0 else (code, said.err)
 
-    agent = json.loads(run("agent", "register", "testing", "A").stdout)["id"]
-    assert run("memory", "set", "testing", "k", "1", AGENT_ID=agent).returncode == 0
-    assert json.loads(run("memory", "get", "testing", "k", AGENT_ID=agent).stdout)["owner"] == agent
-    own = ("memory", "get", "testing", "k", "--as", "operator")
-    assert run(*own, AGENT_ID=agent).returncode == 3
-    wrong = run("memory", "get", "testing", "k", AGENT_ID="sqlite-system")
-    assert (wrong.returncode, "AGENT_ID is" in wrong.stderr) == (2, True)
+    agent = run("agent", "register", "testing", "A")["id"]
+    monkeypatch.setenv("AGENT_ID", agent)
+    run("memory", "set", "testing", "k", "1")
+    assert run("memory", "get", "testing", "k")["owner"] == agent
+    assert run("memory", "get", "testing", "k", "--as", "operator")[0] == 3
+    monkeypatch.setenv("AGENT_ID", "sqlite-system")
+    code, said = run("memory", "get", "testing", "k")
+    assert (code, "AGENT_ID is" in said) == (2, True)
 
 
 async def test_monitoring_can_be_turned_off() -> None:
