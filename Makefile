@@ -49,6 +49,7 @@ stress: setup
 	STRESS=1 $(BIN)/python -m pytest -o faulthandler_timeout=0 \
 		tests/engine/service tests/console/test_engine.py
 	STRESS=1 $(BIN)/python -m pytest -n 2 -o faulthandler_timeout=0 tests/simulation
+	$(BIN)/python tests/probes/task_graph.py
 	$(MAKE) faults fuzz
 
 # Every state and cycle of the fault harness, one after another so that nothing else takes the disk's

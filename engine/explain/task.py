@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from .. import actions
 from ..environment import Place
 from ..errors import NotFound
@@ -9,7 +11,7 @@ from ..model import Principal
 from ..views import DependencyView, ExplanationView, TaskView
 from .draft import Draft, span, unknown
 
-MOST_NAMED = 5
+MOST_NAMED: Final = 5
 
 
 async def explain_task(principal: Principal, place: Place, ident: str) -> ExplanationView:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from .. import actions, views
 from ..dispatch import Context
-from ..errors import InvalidInput, SwarmDeckError
+from ..errors import InvalidInput, NotFound
 from ..model import Principal
 from ..tasks import Tasks
 from .services import Part
 
-NEVER_US = 1 << 63
+NEVER_US: Final = 1 << 63  # beyond all deadlines
 
 
 class TaskHandlers(Part):
@@ -58,7 +60,7 @@ class TaskHandlers(Part):
         place = self._of(ident)
         try:
             found = await place.tasks.show(principal, ident)
-        except SwarmDeckError:
+        except NotFound:
             await place.reads.refuse(principal, verb, ident)
             raise
         await place.reads.look(principal, verb, ident, (str(found.version),))
@@ -77,9 +79,13 @@ class TaskHandlers(Part):
         self, context: Context, action: actions.TaskGraph
     ) -> list[views.TaskNodeView]:
         principal, place = self._actor(context, action.actor), self._of(action.id)
-        found = await place.tasks.links.tree(
-            principal, action.id, behind=action.behind, limit=action.limit
-        )
+        try:
+            found = await place.tasks.links.tree(
+                principal, action.id, behind=action.behind, limit=action.limit
+            )
+        except NotFound:
+            await place.reads.refuse(principal, "task.graph", action.id)
+            raise
         await place.reads.look(principal, "task.graph", action.id)
         return found
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from swarmdeck.engine import actions, views
+from swarmdeck.engine.agent import Identity, connect_agent
+from swarmdeck.engine.alerts import findings
+from swarmdeck.engine.cli import pages
+from swarmdeck.engine.cli.output import Shown
 from swarmdeck.engine.clock import FakeClock
-from swarmdeck.engine.core import Core
+from swarmdeck.engine.core import Core, open_core
 from swarmdeck.engine.errors import Conflict, Damaged, Denied, InvalidInput, NotFound, Sealed
 from swarmdeck.engine.tasks.handle import Tasks
 
@@ -457,3 +462,66 @@ async def test_every_change_is_in_the_audit_trail(
         (agent.id, "task.fail", "no disk"),
         ("operator", "task.retry", ""),
     ]
+
+
+# --- around them ------------------------------------------------------------------------------
+
+
+async def test_an_agent_works_on_tasks_over_the_socket(tmp_path: Path) -> None:
+    opening = open_core(tmp_path, settings=None, transient=False, headless=True, clock=None)
+    async with opening as core:
+        registry = core.places["development"].registry
+        made = await registry.register(name="worker")
+        token = await registry.renew_token(made.id)
+        assert core._socket is not None
+        who = Identity(socket=core._socket, agent=made.id, token=token)
+        async with connect_agent(who) as agent:
+            first = await agent.tasks.create("first", level="private")
+            second = await agent.tasks.create("second", needs=[first])
+            assert first.owner == agent.id
+            [taken] = await agent.tasks.take()
+            await agent.tasks.complete(taken, {"n": 1})
+            assert [each.id for each in await agent.tasks.ready()] == [second.id]
+            for wrong in (
+                actions.TaskList(environment="production"),
+                actions.TaskShow(id="prod_task_1"),
+                actions.TaskTake(environment="development", actor="operator"),
+            ):
+                with pytest.raises(Denied):
+                    await agent.run(wrong)
+
+
+async def test_an_alert_says_which_tasks_are_overdue(
+    core: Core, tasks: Tasks, clock: FakeClock
+) -> None:
+    made = await tasks.create("late", deadline_s=60)
+    clock.advance(61)
+    sight = core.watch._sight()
+    [found] = [each for each in findings(sight) if each.rule == "tasks-overdue"]
+    assert (found.subject, found.environment) == ("development", "development")
+    assert made.id in found.detail
+    await tasks.cancel(made)
+    assert not any(each.rule == "tasks-overdue" for each in findings(core.watch._sight()))
+
+
+async def test_why_a_task_waits_is_explained_with_what_would_help(core: Core, tasks: Tasks) -> None:
+    first = await tasks.create("first")
+    second = await tasks.create("second", needs=[first, "the licence"])
+    await failed(tasks, first)
+    found = await core.engine.run(actions.Explain(subject=second.id))
+    assert (found.kind, found.state) == ("task", "blocked")
+    assert {reason.rule for reason in found.reasons} == {"broken", "waiting"}
+    assert f"swarmdeck task retry {first.id}" in found.remedies
+    free = await core.engine.run(actions.Explain(subject=(await tasks.create("free")).id))
+    assert "ready" in free.verdict
+
+
+async def test_tasks_and_trees_are_tables_on_the_command_line(tasks: Tasks) -> None:
+    first = await tasks.create("first")
+    second = await tasks.create("second", needs=[first, "the licence"])
+    shown = Shown(width=100, now_us=first.created_at_us)
+    lines = pages.LISTS[views.TaskView](await tasks.list(), shown).splitlines()
+    assert lines[0].split()[:3] == ["id", "title", "status"]
+    assert "ready" in lines[1]
+    tree = pages.LISTS[views.TaskNodeView](await tasks.graph(second), shown).splitlines()
+    assert tree[2].startswith(f"  {first.id}")
