@@ -167,7 +167,8 @@ def _due(world: World, name: str, place: Any, raw: Any) -> None:
     now_s, flow = world.loop.time(), place.queue.flow
     if mode == "draining" or flow.depth + NEARLY_FULL > flow.limit:
         world.full_s[name] = now_s
-    had_room = now_s - world.full_s.get(name, -ROOM_S) >= ROOM_S
+    changed_s = (world.now_us() - flow.state.changed_us) / 1e6  # it may have been drained till then
+    had_room = min(now_s - world.full_s.get(name, -ROOM_S), changed_s) >= ROOM_S
     if had_room and (row := raw.execute(_LATE, (late_us,)).fetchone()):
         raise Violation(f"{name}: schedule {row} is late since {late_us}")
 

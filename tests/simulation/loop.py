@@ -249,10 +249,16 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return self._readers.pop(fd, None) is not None
 
     def readable(self, fd: int) -> None:
-        """Something has come on a descriptor."""
-        if fd in self._readers:
-            context, callback, args = self._readers[fd]
-            self.call_soon(callback, *args, context=context)
+        """Something has come on a descriptor. Who stops reading it meanwhile hears nothing."""
+        if (reader := self._readers.get(fd)) is None:
+            return
+        context, callback, args = reader
+
+        def heard() -> None:
+            if self._readers.get(fd) is reader:
+                callback(*args)
+
+        self.call_soon(heard, context=context)
 
     def add_signal_handler(self, sig: int, callback: Any, *args: Any) -> None:
         process, context = PROCESS.get(), copy_context()
