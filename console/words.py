@@ -260,11 +260,12 @@ def _audit(app: SwarmDeck) -> AuditScreen:
 
 
 def _window(app: SwarmDeck, arguments: Sequence[str]) -> None:
-    from .screens.charts import ChartsScreen, MetricsScreen  # noqa: PLC0415 - as above
+    from .screens.charts import Windowed  # noqa: PLC0415 - as above
 
-    if not isinstance(app.deck, (ChartsScreen, MetricsScreen)):
+    screen = app.deck
+    if not isinstance(screen, Windowed):
         raise InvalidInput("this screen shows no window of time", hint="metrics shows charts")
-    app.deck.choose_window(" ".join(arguments))
+    screen.choose_window(" ".join(arguments))
 
 
 def _theme(app: SwarmDeck, arguments: Sequence[str]) -> None:

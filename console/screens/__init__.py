@@ -69,8 +69,7 @@ def _task(place: Place, moment: Moment) -> DeckScreen:
 
 
 def _event(place: Place, moment: Moment) -> DeckScreen:
-    query = actions.EventShow(id=place.subject)
-    return TextScreen(place.subject, moment, "Event", query=query, read=json_lines)
+    return _kind("event", "EventScreen")(place.subject, moment)
 
 
 def _artifact(place: Place, moment: Moment) -> DeckScreen:

@@ -95,7 +95,15 @@ def _place(name: str) -> int:
     return found
 
 
-class MetricsScreen(ListScreen):
+class Windowed:
+    """A screen of charts that can go further back, or less far."""
+
+    def choose_window(self, name: str) -> None:
+        """Show another window of time. Raises InvalidInput."""
+        raise NotImplementedError
+
+
+class MetricsScreen(Windowed, ListScreen):
     """What is measured, with the latest readings; below, the selected subject over time."""
 
     DEFAULT_CSS = """
@@ -134,7 +142,7 @@ class MetricsScreen(ListScreen):
         self._settle()
 
 
-class ChartsScreen(DeckScreen):
+class ChartsScreen(Windowed, DeckScreen):
     """All charts of one subject."""
 
     AUTO_FOCUS: ClassVar[str | None] = "ChartGrid"

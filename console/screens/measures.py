@@ -14,7 +14,7 @@ from ..bridge import Pull
 from ..columns import Moment
 from ..curves import recorded
 from ..listings import LISTINGS, Scope
-from .charts import Charts
+from .charts import Charts, Windowed
 from .frame import INNER, DeckScreen
 from .listing import ListScreen
 
@@ -46,7 +46,7 @@ class MeasureCharts(Charts):
         return [recorded(found, self.window)]
 
 
-class MeasuresScreen(ListScreen):
+class MeasuresScreen(Windowed, ListScreen):
     """The series with what was recorded last; below, the selected one over time."""
 
     DEFAULT_CSS = """
@@ -85,7 +85,7 @@ class MeasuresScreen(ListScreen):
         self._settle()
 
 
-class MeasureScreen(DeckScreen):
+class MeasureScreen(Windowed, DeckScreen):
     """The chart of one series."""
 
     AUTO_FOCUS: ClassVar[str | None] = "ChartGrid"

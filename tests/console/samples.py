@@ -687,6 +687,7 @@ ANSWERS: dict[type[actions.Action], Any] = {
     ),
     actions.TaskGraph: lambda a: [node(0, 0, subject=a.id), node(1, 1), node(2, 2, state="met")],
     actions.DependencyList: lambda _a: [dependency(n) for n in range(1, 4)],
+    actions.EventChain: lambda a: [event(0, id=a.id)],
     actions.EventShow: lambda a: event(0, id=a.id, payload={"branch": "main", "ok": True}),
     actions.EventRetry: lambda a: event(0, id=a.id),
     actions.ArtifactList: lambda a: [
