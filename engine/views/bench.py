@@ -54,15 +54,15 @@ class ComparisonView(View, frozen=True, kw_only=True):
     peer: str
     ours: float
     theirs: float
+    unit: str = "/s"
     ratio: float
     ratio_low: float
     ratio_high: float
-    rounds: int
-    workload: str
-    unit: str = "/s"
     bar: float | None = None
     at_most: bool = False
     verdict: str = ""
+    rounds: int
+    workload: str
 
 
 class DemoAgentView(View, frozen=True, kw_only=True):
