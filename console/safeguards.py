@@ -79,11 +79,19 @@ def _shred(action: actions.VaultShred, overview: views.Overview) -> Draft:
     touches = [
         f"{_CLASSES[action.kind]} of {action.environment} can never be read again, by nobody",
         f"{records} are stored there now",
+        *_beside_records(action.kind),
         "It cannot be undone: keys are destroyed, and no passphrase or key file brings them back",
         "Backups made before still hold the keys: delete these too, here and wherever copies are",
     ]
     what = "the keys" if action.kind == "all" else f"the {action.kind} keys"
     return f"Destroy {what} of {action.environment}?", touches, action.environment, _WORD
+
+
+def _beside_records(kind: str) -> tuple[str, ...]:
+    """What goes beside records; messages stay without what they said."""
+    if kind not in {"all", "rest"}:
+        return ()
+    return ("All artifacts go with their files, whatever their level",)
 
 
 def _environment(overview: views.Overview, name: str) -> views.EnvironmentView | None:
