@@ -77,14 +77,14 @@ def find(place: Reader | Transaction, ident: int) -> tuple[Found, bytes, bytes |
 
 
 def full(ids: Numbered, ring: Ring, row: tuple[Found, bytes, bytes | None]) -> ConflictView:
-    """A conflict with what is known of it and how it was resolved. Raises Sealed, Damaged."""
-    found, body, resolution = row
-    said = codec.decode_json(letters.unprotect(ring, found.letter, body))
-    end = None
-    if resolution is not None:
-        opened = letters.unprotect(ring, found.resolution_letter, resolution)
-        end = codec.decode_json(opened)
-    return view(ids, found, said, end)
+    """A conflict with what is known of it and how it was resolved, unless their keys were
+    destroyed. Raises Sealed, Damaged."""
+    found, *stored = row
+    said = []
+    for letter, text in zip((found.letter, found.resolution_letter), stored, strict=True):
+        opened = None if text is None else letters.opened(ring, letter, text)
+        said.append(None if opened is None else codec.decode_json(opened))
+    return view(ids, found, *said)
 
 
 def view(

@@ -16,6 +16,7 @@ from ..vault.letters import Letter
 from ..views import BallotView, ProposalView
 
 MILLION: Final = 1_000_000
+DESTROYED: Final = "destroyed with its key: nothing shows that this is how they voted"
 OPEN: Final = frozenset({"pending", "in_progress"})
 
 COLUMNS: Final = """id, title, type, target_type, target, strategy, threshold, participants, loop,
@@ -111,25 +112,28 @@ def ballot_letter(ident: int, proposal: int, voter: str, vote: str, confidence: 
 
 def ballots(reader: Reader, ring: Ring, ident: int) -> tuple[BallotView, ...]:
     """The ballots on a proposal, first cast first. Raises Sealed, Damaged."""
-    return tuple(
-        BallotView(
-            voter=voter,
-            vote=vote,
-            confidence=confidence / MILLION,
-            reason=letters.unprotect(
-                ring, ballot_letter(number, ident, voter, vote, confidence), stored
-            ).decode(),
-            cast_at_us=cast_us,
+    found = []
+    for number, voter, vote, confidence, stored, cast_us in reader.execute(
+        _BALLOTS, (ident, reader.env)
+    ):
+        letter = ballot_letter(number, ident, voter, vote, confidence)
+        reason = letters.opened(ring, letter, stored)
+        found.append(
+            BallotView(
+                voter=voter,
+                vote=vote,
+                confidence=confidence / MILLION,
+                reason=DESTROYED if reason is None else reason.decode(),
+                cast_at_us=cast_us,
+            )
         )
-        for number, voter, vote, confidence, stored, cast_us in reader.execute(
-            _BALLOTS, (ident, reader.env)
-        )
-    )
+    return tuple(found)
 
 
 def body(ring: Ring, found: Proposal, stored: bytes) -> Any:  # noqa: ANN401 - any JSON value
-    """What exactly is proposed. Raises Sealed, Damaged."""
-    return codec.decode_json(letters.unprotect(ring, found.letter, stored))
+    """What exactly is proposed; None where its key was destroyed. Raises Sealed, Damaged."""
+    text = letters.opened(ring, found.letter, stored)
+    return None if text is None else codec.decode_json(text)
 
 
 def view(

@@ -126,6 +126,11 @@ def check_text(ring: Ring, letter: Letter, stored: bytes) -> None:
         unprotect(ring, letter, stored)
 
 
+def opened(ring: Ring, letter: Letter, stored: bytes) -> bytes | None:
+    """The text inside, verified; None for one whose key was destroyed. Raises Sealed, Damaged."""
+    return None if ring.is_shredded(key_of(stored)) else unprotect(ring, letter, stored)
+
+
 def _spoken(letter: Letter) -> str:
     if letter.field in _BARE:
         return _NAMES[letter.field]

@@ -93,6 +93,7 @@ async def prepare(data: Path) -> Ids:
         await queue.claim(1, lease_s=3000)
         ready = [await queue.send("digest", {"n": n}, priority=n % 10 + 1) for n in range(40)]
         await queue.send("later", {"n": 3}, delay_s=3000)
+        await engine.consensus("development").propose("Another plan")
         grant = await engine.acl.grant(other, level="team", actions=["read"])
         denial = await engine.acl.deny(other, level="public", actions=["write"])
     return Ids(agent.id, other.id, team.id, grant.id, denial.id, ready[0], dead, leased)
@@ -178,10 +179,10 @@ def lines(ids: Ids, swarm: str, folder: Path) -> dict[str, str]:
         "schedule.run": "schedule run dev_schedule_1",
         "schedule.delete": "schedule delete dev_schedule_1",
         "consensus.propose": f"consensus propose {here} 'Ship it'",
-        "consensus.vote": "consensus vote dev_consensus_1 approve",
+        "consensus.vote": "consensus vote dev_consensus_2 approve",
         "consensus.list": "consensus list",
-        "consensus.show": "consensus show dev_consensus_1",
-        "consensus.close": "consensus close dev_consensus_1 achieved",
+        "consensus.show": "consensus show dev_consensus_2",
+        "consensus.close": "consensus close dev_consensus_2 achieved",
         "consensus.withdraw": "consensus withdraw dev_consensus_1",
         "conflict.report": f"conflict report {here} 'Both write' a b",
         "conflict.begin": "conflict begin dev_conflict_1",

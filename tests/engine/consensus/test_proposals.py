@@ -174,3 +174,19 @@ async def test_what_makes_no_sense_is_refused(world: World) -> None:
     for ident in ("dev_consensus_0", "dev_consensus_01", "dev_conflict_1", "dev_consensus_99"):
         with pytest.raises(NotFound):
             await votes.get(ident)
+
+
+async def test_after_a_shredding_proposals_stay_without_what_they_said(world: World) -> None:
+    votes, conflicts = world.votes(world.one), world.conflicts(world.one)
+    made = await votes.propose("Deploy", {"n": 1})
+    await votes.vote(made.id, "reject", reason="secret why")
+    between = await conflicts.report("Both write", "a", "b", body={"n": 2})
+    await conflicts.resolve(between.id, "secretly")
+    await world.core.vault.shred("development", "all", actor="operator")
+    found = await votes.get(made.id)
+    assert (found.title, found.reject, found.body) == ("Deploy", 1, None)
+    assert "destroyed" in found.ballots[0].reason
+    shown = await conflicts.get(between.id)
+    assert (shown.title, shown.body, shown.resolution) == ("Both write", None, None)
+    await votes.vote(made.id, "approve", reason="again")
+    assert (await votes.get(made.id)).ballots[0].reason == "again"
