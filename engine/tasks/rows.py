@@ -230,11 +230,10 @@ def _task_or_none(row: tuple[Any, ...]) -> Task | None:
 
 
 def _opened(ring: Ring, column: Column, task: Task, text: bytes | None) -> bytes | None:
-    return (
-        None
-        if text is None
-        else letters.unprotect(ring, column.letter(task.ident, task.owner), text)
-    )
+    """The text inside; None for one whose key was destroyed on purpose."""
+    if text is None or ring.is_shredded(letters.key_of(text)):
+        return None
+    return letters.unprotect(ring, column.letter(task.ident, task.owner), text)
 
 
 # --- writing ----------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from ..errors import Conflict, Denied, InvalidInput
+from ..errors import Conflict, Damaged, Denied, InvalidInput
 from ..model import Principal
 from ..store.database import Transaction
 from ..views import TaskView
@@ -82,9 +82,18 @@ class Working:
                 found += await self._begin(principal, wanted)
             finally:
                 self._taking.difference_update(each.ident for each in wanted)
-        return [
-            await self._tasks.show(principal, self._tasks.names.task(each.ident)) for each in found
-        ]
+        handed = [await self._handed(principal, each) for each in found]
+        return [view for view in handed if view is not None]
+
+    async def _handed(self, principal: Principal, begun: Task) -> TaskView | None:
+        """A task that was begun, with what it requires; one of which that is damaged has failed,
+        and nobody gets it. Raises Sealed."""
+        ident = self._tasks.names.task(begun.ident)
+        try:
+            return await self._tasks.show(principal, ident)
+        except Damaged as error:
+            await self.fail(principal, ident, error.message, final=True)
+            return None
 
     def _pick(
         self, graph: Graph, principal: Principal, type_name: str | None, most: int

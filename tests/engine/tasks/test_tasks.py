@@ -394,6 +394,30 @@ async def test_what_agents_say_is_sealed_where_isolation_is_strict(core: Core) -
     assert [each.title for each in await tasks.list(status="all")] == ["plan"]
 
 
+async def test_a_task_whose_requirements_are_damaged_is_handed_to_nobody(
+    core: Core, tasks: Tasks, mine: Tasks
+) -> None:
+    made = await tasks.create("plan", requirements={"x": 1})
+    whole = await tasks.create("whole", requirements={"x": 2}, priority=1)
+    await core.places["development"].database.write(
+        lambda tx: tx.execute("UPDATE task SET requirements = x'00' WHERE id = 1").rowcount
+    )
+    assert [each.id for each in await mine.take(limit=2)] == [whole.id]
+    [shown] = await tasks.list(status="failed")
+    assert shown.id == made.id
+    assert "does not match its seal" in shown.reason
+
+
+async def test_shredded_tasks_stay_without_what_they_said(core: Core, tasks: Tasks) -> None:
+    made = await tasks.create("plan", requirements={"x": 1})
+    await tasks.complete(await tasks.start(made), {"y": 2})
+    rotation = core.vault._rotation("development")
+    await rotation.shred(["rest"], "operator")
+    shown = await tasks.get(made)
+    assert (shown.title, shown.requirements, shown.result) == ("plan", None, None)
+    assert (await tasks.get(await tasks.create("anew", requirements={"z": 3}))).requirements
+
+
 async def test_a_sealed_vault_keeps_the_texts_and_shows_the_list(
     core: Core, tasks: Tasks, mine: Tasks
 ) -> None:
