@@ -43,20 +43,21 @@ def draw(rows: Charted, canvas: Canvas) -> str:
 def open_console(options: Options) -> int:
     """Open the console in this terminal. Raises InvalidInput where there is none and for a view
     that is none, ConfigError for bad settings and keys."""
-    from ..engine.cli.where import load  # noqa: PLC0415 - nothing for subcommands
+    from ..engine.cli.where import kept, load  # noqa: PLC0415 - nothing for subcommands
     from ..engine.errors import InvalidInput  # noqa: PLC0415
 
     if options.json:
         raise InvalidInput("--json needs a command", hint="for example swarmdeck status --json")
     _check_terminal()
     settings = load(options)
+    data = kept(settings.data_dir.absolute())
     wanted = _preferences(options, settings)
     if wanted.low_bandwidth:
         os.environ.setdefault("TEXTUAL_COLOR_SYSTEM", "standard")  # read when it is imported
     from .app import run  # noqa: PLC0415 - subcommands must not load the terminal library
 
     process.tune()
-    return run(settings.data_dir.absolute(), settings, wanted)
+    return run(data, settings, wanted)
 
 
 def _preferences(options: Options, settings: Settings) -> Preferences:

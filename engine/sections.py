@@ -139,7 +139,7 @@ class EngineSettings(Section, frozen=True):
     data_dir: Annotated[
         str,
         setting(
-            "Directory that holds databases, keys, socket and logs; :memory: keeps all in memory.",
+            "Directory that holds databases, keys, socket and logs; for programs also :memory:.",
             variable="SQLITE_DB_PATH",
         ),
     ]

@@ -19,4 +19,4 @@ def perform_offline(
         return settings.shown()
     from ..doctor import examine  # noqa: PLC0415 - loads what it looks at
 
-    return examine(Path(settings.data_dir).absolute(), settings)
+    return examine(where.kept(Path(settings.data_dir).absolute()), settings)

@@ -20,7 +20,9 @@ _MIN_COLUMN: Final = 8
 _TIMES: Final = (("d", 86_400), ("h", 3600), ("min", 60))
 _UNITS: Final = ("_at_us", "_us", "_bytes", "_ms", "_s")
 _VALUES: Final = frozenset({"value", "before", "after"})  # of a setting, whose name has the unit
-_JSON_FIELDS: Final = frozenset({"value", "body", "result", "payload", "resolution", "metadata"})
+_JSON_FIELDS: Final = frozenset({
+    "value", "body", "result", "payload", "resolution", "metadata", "requirements", "deliverables",
+})  # fmt: skip
 _SHOWN_CHARS: Final = 4096
 _NOTHING: Final = "-"
 _BENCH: Final = ("name", "ops_s", "p50_us", "p99_us", "concurrency")

@@ -30,7 +30,6 @@ from ..parameters import suggestion
 from ..service.log import EngineLog, engine_log
 from ..service.notify import Notifier
 from ..settings import Settings
-from ..store.volatile import is_memory
 from . import where
 from .options import SERVE_USAGE, Options
 from .signals import run_loop
@@ -114,13 +113,7 @@ def serve(words: Sequence[str], options: Options) -> int:
     settings = where.load(options)
     if not wanted.quiet:
         where.log_to_stderr(settings.logging.level)
-    data = where.data_directory(options)
-    if is_memory(data):
-        raise InvalidInput(
-            "nobody can attach to an engine in memory, so it serves nobody",
-            hint="name a data directory: --data DIR",
-        )
-    service = Service(data, settings, notifier, as_json=options.json)
+    service = Service(where.data_directory(options), settings, notifier, as_json=options.json)
     process.tune()
     run_loop(service.run(wanted.wait_s), fast=True)
     return 0

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from ..errors import InvalidInput
+from ..store.volatile import is_memory
 from .options import Options
 
 if TYPE_CHECKING:
@@ -23,10 +25,21 @@ def load(options: Options) -> Settings:
 
 def data_directory(options: Options) -> Path:
     """The data directory as an absolute path; it need not exist. A directory that is given
-    outright is answered without reading settings, which an attached command does not need."""
+    outright is answered without reading settings, which an attached command does not need.
+    Raises InvalidInput for `:memory:`."""
     if options.data is not None and options.config is None and options.log_level is None:
-        return Path(options.data).expanduser().absolute()
-    return load(options).data_dir.absolute()
+        return kept(Path(options.data).expanduser().absolute())
+    return kept(load(options).data_dir.absolute())
+
+
+def kept(data: Path) -> Path:
+    """A data directory that outlives this process. Raises InvalidInput for one in memory."""
+    if is_memory(data):
+        raise InvalidInput(
+            "an engine in memory ends with its process, and nobody can attach to it",
+            hint="open it from a program: open_engine(':memory:'); here name a directory: --data",
+        )
+    return data
 
 
 def log_to_stderr(level: str) -> None:

@@ -120,6 +120,15 @@ def test_commands_ask_as_the_agent_they_are(
     assert (code, "AGENT_ID is" in said) == (2, True)
 
 
+def test_commands_keep_nothing_in_memory(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SQLITE_DB_PATH", ":memory:")
+    for words in (["status"], ["serve"], ["doctor"], ["--data", ":memory:", "init"]):
+        assert main(words) == 2
+        assert "in memory ends with its process" in capfd.readouterr().err
+
+
 async def test_monitoring_can_be_turned_off() -> None:
     for enabled, measured in (("true", True), ("0", False)):
         wanted = settings(ENABLE_PERFORMANCE_MONITORING=enabled)
