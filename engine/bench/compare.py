@@ -44,8 +44,9 @@ async def compare(job: BenchCompare, *, scratch: Path, progress: Progress) -> li
     peers = [peer for peer in job.peers if peer not in away]
     pairs: Pairs = defaultdict(list)
     beside = [peer for peer in peers if peer in NAMES]
-    if beside and job.workloads:
-        await _records(job, beside, scratch, pairs, progress)
+    only = [name for name in arena.WORDS if name.split()[0] in job.workloads]
+    if beside and only:
+        await _records(job, beside, only, scratch, pairs, progress)
     await _others(job, peers, scratch, pairs, progress)
     found = [compared(name, peer, ours) for (name, peer), ours in pairs.items()]
     if job.growth:
@@ -60,11 +61,15 @@ def compared(name: str, peer: str, pairs: Sequence[tuple[float, float]]) -> Comp
     return judged(Outcome(name, peer, pairs, _WORDS[name], unit, AT_LEAST.get((name, peer))))
 
 
-async def _records(
-    job: BenchCompare, peers: Sequence[str], scratch: Path, pairs: Pairs, progress: Progress
+async def _records(  # noqa: PLR0913, PLR0917 - what is done, by whom, and where it goes
+    job: BenchCompare,
+    peers: Sequence[str],
+    only: Sequence[str],
+    scratch: Path,
+    pairs: Pairs,
+    progress: Progress,
 ) -> None:
     """The workloads on records."""
-    only = [name for name in arena.WORDS if name.split()[0] in job.workloads]
     progress(0.0, "filling every store")
     async with open_arena(scratch / "arena", peers) as opened:
         for number in range(job.rounds):

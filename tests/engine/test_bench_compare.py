@@ -203,6 +203,33 @@ async def test_a_peer_that_is_missing_is_named_and_left_out(
     )
 
 
+@pytest.mark.redis
+async def test_queues_sockets_and_growth_have_their_rows(
+    small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compare, "RECORDS", FEW)
+    monkeypatch.setattr(compare, "SETTLE_S", 0)
+    monkeypatch.setattr(compare.queues, "HANDED", 20)
+    monkeypatch.setattr(compare.queues, "AHEAD_A_SECOND", 5_000)
+    job = act.BenchCompare(
+        peers=("redis", "streams"), workloads=("socket",), rounds=1, seconds=0.1, growth=1_000
+    )
+    found = await compare.compare(job, scratch=tmp_path, progress=ignore)
+    assert [(row.name, row.peer, row.unit) for row in found] == [
+        ("socket set", "redis", "/s"),
+        ("socket get", "redis", "/s"),
+        ("send", "streams", "/s"),
+        ("claim+ack", "streams", "/s"),
+        ("send full", "streams", "/s"),
+        ("claim+ack full", "streams", "/s"),
+        ("end to end", "streams", "us"),
+        ("hand over", "streams", "us"),
+        ("socket hand over", "streams", "us"),
+        ("claim growth", "1,000 queued", "us"),
+    ]
+    assert all(row.ratio > 0 for row in found)
+
+
 def test_the_extra_names_the_same_packages_as_the_group() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert (
