@@ -61,7 +61,7 @@ def compared(name: str, peer: str, pairs: Sequence[tuple[float, float]]) -> Comp
     return judged(Outcome(name, peer, pairs, _WORDS[name], unit, AT_LEAST.get((name, peer))))
 
 
-async def _records(  # noqa: PLR0913, PLR0917 - what is done, by whom, and where it goes
+async def _records(
     job: BenchCompare,
     peers: Sequence[str],
     only: Sequence[str],
