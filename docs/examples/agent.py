@@ -31,7 +31,7 @@ def ask(*message):
     while size := link.read(4):
         tag, *rest = unpack(io.BytesIO(link.read(int.from_bytes(size, "big"))))
         if tag == 2 and rest[1][1] not in {"conflict", "not_found"}:  # it arrived, or is gone
-            raise RuntimeError(rest[1])
+            raise (ConnectionError if rest[1][1] == "unavailable" else RuntimeError)(rest[1])
         if tag != 6:
             return rest[-1]
         told.add(rest[0])  # a notice; the answer is still to come

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import timeit
 from pathlib import Path
 
@@ -220,11 +221,16 @@ def test_the_record_is_written_whole_and_read_back(tmp_path: Path, guarded: Guar
 
 
 def test_asking_costs_less_than_four_tenths_of_a_microsecond_more() -> None:
-    """Beside the same machine's cost of asking without the guard, to be fair on a busy one."""
+    """Of this thread's own time, beside the same machine's cost of asking without the guard, to be
+    fair on a busy one."""
     plain, guarded = SystemClock(), GuardedClock(SystemClock(), 300)
-    bare_s = min(timeit.repeat(plain.wall_us, number=20_000, repeat=9)) / 20_000
-    cost_s = min(timeit.repeat(guarded.wall_us, number=20_000, repeat=9)) / 20_000
-    assert cost_s < max(0.4e-6, 3 * bare_s)
+    bare: list[float] = []
+    cost: list[float] = []
+    for _ in range(15):  # in turn: what else the machine does is the same for both
+        for clock, seconds in ((plain, bare), (guarded, cost)):
+            once = timeit.timeit(clock.wall_us, timer=time.thread_time, number=10_000) / 10_000
+            seconds.append(once)
+    assert min(cost) < max(0.4e-6, 3 * min(bare))
 
 
 def test_the_host_knows_its_start() -> None:

@@ -134,6 +134,7 @@ async def test_those_that_wait_when_an_engine_leaves_start_with_the_next(tmp_pat
         await until(lambda: "again in 30 s" in members(core, failing)[0].reason)
         swarm = await create(core, 3, command=AGENT)
         assert swarm.agents_coming == 1
+        await until(lambda: core.swarms.view(swarm.id).agents_ready == 2)
         core.swarms.keep_running()
     async with opened(tmp_path, spawn_per_minute=2) as core:
         waits = {row.text for row in core.journal.list("development", "again in 1 s", 9)}
