@@ -92,7 +92,7 @@ class Graph:
     def of(cls, tasks: Iterable[Task], edges: Iterable[Edge]) -> Graph:
         made = cls()
         for task in tasks:
-            made.put(task)
+            made._add(task)
         for edge in edges:
             made.link(edge)
         for ident in list(made._nodes):
@@ -153,10 +153,11 @@ class Graph:
     # --- changing ---------------------------------------------------------------------------
 
     def put(self, task: Task) -> None:
-        """A new task, or one that has changed."""
+        """A new task, or one that has changed; one that was forgotten stays so."""
         node = self._nodes.get(task.ident)
         if node is None:
-            self._add(task)
+            if task.status != COMPLETED:
+                self._add(task)
             return
         old, node.task = node.task, task
         self._count(old, -1)

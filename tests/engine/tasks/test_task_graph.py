@@ -174,6 +174,8 @@ def test_completed_tasks_are_forgotten_together_with_the_last_they_stood_before(
     assert len(graph) == 3
     graph.put(task(1, "completed"))
     assert len(graph) == 0
+    graph.put(task(3, "completed", priority=9))
+    assert len(graph) == 0
 
 
 def test_a_long_cycle_is_found_from_both_ends() -> None:
