@@ -80,6 +80,12 @@ if TYPE_CHECKING:
     from .reload import Reloading
     from .watch import Watch
 
+TOPICS: Final = (
+    "engine", "memory", "queue", "events", "tasks", "consensus", "conflicts", "artifacts",
+    "measures", "swarms", "agents", "access",
+)  # fmt: skip
+"""What may have changed when a whole environment has."""
+
 CLOSE_DRAIN_S: Final = 1.0  # for operations under way; an engine is to end within three seconds
 
 
@@ -210,7 +216,7 @@ class Core(Front):
         self._sequence += 1
         if self.bus.hears(OPERATIONS):
             self._watch_memory(wanted=True)
-        for topic in ("engine", "memory", "queue", "events", "measures", "swarms", "agents", "access"):
+        for topic in TOPICS:
             self.bus.publish(Changed(topic, environment, self._sequence))
 
     def _watch_memory(self, wanted: bool) -> None:

@@ -138,9 +138,7 @@ class AclCheck(Action, frozen=True, kw_only=True, tag="acl.check"):
         Literal["read", "write", "delete", "grant"], arg("what it wants to do", positional=True)
     ]
     resource: Annotated[ResourceName, arg("what kind of thing", positional=True)] = "memory"
-    level: Annotated[
-        str | int, arg("private, team, swarm, public, system", positional=True, unit="level")
-    ] = "swarm"
+    level: Annotated[str | int, arg("level of what there is", unit="level")] = "swarm"
     namespace: Namespace = "default"
 
 

@@ -8,8 +8,8 @@ from .base import View
 class BackupView(View, frozen=True, kw_only=True):
     """A backup of an environment. `status` is verified, unverified or failed, `detail` says what
     was looked at or what is wrong. `contents` are the files of artifacts in it, which take
-    `content_bytes` beside `size_bytes`. Times are microseconds since the epoch, `elapsed_s` how long
-    what was asked for took."""
+    `content_bytes` beside `size_bytes`. Times are microseconds since the epoch, `elapsed_s` how
+    long what was asked for took."""
 
     name: str
     environment: str

@@ -235,7 +235,7 @@ def lines(ids: Ids, swarm: str, folder: Path) -> dict[str, str]:
         "acl.deny": f"acl deny {ids.other} --actions delete",
         "acl.list": "acl list",
         "acl.explain": f"acl explain {ids.other} read {here} plan:team",
-        "acl.check": f"acl check {ids.other} read event public",
+        "acl.check": f"acl check {ids.other} read event --level public",
         "acl.matrix": f"acl matrix {here}",
         "acl.who": f"acl who {here} plan:team",
         "acl.breakglass": f"acl breakglass {here} plan:private --reason outage",

@@ -60,11 +60,11 @@ def overview(**changes: object) -> views.Overview:
 def test_a_list_is_a_table_of_the_columns_that_say_something() -> None:
     assert as_text([agent(), agent("Größe 大", pid=None)], PIPE) == (
         "id           name      type   environment  capabilities  state   pid  heartbeat age  used"
-        "  restarts  leased  done      created\n"
+        "  restarts  leased  done      created  role\n"
         "dev_agent_1  Backend   agent  development  api, db       ready  4711          2.5 s  3 MB"
-        "         0       1    12  1.5 min ago\n"
+        "         0       1    12  1.5 min ago  agent\n"
         "dev_agent_1  Größe 大  agent  development  api, db       ready     -          2.5 s  3 MB"
-        "         0       1    12  1.5 min ago\n"
+        "         0       1    12  1.5 min ago  agent\n"
     )
 
 

@@ -479,8 +479,8 @@ async def test_an_agent_is_told_only_of_its_own(asked: Asked) -> None:
 async def test_what_is_unknown_is_not_found_with_a_hint(asked: Asked, subject: str) -> None:
     with pytest.raises(NotFound) as caught:
         await asked.why(subject)
-    kinds = "a message, schedule, task, event, artifact, proposal, conflict, swarm, agent or grant id"
-    assert caught.value.hint == f"{kinds}, or an environment"
+    kinds = "message, schedule, task, event, artifact, proposal, conflict, swarm, agent or grant"
+    assert caught.value.hint == f"a {kinds} id, or an environment"
 
 
 # --- words ----------------------------------------------------------------------------------
