@@ -20,7 +20,7 @@ from .spec import (
     arg,
 )
 
-Days = Annotated[float, msgspec.Meta(gt=0, le=3_650)]
+Days = Annotated[float, msgspec.Meta(ge=0.001, le=3_650)]
 Step = Annotated[int, msgspec.Meta(ge=1)]
 Labels = Annotated[
     tuple[str, ...], arg("only with this label, NAME=VALUE; may be repeated", flag="--label")
