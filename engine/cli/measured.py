@@ -63,8 +63,8 @@ def recorded(view: views.MeasuredView, shown: Shown) -> str:
         for place, value in enumerate(view.values)
         if value is not None
     ]
-    above = f"{safe_text(view.name)}: {kind}\n" + pairs(whole)
-    titles = [f"steps of {duration(view.step_s)}", view.aggregate]
+    above = safe_text(f"{view.name}: {kind}") + "\n" + pairs(whole)
+    titles = [f"steps of {duration(view.step_s)}", safe_text(view.aggregate)]
     return above + ("\n" + table(titles, lines, shown.width) if lines else "")
 
 

@@ -252,6 +252,13 @@ def insert(tx: Transaction, draft: Draft, ring: Ring) -> Task:
     return made
 
 
+_STORE: Final = {
+    REQUIREMENTS: "UPDATE task SET requirements = ? WHERE id = ?",
+    DELIVERABLES: "UPDATE task SET deliverables = ? WHERE id = ?",
+    RESULT: "UPDATE task SET result = ? WHERE id = ?",
+}
+
+
 def write_texts(tx: Transaction, task: Task, ring: Ring, wanted: Texts) -> None:
     """Replace those that are given. Raises Sealed."""
     named = zip((REQUIREMENTS, DELIVERABLES, RESULT), wanted, strict=True)
@@ -262,7 +269,7 @@ def write_texts(tx: Transaction, task: Task, ring: Ring, wanted: Texts) -> None:
         ring, tx, [(column.letter(task.ident, task.owner), text) for column, text in given]
     )
     for (column, _), text in zip(given, found, strict=True):
-        tx.execute(f"UPDATE task SET {column.name} = ? WHERE id = ?", (text, task.ident))  # noqa: S608 - ours
+        tx.execute(_STORE[column], (text, task.ident))
 
 
 def update(tx: Transaction, old: Task, new: Task, *, result: bytes | None = None) -> Moved:

@@ -26,6 +26,8 @@ def _sample(parameter: Any) -> str:
     text = SAMPLES[parameter.kind]
     if parameter.kind in {"number", "size"} and parameter.le is not None:
         return f"{int(parameter.le)}"
+    if parameter.kind == "integer" and parameter.ge is not None:
+        return f"{max(int(text), int(parameter.ge))}"
     return text
 
 
