@@ -162,7 +162,7 @@ async def test_a_measuring_process_ends_when_nobody_listens(tmp_path: Path) -> N
         if b"sample" in line:
             break
     process._transport.get_pipe_transport(1).close()  # type: ignore[attr-defined]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await process.wait()
     assert list(tmp_path.iterdir()) == []
 
