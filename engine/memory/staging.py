@@ -215,7 +215,9 @@ class Staging:
             if entry is None:
                 self._execute(_DELETE, (env, *place))
         rows = self._ring.protect_all(self._tx, changes) if changes else None
-        if rows:
+        if rows and len(rows) == 1:
+            self._execute(_UPSERT, rows[0])
+        elif rows:
             self._tx.executemany(_UPSERT, rows)
         self._overlay.update(changes)
 
