@@ -309,7 +309,7 @@ class EventBus:
     def publish(self, event: Event) -> int:
         """Hand an event to all who watch; returns to how many. Never waits. After close it
         reaches nobody."""
-        readers = list(self._watchers)
+        readers = list(self._watchers) if self._watchers else []  # mostly nobody watches
         if isinstance(event, Published):
             readers += self._channels.get(event.channel, ())
         for reader in readers:

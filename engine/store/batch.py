@@ -117,6 +117,9 @@ def _attempt(turn: Turn, batch: Sequence[Operation], *, last: bool = False) -> l
 
 def runs(batch: Sequence[Operation]) -> Iterable[list[Operation]]:
     """The batch cut where the class of operation changes; order is kept."""
+    if len(batch) == 1:
+        yield list(batch)
+        return
     run: list[Operation] = []
     kind: type[Operation] | None = None
     for operation in batch:

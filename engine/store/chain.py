@@ -59,9 +59,7 @@ def follow(head: Head, rows: Sequence[Row]) -> Head:
 def link(before: bytes, rows: Sequence[Row]) -> bytes:
     """SHA-256 over the hash before and the MessagePack of the rows, in which every field has its
     type and its length."""
-    digest = _sha256()(before)
-    digest.update(_encode(rows))
-    found: bytes = digest.digest()
+    found: bytes = _sha256()(before + _encode(rows)).digest()
     return found
 
 

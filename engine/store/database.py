@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import lru_cache
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Final, TypeVar, cast
@@ -230,14 +231,15 @@ class Database:
         start = 0
         for run in runs(batch):
             end = start + len(run)
-            topics.update(operation.topic for operation in run)
+            topics.update([operation.topic for operation in run])
             type(run[0]).settle(run, outcomes[start:end])
             start = end
-        # Some change what is shown under several topics, some nothing.
-        self._after_commit(frozenset(word for topic in topics for word in topic.split()))
+        self._after_commit(_words(" ".join(topics)))
 
     def _after_commit(self, topics: frozenset[str]) -> None:
-        if self.options.durability is Durability.NORMAL or self.disk.trouble:
+        if self._checkpoint is None and (
+            self.options.durability is Durability.NORMAL or self.disk.trouble
+        ):
             self._flush_later()
         if self.disk.log_pages >= self.options.autocheckpoint_pages:
             self._flush_wanted = True
@@ -490,6 +492,12 @@ async def open_database(
         yield database
     finally:
         await database.close()
+
+
+@lru_cache(maxsize=256)
+def _words(topics: str) -> frozenset[str]:
+    """Each once: some operations change what is shown under several topics, some nothing."""
+    return frozenset(topics.split())
 
 
 def _pages(reader: Reader) -> int:
