@@ -7,7 +7,7 @@ What is read is decided, and audited where that is wanted, here.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -16,17 +16,18 @@ from .. import codec
 from ..acl import Access, Standing
 from ..audit.reads import GET, MISSING, Looked, Reads
 from ..clock import Clock
-from ..errors import Damaged, InvalidInput
+from ..errors import InvalidInput
 from ..model import MAX_KEY_BYTES, Level, Principal, Right, check_key, check_name
 from ..store.aside import LIGHT_ROWS, Aside
 from ..store.database import Database, Reader
 from ..views import RecordView
 from .browse import LAST, Browse, query, sight
+from .misses import Misses
 from .operations import NEXT_EXPIRY_AFTER
 from .outline import Outlines
-from .records import Cache, Entry, Place, Row, entry_of
+from .records import Cache, Entry, Place, entry_of
 from .results import Asked, Range, Results
-from .staging import Keys, may_know, read_row, standing_of
+from .staging import Keys, read_row, standing_of
 
 KEY_BYTES: Final = 60  # a key in an answer beyond its characters
 VIEW_BYTES: Final = 600  # a record without its value
@@ -71,6 +72,7 @@ class Lookup:
         self.results = Results(results_bytes, results_ttl_s)
         self._database = database
         self._clock = clock
+        self._misses = Misses(database, self.cache, ring, access)
         self._aside = Aside(database)
         self._outlines = Outlines(access, self._aside)
         self._namespaces: set[str] = set()
@@ -103,7 +105,8 @@ class Lookup:
     async def _get_cold_noted(
         self, principal: Principal, namespace: str, key: str
     ) -> tuple[int, bytes, int] | None:
-        shown = await self._get_cold(principal, namespace, key)
+        answer = self._get_cold(principal, namespace, key)
+        shown: tuple[int, bytes, int] | None = None if answer is None else await answer
         if shown is not None:
             self.reads.found(principal, namespace, key)
         return shown
@@ -125,7 +128,7 @@ class Lookup:
         cached = self.cache.get(place)
         entry = cached
         if entry is None and not self.cache.complete:
-            entry = await self._load(place, principal)
+            entry = await self._misses.ask(place, principal)
         object_ = f"{namespace}/{key}"
         if entry is None or 0 < entry.expires_us <= self._clock.wall_us():
             return None, Looked(principal.id, GET, object_, detail=MISSING)
@@ -133,17 +136,14 @@ class Lookup:
             return entry, Looked(principal.id, GET, object_)
         self.access.denied_calls += 1
         if cached is not None and not self.cache.complete:
-            await self._load(place, principal)
+            await self._misses.ask(place, principal)
         return None, Looked(principal.id, GET, object_, allowed=False)
 
-    async def _get_cold(
-        self, principal: Principal, namespace: str, key: str
-    ) -> tuple[int, bytes, int] | None:
+    def _get_cold(self, principal: Principal, namespace: str, key: str) -> Any:  # noqa: ANN401
         self._check_place(namespace, key)
         if self.cache.complete:
             return None
-        entry = await self._load((namespace, key), principal)
-        return None if entry is None else self._shown(principal, entry, namespace, key)
+        return self._misses.ask((namespace, key), principal, self._shown)
 
     def _shown(
         self, principal: Principal, entry: Entry, namespace: str, key: str
@@ -161,7 +161,7 @@ class Lookup:
     def has(self, principal: Principal, namespace: str, key: str) -> Any:  # noqa: ANN401
         """Whether there is a record that may be read."""
         answer = self.get(principal, namespace, key)
-        return _is_there(answer) if asyncio.iscoroutine(answer) else answer is not None
+        return _is_there(answer) if _waits(answer) else answer is not None
 
     async def mget(
         self, principal: Principal, namespace: str, keys: Sequence[str]
@@ -170,9 +170,11 @@ class Lookup:
         check_count(keys)
         if self.reads.strict:
             return await self._mget_kept(principal, namespace, keys)
+        for key in keys:  # before anything is asked that nobody would wait for
+            self._check_place(namespace, key)
         answers = [self.get(principal, namespace, key) for key in keys]
-        cold = iter(await asyncio.gather(*(a for a in answers if asyncio.iscoroutine(a))))
-        return [next(cold) if asyncio.iscoroutine(a) else a for a in answers]
+        cold = iter(await asyncio.gather(*(a for a in answers if _waits(a))))
+        return [next(cold) if _waits(a) else a for a in answers]
 
     async def _mget_kept(
         self, principal: Principal, namespace: str, keys: Sequence[str]
@@ -328,7 +330,7 @@ class Lookup:
             row = await self._database.read(lambda reader: read_row(reader, place))
             entry = entry_of((row[2], b"", *row[6:])) if row and standing_of(row) else None
         else:
-            entry = self.cache.get(place) or await self._load(place)
+            entry = self.cache.get(place) or await self._misses.ask(place)
         gone = entry is not None and 0 < entry.expires_us <= self._clock.wall_us()
         return None if gone else entry
 
@@ -346,34 +348,6 @@ class Lookup:
             expires_at_us=entry.expires_us or None,
         )
 
-    async def _load(self, place: Place, principal: Principal | None = None) -> Entry | None:
-        """Read a record, verify it, and remember it unless it has been written meanwhile. Raises
-        Sealed, and Damaged; to a principal that may not read it, a damaged record is missing."""
-        self.ring.require()
-        open_ = self.ring.open
-
-        def query(reader: Reader) -> tuple[Row | None, Entry | Damaged | None]:
-            row: Row | None = None
-            try:
-                row = read_row(reader, place)
-                return row, (open_(row) if row is not None else None)
-            except Damaged as error:
-                return row, error
-
-        ticket = self.cache.begin_load()
-        try:
-            row, entry = await self._database.read(query)
-            if isinstance(entry, Damaged):
-                standing = standing_of(row) if row is not None else None
-                if principal and not may_know(self.access, principal, standing, place):
-                    return None
-                raise entry
-            if entry is not None:
-                self.cache.fill(place, entry, ticket)
-        finally:
-            self.cache.end_load(ticket)
-        return entry
-
     def _check_place(self, namespace: str, key: str) -> None:
         if self.ring.reason:
             self.ring.require()
@@ -387,8 +361,13 @@ class Lookup:
             self._namespaces.add(namespace)
 
 
-async def _is_there(answer: Coroutine[Any, Any, object]) -> bool:
+async def _is_there(answer: Awaitable[object]) -> bool:
     return await answer is not None
+
+
+def _waits(answer: object) -> bool:
+    """Whether what `get` gave has to be waited for."""
+    return answer is not None and type(answer) is not tuple
 
 
 def _first(*times_us: int) -> int:

@@ -69,6 +69,7 @@ class Cache:
         self._moved: dict[Place, int] = {}
         self._loads: dict[int, int] = {}
         self._tickets = 0
+        self._missed = 0
         self._generation = 0
         self._floor = 0  # loads that began before this generation fill nothing
         self._open_limit = limit_bytes
@@ -94,7 +95,7 @@ class Cache:
     @property
     def loads(self) -> int:
         """How often a record was not here and had to be read from the file."""
-        return self._tickets
+        return self._missed
 
     def put(self, place: Place, entry: Entry) -> None:
         # Evicting begins with the oldest, so in a cache that is closed nothing stays.
@@ -115,15 +116,17 @@ class Cache:
             self._size -= len(old.body) + ENTRY_OVERHEAD_BYTES
         self._note(place)
 
-    def begin_load(self) -> int:
+    def begin_load(self, records: int = 1) -> int:
+        """Before so many records are read from the file. End with `end_load`."""
         self._tickets += 1
+        self._missed += records
         self._loads[self._tickets] = self._generation
         return self._tickets
 
     def fill(self, place: Place, entry: Entry, ticket: int) -> None:
         """Keep what a load has read, if no write of that key was committed since it began."""
         began = self._loads[ticket]
-        if began < self._floor or place in self._entries:
+        if began < self._floor or not self._limit or place in self._entries:
             return
         if self._moved.get(place, -1) <= began:
             self.put(place, entry)

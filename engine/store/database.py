@@ -269,6 +269,19 @@ class Database:
             return self._queries.here(query)
         return await self._queries.ask(query)
 
+    def ask(self, query: Callable[[Reader], T]) -> asyncio.Future[T]:
+        """The same for who goes on meanwhile: raises only where nothing is asked any more."""
+        if self._closed:
+            raise self._over()
+        if not self._loading:
+            return self._queries.ask(query)
+        future: asyncio.Future[T] = self._loop.create_future()
+        try:
+            future.set_result(self._queries.here(query))
+        except SwarmDeckError as error:
+            future.set_exception(error)
+        return future
+
     def loaded(self) -> None:
         """What lives in this database has been read; from now on every call takes its time."""
         self._loading = False

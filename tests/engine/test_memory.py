@@ -76,7 +76,7 @@ async def put(store: MemoryStore, who: Principal, key: str, value: Any, **option
 
 async def get(store: MemoryStore, who: Principal, key: str, namespace: str = "default") -> Any:
     found = store.get(who, namespace, key)
-    found = await found if asyncio.iscoroutine(found) else found
+    found = await found if asyncio.isfuture(found) else found
     return None if found is None else codec.decode(found[0], found[1])
 
 
@@ -84,7 +84,7 @@ async def get(store: MemoryStore, who: Principal, key: str, namespace: str = "de
 async def test_what_is_set_is_got(store: MemoryStore, value: Any) -> None:
     assert await put(store, OWNER, "k", value) == 1
     found = store.get(OWNER, "default", "k")
-    found = await found if asyncio.iscoroutine(found) else found
+    found = await found if asyncio.isfuture(found) else found
     assert found is not None
     assert codec.decode(found[0], found[1]) == value
 

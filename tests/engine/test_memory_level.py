@@ -48,7 +48,7 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 async def got(store: MemoryStore, who: Principal, key: str = "k") -> Any:
     found = store.get(who, "default", key)
-    return await found if asyncio.iscoroutine(found) else found
+    return await found if asyncio.isfuture(found) else found
 
 
 async def trail(store: MemoryStore) -> list[tuple[Any, ...]]:

@@ -58,7 +58,7 @@ async def put(place: Any, principal: Principal, key: str, level: str = "private"
 
 
 async def got(answer: Any) -> Any:
-    return await answer if asyncio.iscoroutine(answer) else answer
+    return await answer if asyncio.isfuture(answer) or asyncio.iscoroutine(answer) else answer
 
 
 # --- all ------------------------------------------------------------------------------------------
@@ -190,17 +190,17 @@ async def test_what_is_refused_and_what_is_missing_take_the_same_steps(
     await put(place, OWNER, "k")
     place.memory.cache.complete = False
     steps: list[str] = []
-    load, keep = place.memory._load, place.memory.reads.keep
+    ask, keep = place.memory._misses.ask, place.memory.reads.keep
 
-    async def loaded(*at: Any) -> Any:
+    def asked(*at: Any) -> Any:
         steps.append("look")
-        return await load(*at)
+        return ask(*at)
 
     async def kept(rows: Any) -> None:
         steps.append("commit")
         await keep(rows)
 
-    monkeypatch.setattr(place.memory, "_load", loaded)
+    monkeypatch.setattr(place.memory._misses, "ask", asked)
     monkeypatch.setattr(place.memory.reads, "keep", kept)
     await got(place.memory.get(OTHER, "default", "none"))
     missing, steps[:] = list(steps), []
@@ -216,7 +216,7 @@ async def test_one_in_so_many_reads_leaves_a_row(core: Any) -> None:
     place = core.places["development"]
     await put(place, DEV, "k")
     for _ in range(1_000):
-        assert not asyncio.iscoroutine(place.memory.get(DEV, "default", "k"))
+        assert not asyncio.isfuture(place.memory.get(DEV, "default", "k"))
     assert len(await trail(place)) == 1_000 // core.settings.audit.sample_every
 
 

@@ -46,7 +46,7 @@ class Site:
 
     async def get(self, key: str, namespace: str = "default", who: Principal = OWNER) -> Any:
         found = self.store.get(who, namespace, key)
-        found = await found if asyncio.iscoroutine(found) else found
+        found = await found if asyncio.isfuture(found) else found
         return None if found is None else codec.decode(found[0], found[1])
 
     async def row(self, key: str, namespace: str = "default") -> tuple[Any, ...]:
