@@ -150,7 +150,7 @@ class Lookup:
     ) -> tuple[int, bytes, int] | None:
         if entry.expires_us and entry.expires_us <= self._clock.wall_us():
             return None
-        if not self.access.allows(principal, _READ, entry, namespace, key):
+        if not self.access.verdict(principal, _READ, entry, namespace, key).allowed:
             self.access.denied_calls += 1
             self.reads.denied(principal, namespace, key)
             return None
@@ -234,7 +234,7 @@ class Lookup:
             for key, level, owner, team, swarm, expires_us in page:
                 after = key
                 standing = Standing(Level(level), owner, team, swarm)
-                if self.access.allows(principal, Right.READ, standing, namespace, key):
+                if self.access.allows(principal, _READ, standing, namespace, key):
                     found.append(key)
                     ends_us = _first(ends_us, expires_us or 0)
                     if len(found) == limit:

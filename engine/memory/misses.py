@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -31,20 +31,14 @@ WHERE memory.env = ? AND memory.namespace = asked.value ->> 0
 
 Shown: TypeAlias = Callable[[Principal, Entry, str, str], Any]
 Open: TypeAlias = Callable[[Row], Entry]
+Miss: TypeAlias = tuple[Place, Principal | None, Shown | None, asyncio.Future[Any]]
+"""Whose record somebody waits for, who that is, what makes of it what is answered (None: it is
+answered as it is), and where."""
 
 _encode = msgspec.json.Encoder().encode
 _ALONE: Final = object()  # what is found of a record that has to be read again alone
 _BROKEN: Final = "a record could not be shown"  # only where an answer itself broke
 _UNREAD: Final = (driver.Error, UnicodeError)
-
-
-class Miss(NamedTuple):
-    """A record somebody waits for. `shown` makes of it what is answered; None: as it is."""
-
-    place: Place
-    principal: Principal | None
-    shown: Shown | None
-    future: asyncio.Future[Any]
 
 
 class Misses:
@@ -68,13 +62,13 @@ class Misses:
         future: asyncio.Future[Any] = loop.create_future()
         if not self._waiting:
             loop.call_soon(self._send)
-        self._waiting.append(Miss(place, principal, shown, future))
+        self._waiting.append((place, principal, shown, future))
         return future
 
     def _send(self) -> None:
         """One query for all that was asked for in this turn."""
         misses, self._waiting = self._waiting, []
-        query = partial(_read_all, places=[miss.place for miss in misses], open_=self._ring.open)
+        query = partial(_read_all, places=[miss[0] for miss in misses], open_=self._ring.open)
         try:
             self._ring.require()
             asked = self._database.ask(query)
@@ -98,7 +92,7 @@ class Misses:
             for miss, entry in zip(misses, found, strict=True):
                 if entry is _ALONE:
                     self._ask_alone(miss)
-                else:
+                elif not miss[3].done():
                     _fail([miss], Unavailable(_BROKEN))
 
     def _answer(self, misses: list[Miss], found: list[Any], ticket: int) -> None:
@@ -116,7 +110,7 @@ class Misses:
     # --- alone ------------------------------------------------------------------------------
 
     def _ask_alone(self, miss: Miss) -> None:
-        query = partial(_read_alone, place=miss.place, open_=self._ring.open)
+        query = partial(_read_alone, place=miss[0], open_=self._ring.open)
         try:
             self._ring.require()
             asked = self._database.ask(query)
@@ -127,7 +121,7 @@ class Misses:
         asked.add_done_callback(partial(self._settle_alone, miss, ticket))
 
     def _settle_alone(self, miss: Miss, ticket: int, asked: asyncio.Future[Any]) -> None:
-        place, principal = miss.place, miss.principal
+        place, principal, *_ = miss
         try:
             row, entry = asked.result()
             if isinstance(entry, Damaged):
@@ -145,12 +139,12 @@ class Misses:
 
 def _fail(misses: Sequence[Miss], error: BaseException) -> None:
     """Tell all who wait why there is no answer, each with an error of its own."""
-    for miss in misses:
-        if not miss.future.done():
+    for *_, future in misses:
+        if not future.done():
             again = (
                 error.again() if isinstance(error, SwarmDeckError) and len(misses) > 1 else error
             )
-            miss.future.set_exception(again)
+            future.set_exception(again)
 
 
 def _read_all(reader: Reader, places: Sequence[Place], open_: Open) -> list[Any]:
