@@ -32,6 +32,8 @@ class LocalPort:
     def call(self, verb: str, actor: str, environment: str, *args: object) -> Awaitable[Any]:
         core = self._core
         answer = core.trusted_verbs[verb](core.acting(actor), environment, *args)
+        if type(answer) is tuple:  # a record of the cache: asking what it is not costs more
+            return Ready(answer)
         return answer if isinstance(answer, _WAITS) else Ready(answer)
 
     def events(self) -> EventSubscription:

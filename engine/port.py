@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Awaitable, Generator
 from typing import Any, Protocol
 
+import msgspec
+
 from .actions import Action
 from .dispatch import Receipt
 from .events import Callback
 from .events import Subscription as EventSubscription
 
 
-class Ready:
+class Ready(msgspec.Struct, eq=False, gc=False):
     """An answer that is there already, for a caller that awaits it; who is in a hurry looks."""
 
-    __slots__ = ("value",)
-
-    def __init__(self, value: Any) -> None:  # noqa: ANN401 - any answer
-        self.value = value
+    value: Any
 
     def __await__(self) -> Generator[None, None, Any]:
         return self.value
