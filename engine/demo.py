@@ -182,9 +182,11 @@ class _Run:
         for target in filter(None, (self._swarm, self._team)):
             await self._place.queue.purge(OPERATOR_PRINCIPAL, to=target)
         with suppress(NotFound):
-            await self._swarms.remove(self._swarm)
+            if self._swarm:
+                await self._swarms.remove(self._swarm)
         with suppress(NotFound):
-            await self._place.registry.remove_team(self._team)
+            if self._team:
+                await self._place.registry.remove_team(self._team)
 
     # --- its steps ----------------------------------------------------------------------------
 

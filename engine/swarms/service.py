@@ -372,7 +372,8 @@ class Swarms(Looks):
         if swarm.id in site.registry.swarms:
             live, dead = self._members(site, swarm.id)
             await self._crew.end([agent.id for agent in (*live, *dead)], force=True)
-            await site.registry.remove_swarm(swarm.id)
+            with suppress(NotFound):  # an engine that ends removes it too
+                await site.registry.remove_swarm(swarm.id)
         self._turns.pop(swarm.id, None)
         await self._grants.hand_back(grant.reclaims, swarm.environment)
 
@@ -483,7 +484,9 @@ class Swarms(Looks):
             agents = site.registry.agents
             swarms = {agents[ident].swarm for ident in watched if ident in agents}
             for ident in swarms & site.registry.swarms.keys():
-                if ident is not None:
+                if ident is None:
+                    continue
+                with suppress(NotFound):  # who was making it takes it away meanwhile
                     await self._finish(site, ident, reason)
 
     def _members(self, site: Site, swarm: str) -> tuple[Agents, Agents]:
