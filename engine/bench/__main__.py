@@ -7,7 +7,6 @@ SIGTERM ends it and what it started, and removes its scratch directory.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import sys
@@ -39,11 +38,7 @@ def main() -> int:
 
 
 def _end(number: int, _: object) -> NoReturn:
-    """Not left to the loop: a workload may keep it busy for as long as it is measured. Nor are
-    callers whose turn comes next let begin, of which each would run until it is told so itself."""
-    with contextlib.suppress(RuntimeError):  # there is no loop yet, or no more
-        for task in asyncio.all_tasks():
-            task.cancel()
+    """Not left to the loop: a workload may keep it busy for as long as it is measured."""
     raise SystemExit(128 + number)
 
 
