@@ -79,7 +79,7 @@ class Misses:
         asked.add_done_callback(partial(self._settle, misses, ticket))
 
     def _settle(self, misses: list[Miss], ticket: int, asked: asyncio.Future[list[Any]]) -> None:
-        error = asked.exception()
+        error = Unavailable(_BROKEN) if asked.cancelled() else asked.exception()
         if error is not None:
             self._cache.end_load(ticket)
             _fail(misses, error)

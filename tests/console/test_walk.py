@@ -437,6 +437,8 @@ TMUX_KEYS: Final = {
     "down": "Down", "left": "Left", "right": "Right", "shift+left": "S-Left",
     "shift+right": "S-Right",
 }  # fmt: skip
+AGAIN: Final = 3
+SOON_S: Final = 5.0
 LEAVING: Final = frozenset({"quit", "detach", "demo"})
 """What a key must not do here: leave, or begin long work. The walk over the actions does so."""
 
@@ -470,9 +472,15 @@ def _there_is_a_head(text: str) -> bool:
 
 
 def there(window: Any, screen: str) -> None:
-    """On a screen, whatever is in front now: out of dialogs and bars, and a line typed at once."""
-    window.press("Escape", "Escape", "Escape", "Escape")
-    window.type(f":{screen}\r")
-    window.until(
-        lambda text: re.search(rf"(^ SwarmDeck|▸) +{screen} ", text.split("\n")[0]), screen
-    )
+    """On a screen, whatever is in front now: out of dialogs and bars, and a line typed at once. A
+    plan that was still being read opens behind these keys, so they may be needed again."""
+    head = re.compile(rf"(^ SwarmDeck|▸) +{screen} ")
+    for _ in range(AGAIN):
+        window.press("Escape", "Escape", "Escape", "Escape")
+        window.type(f":{screen}\r")
+        deadline_s = time.monotonic() + SOON_S
+        while time.monotonic() < deadline_s:
+            if head.search(window.text.split("\n")[0]):
+                return
+            time.sleep(0.03)
+    window.until(lambda text: head.search(text.split("\n")[0]), screen)
