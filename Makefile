@@ -20,7 +20,7 @@ run: setup
 # Most tests wait for a screen or a process, so there are more of them at once than cores.
 test: setup
 	$(MAKE) --jobs 2 check compiled
-	$(BIN)/python -m pytest -n 5 --dist worksteal
+	$(BIN)/python -m pytest -n 6 --dist worksteal
 
 # Once, while mypy has one core, instead of in each worker and each process that tests start.
 unexport PYTHONDONTWRITEBYTECODE

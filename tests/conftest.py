@@ -44,7 +44,7 @@ os.environ["SWARMDECK_STORE__RESERVE_BYTES"] = "64KB"
 
 # Every app and engine leaves cycles of tens of thousands of objects that all live on; collecting
 # them as often as Python does by itself is a sixth of the tests' time.
-gc.set_threshold(50_000, 20, 50)
+gc.set_threshold(100_000, 50, 1_000)
 
 SIZES: Final = ((80, 24), (120, 30), (200, 60))
 _INK: Final = re.compile(r"\.screen-(r\d+) \{([^}]*)\}")

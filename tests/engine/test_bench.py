@@ -156,7 +156,9 @@ async def test_a_measuring_process_ends_when_nobody_listens(tmp_path: Path) -> N
     )  # fmt: skip
     assert process.stdin is not None
     assert process.stdout is not None
-    process.stdin.write(msgspec.json.encode(act.BenchRun(names=("memory.get",), seconds=300)))
+    process.stdin.write(
+        msgspec.json.encode(act.BenchRun(names=("memory.get",), seconds=300, concurrency=4))
+    )
     process.stdin.close()
     async for line in process.stdout:
         if b"sample" in line:
