@@ -213,7 +213,8 @@ def lines(ids: Ids, swarm: str, folder: Path) -> dict[str, str]:
         "task.take": f"task take {here} --as {ids.other}",
         "task.complete": f"task complete dev_task_1 --as {ids.other}",
         "event.publish": f"event publish {here} build.done '{{}}' --tag main",
-        "event.publish_many": f"""event publish_many {here} '[{{"type": "a"}}, {{"type": "b"}}]'""",
+        # Tried once: what is tried again later may be due before the line that asks for it now.
+        "event.publish_many": f"event publish_many {here} '{ONCE}'",
         "event.list": "event list",
         "event.count": "event count",
         "event.show": "event show dev_event_1",
@@ -438,6 +439,7 @@ TMUX_KEYS: Final = {
     "shift+right": "S-Right",
 }  # fmt: skip
 AGAIN: Final = 3
+ONCE: Final = '[{"type": "a", "max_retries": 0}, {"type": "b"}]'
 SOON_S: Final = 5.0
 LEAVING: Final = frozenset({"quit", "detach", "demo"})
 """What a key must not do here: leave, or begin long work. The walk over the actions does so."""
