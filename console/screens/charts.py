@@ -103,30 +103,24 @@ class Windowed:
         raise NotImplementedError
 
 
-class MetricsScreen(Windowed, ListScreen):
-    """What is measured, with the latest readings; below, the selected subject over time."""
+class ChartedList(Windowed, ListScreen):
+    """A listing, and below it charts of the selected row."""
 
-    DEFAULT_CSS = """
-    MetricsScreen #rows { height: 8; }
-    MetricsScreen.-mid #rows { height: 11; }
-    MetricsScreen.-tall #rows { height: 40%; }
-    MetricsScreen #words { display: none; }
-    """
-
-    def __init__(self, crumb: str, moment: Moment, scope: Scope | None = None) -> None:
-        super().__init__(crumb, moment, LISTINGS["metrics"], scope)
-        self.charts = Charts(self)
+    charts: Charts
 
     def below(self) -> Iterable[Widget]:
         yield self.charts.grid
+
+    def select(self, row: Any) -> None:  # noqa: ANN401 - the listing's rows
+        """Show charts of this row, of none where it is None."""
+        raise NotImplementedError
 
     def show(self, pull: Pull) -> None:
         super().show(pull)
         self._look()
 
     def _look(self) -> None:
-        row: Any = self.table.cursor_row
-        self.charts.about("" if row is None else row.subject)
+        self.select(self.table.cursor_row)
         self.charts.look(self.moment.us)
 
     def choose_window(self, name: str) -> None:
@@ -140,6 +134,24 @@ class MetricsScreen(Windowed, ListScreen):
 
     def on_virtual_table_moved(self, message: VirtualTable.Moved) -> None:
         self._settle()
+
+
+class MetricsScreen(ChartedList):
+    """What is measured, with the latest readings; below, the selected subject over time."""
+
+    DEFAULT_CSS = """
+    MetricsScreen #rows { height: 8; }
+    MetricsScreen.-mid #rows { height: 11; }
+    MetricsScreen.-tall #rows { height: 40%; }
+    MetricsScreen #words { display: none; }
+    """
+
+    def __init__(self, crumb: str, moment: Moment, scope: Scope | None = None) -> None:
+        super().__init__(crumb, moment, LISTINGS["metrics"], scope)
+        self.charts = Charts(self)
+
+    def select(self, row: Any) -> None:  # noqa: ANN401 - the listing's rows
+        self.charts.about("" if row is None else row.subject)
 
 
 class ChartsScreen(Windowed, DeckScreen):

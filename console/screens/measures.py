@@ -9,14 +9,12 @@ from textual.widget import Widget
 
 from ...engine import actions, views
 from ...engine.actions import Action
-from ...widgets import VirtualTable
 from ..bridge import Pull
 from ..columns import Moment
 from ..curves import recorded
 from ..listings import LISTINGS, Scope
-from .charts import Charts, Windowed
+from .charts import ChartedList, Charts, Windowed
 from .frame import INNER, DeckScreen
-from .listing import ListScreen
 
 _SECONDS: Final = {"1h": 3_600, "6h": 21_600, "24h": 86_400, "7d": 604_800, "30d": 2_592_000}
 
@@ -46,7 +44,7 @@ class MeasureCharts(Charts):
         return [recorded(found, self.window)]
 
 
-class MeasuresScreen(Windowed, ListScreen):
+class MeasuresScreen(ChartedList):
     """The series with what was recorded last; below, the selected one over time."""
 
     DEFAULT_CSS = """
@@ -58,31 +56,10 @@ class MeasuresScreen(Windowed, ListScreen):
 
     def __init__(self, crumb: str, moment: Moment, scope: Scope | None = None) -> None:
         super().__init__(crumb, moment, LISTINGS["measures"], scope)
-        self.charts = MeasureCharts(self)
+        self.charts: MeasureCharts = MeasureCharts(self)
 
-    def below(self) -> Iterable[Widget]:
-        yield self.charts.grid
-
-    def show(self, pull: Pull) -> None:
-        super().show(pull)
-        self._look()
-
-    def _look(self) -> None:
-        row: Any = self.table.cursor_row
+    def select(self, row: Any) -> None:  # noqa: ANN401 - the listing's rows
         self.charts.of(row if isinstance(row, views.MeasureView) else None)
-        self.charts.look(self.moment.us)
-
-    def choose_window(self, name: str) -> None:
-        """Show another window of time. Raises InvalidInput."""
-        self.charts.over(name)
-        self._look()
-
-    def _describe(self) -> None:
-        super()._describe()
-        self._look()
-
-    def on_virtual_table_moved(self, message: VirtualTable.Moved) -> None:
-        self._settle()
 
 
 class MeasureScreen(Windowed, DeckScreen):

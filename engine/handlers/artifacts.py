@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,11 +10,9 @@ from ..artifacts import transfer, upkeep
 from ..artifacts.rows import Wish
 from ..artifacts.service import Artifacts, Wanted
 from ..dispatch import Context
-from ..errors import InvalidInput
 from ..model import Environment, format_size
+from .paging import page_of
 from .services import Part
-
-MOST_MERGED: Final = 20_000  # rows of one environment that are merged with those of others
 
 
 class ArtifactHandlers(Part):
@@ -52,20 +49,14 @@ class ArtifactHandlers(Part):
         self, context: Context, action: actions.ArtifactList
     ) -> list[views.ArtifactView]:
         actor = self._actor(context, action.actor)
-        stores = [place.artifacts for place in self._places(action.environment)]
-        end = action.offset + action.limit
-        if len(stores) == 1:
-            return await stores[0].page(actor, _wish(action, action.offset, action.limit))
-        if end > MOST_MERGED:
-            raise InvalidInput(
-                f"row {end:,} of several environments is too far down to be merged",
-                hint="name one environment, or filter",
-            )
-        pages = await asyncio.gather(*(each.page(actor, _wish(action, 0, end)) for each in stores))
-        found = [view for page in pages for view in page]
         down = action.order in {"age", "size", "version"}
-        found.sort(key=_KEYS[action.order], reverse=down is not action.descending)
-        return found[action.offset : end]
+        return await page_of(
+            [place.artifacts for place in self._places(action.environment)],
+            lambda kept, offset, limit: kept.page(actor, _wish(action, offset, limit)),
+            action,
+            _KEYS[action.order],
+            reverse=down is not action.descending,
+        )
 
     async def artifact_show(
         self, context: Context, action: actions.ArtifactShow

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import Final
+from operator import attrgetter
 
 from .. import actions, views
 from ..conflicts import looks as conflict_looks
@@ -11,10 +10,8 @@ from ..conflicts import service as conflicts
 from ..conflicts.rows import SEVERITIES
 from ..consensus import looks, service
 from ..dispatch import Context
-from ..errors import InvalidInput
+from .paging import page_of
 from .services import Part
-
-MOST_MERGED: Final = 20_000  # rows of one environment that are merged with those of others
 
 
 class ConsensusHandlers(Part):
@@ -32,18 +29,18 @@ class ConsensusHandlers(Part):
     async def consensus_list(
         self, context: Context, action: actions.ConsensusList
     ) -> list[views.ProposalView]:
-        actor, end = self._actor(context, action.actor), _end(action)
-        kept = [place.consensus for place in self._places(action.environment)]
+        actor = self._actor(context, action.actor)
         wanted = looks.Wish(
             action.status, action.type, action.target, action.proposer, action.contains,
             action.descending,
         )  # fmt: skip
-        if len(kept) == 1:
-            return await kept[0].list(actor, wanted, offset=action.offset, limit=action.limit)
-        pages = await asyncio.gather(*(each.list(actor, wanted, limit=end) for each in kept))
-        found = [each for page in pages for each in page]
-        found.sort(key=lambda each: each.created_at_us, reverse=not action.descending)
-        return found[action.offset : end]
+        return await page_of(
+            [place.consensus for place in self._places(action.environment)],
+            lambda kept, offset, limit: kept.list(actor, wanted, offset=offset, limit=limit),
+            action,
+            attrgetter("created_at_us"),
+            reverse=not action.descending,
+        )
 
     async def consensus_show(
         self, context: Context, action: actions.ConsensusShow
@@ -87,20 +84,18 @@ class ConsensusHandlers(Part):
     async def conflict_list(
         self, context: Context, action: actions.ConflictList
     ) -> list[views.ConflictView]:
-        actor, end = self._actor(context, action.actor), _end(action)
-        kept = [place.conflicts for place in self._places(action.environment)]
+        actor = self._actor(context, action.actor)
         wanted = conflict_looks.Wish(
             action.state, action.type, action.severity, action.about, action.contains,
             action.order, action.descending,
         )  # fmt: skip
-        if len(kept) == 1:
-            return await kept[0].list(actor, wanted, offset=action.offset, limit=action.limit)
-        pages = await asyncio.gather(*(each.list(actor, wanted, limit=end) for each in kept))
-        found = [each for page in pages for each in page]
-        found.sort(key=lambda each: each.created_at_us, reverse=not action.descending)
-        if action.order == "severity":
-            found.sort(key=_severity, reverse=not action.descending)
-        return found[action.offset : end]
+        return await page_of(
+            [place.conflicts for place in self._places(action.environment)],
+            lambda kept, offset, limit: kept.list(actor, wanted, offset=offset, limit=limit),
+            action,
+            _severity if action.order == "severity" else attrgetter("created_at_us"),
+            reverse=not action.descending,
+        )
 
     async def conflict_show(
         self, context: Context, action: actions.ConflictShow
@@ -139,15 +134,5 @@ class ConsensusHandlers(Part):
         return await self._of(action.id).conflicts.reopen(actor, action.id, action.reason)
 
 
-def _severity(conflict: views.ConflictView) -> int:
-    return SEVERITIES.index(conflict.severity)
-
-
-def _end(action: actions.ConsensusList | actions.ConflictList) -> int:
-    end = action.offset + action.limit
-    if action.environment is None and end > MOST_MERGED:
-        raise InvalidInput(
-            f"row {end:,} of several environments is too far down to be merged",
-            hint="name one environment, or filter",
-        )
-    return end
+def _severity(conflict: views.ConflictView) -> tuple[int, int]:
+    return SEVERITIES.index(conflict.severity), conflict.created_at_us

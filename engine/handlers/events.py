@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from typing import Any, Final
 
 import msgspec
@@ -13,9 +14,8 @@ from ..errors import InvalidInput
 from ..eventlog.looks import Wish
 from ..eventlog.service import EventLog, Wanted
 from ..eventlog.steering import Filter
+from .paging import page_of
 from .services import Part
-
-MOST_MERGED: Final = 20_000  # rows of one environment that are merged with those of others
 
 
 class EventHandlers(Part):
@@ -45,23 +45,13 @@ class EventHandlers(Part):
     ) -> list[views.EventView]:
         actor = self._actor(context, action.actor)
         logs = [place.events for place in self._places(action.environment)]
-        if len(logs) == 1:
-            wanted = _wish(logs[0], action)
-            return await logs[0].list(actor, wanted, offset=action.offset, limit=action.limit)
-        if action.after is not None:
+        if action.after is not None and len(logs) > 1:
             logs = [self._of(action.after).events]
-        end = action.offset + action.limit
-        if end > MOST_MERGED:
-            raise InvalidInput(
-                f"row {end:,} of several environments is too far down to be merged",
-                hint="name one environment, or filter",
-            )
-        pages = await asyncio.gather(
-            *(log.list(actor, _wish(log, action), limit=end) for log in logs)
-        )
-        found = [each for page in pages for each in page]
-        found.sort(key=_KEYS[action.order], reverse=action.descending)
-        return found[action.offset : end]
+
+        def read(log: EventLog, offset: int, limit: int) -> Awaitable[list[views.EventView]]:
+            return log.list(actor, _wish(log, action), offset=offset, limit=limit)
+
+        return await page_of(logs, read, action, _KEYS[action.order], reverse=action.descending)
 
     async def event_show(self, context: Context, action: actions.EventShow) -> views.EventView:
         actor = self._actor(context, action.actor)

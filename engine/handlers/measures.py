@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any, Final
 
 from .. import actions, views
 from ..dispatch import Context
-from ..errors import InvalidInput
 from ..measures.asking import Asked, Wish
 from ..measures.service import Wanted, spoken_labels
+from .paging import page_of
 from .services import Part
-
-MOST_MERGED: Final = 20_000  # rows of one environment that are merged with those of others
 
 
 class MeasureHandlers(Part):
@@ -46,19 +43,13 @@ class MeasureHandlers(Part):
             action.name, action.publisher, spoken_labels(action.labels), action.contains,
             action.order, action.descending,
         )  # fmt: skip
-        places = [place.measures for place in self._places(action.environment)]
-        if len(places) == 1:
-            return await places[0].series(actor, wanted, offset=action.offset, limit=action.limit)
-        end = action.offset + action.limit
-        if end > MOST_MERGED:
-            raise InvalidInput(
-                f"row {end:,} of several environments is too far down to be merged",
-                hint="name one environment, or filter",
-            )
-        pages = await asyncio.gather(*(each.series(actor, wanted, limit=end) for each in places))
-        found = [each for page in pages for each in page]
-        found.sort(key=_KEYS[action.order], reverse=action.descending)
-        return found[action.offset : end]
+        return await page_of(
+            [place.measures for place in self._places(action.environment)],
+            lambda kept, offset, limit: kept.series(actor, wanted, offset=offset, limit=limit),
+            action,
+            _KEYS[action.order],
+            reverse=action.descending,
+        )
 
     async def metric_delete(self, context: Context, action: actions.MetricDelete) -> views.Done:
         actor = self._actor(context, action.actor)

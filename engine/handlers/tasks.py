@@ -6,9 +6,11 @@ from typing import Final
 
 from .. import actions, views
 from ..dispatch import Context
+from ..environment import Place
 from ..errors import InvalidInput, NotFound
 from ..model import Principal
 from ..tasks import Tasks
+from .paging import page_of
 from .services import Part
 
 NEVER_US: Final = 1 << 63  # beyond all deadlines
@@ -23,33 +25,26 @@ class TaskHandlers(Part):
     # --- looking ----------------------------------------------------------------------------
 
     async def task_list(self, context: Context, action: actions.TaskList) -> list[views.TaskView]:
-        from ..tasks.listing import Wish, merged  # noqa: PLC0415 - few commands list
+        from ..tasks.listing import Wish, in_order  # noqa: PLC0415 - few commands list
 
         principal = self._actor(context, action.actor)
-        places = list(self._places(action.environment))
-        found, end = [], action.offset + action.limit
-        for place in places:
-            tasks = place.tasks
-            parent = None
+
+        async def read(place: Place, offset: int, limit: int) -> list[views.TaskView]:
+            tasks, parent = place.tasks, None
             if action.parent is not None:
                 if not tasks.names.is_task(action.parent):
-                    continue
+                    return []
                 parent = (await tasks.find(principal, action.parent)).ident
             wanted = Wish(
-                status=action.status,
-                agent=action.agent,
-                team=action.team,
-                type=action.type,
-                parent=parent,
-                contains=action.contains,
-                order=action.order,
+                status=action.status, agent=action.agent, team=action.team, type=action.type,
+                parent=parent, contains=action.contains, order=action.order,
                 descending=action.descending,
-            )
+            )  # fmt: skip
             await place.reads.look(principal, "task.list", place.environment.value)
-            single = len(places) == 1
-            page = (action.offset, action.limit) if single else (0, end)
-            found.append(await tasks.listed(principal, wanted, offset=page[0], limit=page[1]))
-        return found[0] if len(places) == 1 and found else merged(found, action)
+            return await tasks.listed(principal, wanted, offset=offset, limit=limit)
+
+        places = list(self._places(action.environment))
+        return await page_of(places, read, action, in_order(action), reverse=action.descending)
 
     async def task_show(self, context: Context, action: actions.TaskShow) -> views.TaskView:
         principal = self._actor(context, action.actor)

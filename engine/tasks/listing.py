@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -79,12 +79,10 @@ class Known(msgspec.Struct, frozen=True):
     now_us: int
 
 
-def merged(found: Sequence[Sequence[TaskView]], asked: TaskList) -> list[TaskView]:
-    """A page of the tasks of several environments, each of them in order already. Names go by
-    their spelling, whatever the file takes for the same."""
-    key = _KEYS["ended" if asked.order == "urgency" and asked.status in _ENDED else asked.order]
-    rows = sorted((each for part in found for each in part), key=key, reverse=asked.descending)
-    return rows[asked.offset : asked.offset + asked.limit]
+def in_order(asked: TaskList) -> Callable[[TaskView], Any]:
+    """What the tasks of several environments are merged by. Names go by their spelling, whatever
+    the file takes for the same."""
+    return _KEYS["ended" if asked.order == "urgency" and asked.status in _ENDED else asked.order]
 
 
 def page(
