@@ -150,7 +150,13 @@ async def _on_own_thread(connector: Callable[[], Any]) -> Carried:
 
     inner = aiosqlite.Connection(connector, 64)
     await inner
-    return _Served(inner)
+    served = _Served(inner)
+    try:
+        await asyncio.sleep(0)  # it serves from here on, whatever becomes of its task
+    except BaseException:
+        await served.close()
+        raise
+    return served
 
 
 class _Served:
