@@ -49,6 +49,8 @@ async def test_closing_finishes_what_was_asked_and_leaves_no_thread(tmp_path: Pa
 
 
 async def test_a_caller_that_went_away_holds_nobody_up(tmp_path: Path) -> None:
+    told: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
     connection = await driver.connect(tmp_path / "a.db")
     goes_on = threading.Event()
     leaving = asyncio.create_task(connection.run(lambda _: goes_on.wait(10)))
@@ -58,6 +60,7 @@ async def test_a_caller_that_went_away_holds_nobody_up(tmp_path: Path) -> None:
     goes_on.set()
     assert await connection.run(lambda _: 7) == 7
     await connection.close()
+    assert told == []
 
 
 def test_a_loop_that_ends_first_leaves_a_connection_that_closes(tmp_path: Path) -> None:
