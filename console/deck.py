@@ -21,6 +21,7 @@ from ..engine.actions import AclRevoke, Action, Demo, Stop, spec_of
 from ..engine.commandline import Completion
 from ..engine.errors import Busy, Defect, InvalidInput, NotFound, SwarmDeckError
 from ..engine.events import EngineStopping, Event, Sampled
+from ..widgets import DeckApp
 from ..widgets.format import clock
 from . import batch, commands, notices, plans, wording
 from .batch import Job
@@ -54,10 +55,7 @@ class SwarmDeck(Runner, inherit_bindings=False):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = []
-    CSS = """
-    Screen { background: $background; color: $foreground; }
-    Dialog { background: $background 70%; }
-    """
+    CSS = DeckApp.CSS + "Dialog { background: $background 70%; }"
 
     def __init__(
         self,

@@ -16,12 +16,15 @@ from rich.console import COLOR_SYSTEMS, Console, RenderableType
 from rich.style import Style
 from textual._compositor import ChopsUpdate, LayoutUpdate
 from textual.app import App
+from textual.notifications import Notify
 from textual.reactive import Reactive
 from textual.screen import Screen, ScreenResultType
 from textual.strip import Strip
 from textual.widget import Widget
+from textual.widgets._toast import Toast
 
 from .. import themes
+from . import toasts
 from .palette import load_palette
 
 
@@ -35,7 +38,7 @@ class DeckApp(App[Any]):
     """An app in the bundled themes. Set `theme` to any of `themes.names()` to change them."""
 
     ENABLE_COMMAND_PALETTE = False
-    CSS = "Screen { background: $background; color: $foreground; }"
+    CSS = "Screen { background: $background; color: $foreground; }" + toasts.CSS
 
     def __init__(self, theme: str = themes.DEFAULT) -> None:
         super().__init__()
@@ -56,6 +59,15 @@ class DeckApp(App[Any]):
         if not self._batch_count and self._screen_stack:
             for screen in self._background_screens:
                 screen.check_idle()
+
+    def on_notify(self, event: Notify) -> None:
+        """Make room for a toast. Textual shows it after this."""
+        gone = toasts.crowded_out(self._notifications, event.notification, self.size)
+        for notification in gone:
+            self._unnotify(notification, refresh=False)
+        for toast in self.screen.query(Toast):
+            if toast._notification in gone:  # noqa: SLF001
+                toast._expire()  # noqa: SLF001 - what a click on it does
 
     def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
         if type(renderable) is ChopsUpdate:

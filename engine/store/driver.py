@@ -132,7 +132,7 @@ class _CallableConnection(dbapi2.Connection):  # type: ignore[misc]  # pysqlite3
 class Carried(Protocol):
     """An open connection, and what runs its calls one after the other."""
 
-    async def execute_fetchall(self, sql: str, parameters: Any, /) -> Any:  # noqa: ANN401
+    def execute_fetchall(self, sql: str, parameters: Any, /) -> Awaitable[Any]:
         """What the connection's `execute` gives, and of that all rows."""
         ...
 
@@ -186,7 +186,9 @@ class _Served:
             await asyncio.wait([self._serving])
             await self._inner.close()
 
-    def _tell(self, future: asyncio.Future[Any], answer: object, error: object) -> None:
+    def _tell(
+        self, future: asyncio.Future[Any], answer: object, error: BaseException | None
+    ) -> None:
         """On the thread. A loop that is closed has nobody left to tell."""
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(_give, future, answer, error)

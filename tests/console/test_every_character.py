@@ -369,7 +369,7 @@ async def test_dialogs(fakes: Any) -> None:
 
 
 async def test_toasts_and_the_ends_of_operations(fakes: Any) -> None:
-    async with fakes.console(host=hostile(fakes), size=(120, 200), notifications=True) as deck:
+    async with fakes.console(host=hostile(fakes), size=(120, 400), notifications=True) as deck:
         for texts in chunks():
             for start in range(0, len(texts), TOASTED):
                 text = "\n".join(texts[start : start + TOASTED])
