@@ -25,7 +25,7 @@ from swarmdeck.engine.bench.meter import Meter, Sample
 from swarmdeck.engine.bench.names import NAMES
 from swarmdeck.engine.bench.verdict import beside
 from swarmdeck.engine.bench.workloads import WORKLOADS, Records, Shape, Turn, open_bench
-from swarmdeck.engine.errors import Conflict, InvalidInput
+from swarmdeck.engine.errors import Conflict, Defect, InvalidInput
 from swarmdeck.engine.events import Finished, Sampled
 
 SHORT = {"iterations": 20, "repeats": 2, "concurrency": 4}
@@ -167,6 +167,20 @@ async def test_a_measuring_process_ends_when_nobody_listens(tmp_path: Path) -> N
     async with asyncio.timeout(60):
         await process.wait()
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_measuring_process_has_its_last_words_told_and_not_on_the_terminal(
+    engine: Engine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    await engine.run(act.BenchRun(names=("access.decide",), **SHORT))
+    (tmp_path / "msgspec.py").write_text("raise RuntimeError('planted')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(Defect, match=r"without a result: RuntimeError: planted"):
+        await engine.run(act.BenchRun(names=("access.decide",), **SHORT))
+    assert capfd.readouterr() == ("", "")
 
 
 # --- workloads ------------------------------------------------------------------------------
