@@ -33,7 +33,7 @@ Values = list[dict[str, Any]]
 RAW_BATCH: Final = 100
 YARDSTICK_PIECES: Final = 40
 YARDSTICK_ROWS: Final = 50
-_PRAGMAS: Final = ("journal_mode=wal", "cache_size=-65536")
+_PRAGMAS: Final = ("journal_mode=wal", "cache_size=-16384")  # 16 MB, as each connection of ours
 _TUNED: Final = ("wal_autocheckpoint=8000",)  # as ours; SQLite's own 1,000 wait more often
 _UPSERT: Final = """
 INSERT INTO memory (env, namespace, key, format, key_id, body, mac, level, owner, team, swarm,
