@@ -132,7 +132,12 @@ class _CallableConnection(dbapi2.Connection):  # type: ignore[misc]  # pysqlite3
 class Carried(Protocol):
     """An open connection, and what runs its calls one after the other."""
 
-    def execute_fetchall(self, sql: str, parameters: Any, /) -> Awaitable[Any]:
+    def execute_fetchall(
+        self,
+        sql: str,
+        parameters: Any,  # noqa: ANN401 - what the call takes
+        /,
+    ) -> Awaitable[Any]:
         """What the connection's `execute` gives, and of that all rows."""
         ...
 
