@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from textual.content import Content
+from textual.content import Content  # painted: only measured
 from textual.geometry import Size
 from textual.notifications import Notification
 
@@ -25,7 +25,7 @@ def rows_of(notification: Notification, width: int) -> int:
     """How many rows a toast takes on a screen so many cells wide, with the gap above it."""
     inner = max(1, min(WIDTH, width * PERCENT // 100) - _EDGES)
     texts = [text for text in (notification.title, notification.message) if text]
-    return _GAP + sum(Content(text).get_height({}, inner) for text in texts)
+    return _GAP + sum(Content(text).get_height({}, inner) for text in texts)  # painted: measured
 
 
 def crowded_out(
