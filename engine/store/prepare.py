@@ -98,6 +98,14 @@ def prepare_reader(raw: driver.Raw, options: StoreOptions) -> None:
     raw.execute(f"PRAGMA cache_size = {-(options.cache_bytes // 1024)}")
 
 
+def prepare_copier(raw: driver.Raw, options: StoreOptions) -> None:
+    """Set a connection up that only copies the log, and syncs what it copies."""
+    settings = _requested(options) | {"synchronous": "full", "cache_size": "0"}
+    for name in ("synchronous", "busy_timeout", "cache_size", "wal_autocheckpoint",
+                 "fullfsync", "checkpoint_fullfsync", "trusted_schema"):  # fmt: skip
+        raw.execute(f"PRAGMA {name} = {settings[name]}").fetchall()
+
+
 def granted(raw: driver.Raw, options: StoreOptions) -> list[tuple[str, str, str]]:
     """Name, requested and granted value of each setting of a writer."""
     answers = []

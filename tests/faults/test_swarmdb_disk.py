@@ -81,6 +81,7 @@ def losses(
     were damaged, and how many lacked an acknowledged write."""
 
     def run(case: dict[str, Any], states: int) -> tuple[int, int]:
+        shutil.rmtree(memory_disk / "data0", ignore_errors=True)  # the state looked at last
         _, eye = run_cases([case | {"look": False}], logging=True)
         if "refuse" in case:
             assert eye.control.refused, "nothing was refused"

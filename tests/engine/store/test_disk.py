@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ import pytest
 from swarmdeck.engine.clock import FakeClock
 from swarmdeck.engine.errors import Corrupt, OutcomeUnknown, StorageError
 from swarmdeck.engine.model import Durability
+from swarmdeck.engine.store import copying as copying_module
 from swarmdeck.engine.store import database as database_module
 from swarmdeck.engine.store import driver, prepare
 from swarmdeck.engine.store import log as log_module
 from swarmdeck.engine.store.database import (
+    MOST_LOGS,
     Database,
     Reader,
     StoreOptions,
@@ -28,6 +31,7 @@ from swarmdeck.engine.store.reserve import Reserve
 
 INSERT = "INSERT INTO team (env, id, name, created_at, updated_at) VALUES (?, ?, ?, 0, 0)"
 OPTIONS = StoreOptions(durability=Durability.FULL, autocheckpoint_pages=100)
+PATIENCE_S = 20.0
 
 
 class Failing:
@@ -175,6 +179,109 @@ async def test_the_log_is_copied_when_it_is_long_and_used_anew(database: Databas
     assert max(sizes) < 3 * OPTIONS.autocheckpoint_pages * 4096
     await database.close()
     assert database.path.stat().st_size > 0
+
+
+def alone(database: Database) -> int:
+    """How many teams the file holds without its log."""
+    looking = driver.look(database.path, immutable=True)
+    try:
+        return len(looking.execute("SELECT id FROM team").fetchall())
+    except driver.Error:  # not even the table
+        return 0
+    finally:
+        looking.close()
+
+
+async def test_a_long_log_is_copied_while_writers_go_on(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Held up in the middle of copying, it holds up nobody; then the log is begun anew."""
+    copying, goes_on = threading.Event(), threading.Event()
+
+    def slow(raw: Any) -> None:
+        copying.set()
+        assert goes_on.wait(PATIENCE_S)
+        copy(raw)
+
+    copy = copying_module._copy_log
+    monkeypatch.setattr(copying_module, "_copy_log", slow)
+    number = 0
+    while not copying.is_set():
+        number += 1
+        await add(database, f"t{number}")
+    for _ in range(50):
+        number += 1
+        await add(database, f"t{number}")
+    assert alone(database) < number
+    goes_on.set()
+    async with asyncio.timeout(PATIENCE_S):
+        while alone(database) < number:
+            await asyncio.sleep(0.01)
+
+
+async def test_upkeep_waits_for_what_is_copied_beside_the_writer(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copying, goes_on = threading.Event(), threading.Event()
+
+    def slow(_: Any) -> None:
+        copying.set()
+        assert goes_on.wait(PATIENCE_S)
+
+    monkeypatch.setattr(copying_module, "_copy_log", slow)
+    number = 0
+    while not copying.is_set():
+        number += 1
+        await add(database, f"t{number}")
+    tending = asyncio.create_task(database.tend(lambda _: goes_on.is_set()))
+    await add(database, "beside")
+    assert not tending.done()
+    goes_on.set()
+    assert await tending is True
+
+
+async def test_a_disk_that_fails_beside_the_writer_finishes_its_connection_too(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: Any) -> None:
+        error = driver.dbapi2.OperationalError("the disk says no")
+        error.sqlite_errorcode = 10
+        raise error
+
+    writer = database._writer
+    monkeypatch.setattr(copying_module, "_copy_log", broken)
+    for number in range(400):
+        await add(database, f"t{number}")
+    assert database._writer is not writer
+    assert len(await database.read(names)) == 400
+
+
+async def test_a_writer_that_outruns_the_copy_waits_for_it(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on = threading.Event()
+
+    def slow(raw: Any) -> None:
+        assert goes_on.wait(PATIENCE_S)
+        copy(raw)
+
+    copy = copying_module._copy_log
+    monkeypatch.setattr(copying_module, "_copy_log", slow)
+
+    async def adding() -> None:
+        for number in range(1_000):
+            await add(database, f"t{number}")
+
+    writing = asyncio.create_task(adding())
+    longest = 0
+    while database.wal_bytes > longest or longest == 0:
+        longest = database.wal_bytes
+        await asyncio.sleep(0.2)
+    assert not writing.done()
+    assert longest < 2 * MOST_LOGS * OPTIONS.autocheckpoint_pages * 4096
+    goes_on.set()
+    await writing
+    assert len(await database.read(names)) == 1_000
 
 
 async def test_a_full_disk_stores_nothing_and_lets_go_of_what_is_there(
