@@ -428,6 +428,9 @@ class Lifeline:
     async def call(self, verb: str, actor: str, environment: str, *args: object) -> Any:  # noqa: ANN401
         return await (await self._connected()).call(verb, actor, environment, *args)
 
+    def bound(self, verb: str, actor: str, environment: str) -> Callable[..., Awaitable[Any]]:
+        return partial(self.call, verb, actor, environment)
+
     async def dispatch(self, action: Action) -> Receipt:
         return await (await self._connected()).dispatch(action)
 

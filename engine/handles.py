@@ -13,7 +13,7 @@ import msgspec
 from . import codec
 from .errors import InvalidInput
 from .model import parse_priority
-from .port import Port, Ready
+from .port import Port
 
 if TYPE_CHECKING:
     from .batch import Batch
@@ -92,6 +92,7 @@ class Memory:
         self._call = port.call
         self._actor = actor
         self._environment = environment
+        self._read = port.bound("memory.get", actor, environment)
 
     def batch(self, *, all_or_nothing: bool = False) -> Batch:
         """Writes and messages that are stored with one commit: of up to 10,000 those that are
@@ -131,8 +132,9 @@ class Memory:
         namespace: str = DEFAULT_NAMESPACE,
     ) -> Any:  # noqa: ANN401 - JSON types or bytes
         """The value of a key, or `default`."""
-        answer = self._call("memory.get", self._actor, self._environment, namespace, key)
-        found = answer.value if type(answer) is Ready else await answer
+        found = self._read(namespace, key)
+        if found is not None and type(found) is not tuple:
+            found = await found
         return default if found is None else codec.decode(found[0], found[1])
 
     async def get_versioned(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -35,6 +35,10 @@ class LocalPort:
         if type(answer) is tuple:  # a record of the cache: asking what it is not costs more
             return Ready(answer)
         return answer if isinstance(answer, _WAITS) else Ready(answer)
+
+    def bound(self, verb: str, actor: str, environment: str) -> Callable[..., Any]:
+        answer, acting = self._core.trusted_verbs[verb], self._core.acting
+        return lambda *args: answer(acting(actor), environment, *args)
 
     def events(self) -> EventSubscription:
         return self._core.bus.subscribe()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from typing import Any, Protocol
 
 import msgspec
@@ -43,6 +43,12 @@ class Port(Protocol):
     def call(self, verb: str, actor: str, environment: str, *args: object) -> Awaitable[Any]:
         """A data-plane call: no receipt, no lane. `actor` is an agent id or `operator`. Values
         cross as format and body, never decoded on the way."""
+        ...
+
+    def bound(self, verb: str, actor: str, environment: str) -> Callable[..., Any]:
+        """`call` for one verb, actor and environment, for those who call it very often. It gives
+        the answer itself where that is there at once, else what to await for it: an answer is
+        never something to await."""
         ...
 
     def events(self) -> EventSubscription:

@@ -100,6 +100,9 @@ class LinkPort:
         parts = protocol.call_frame(ident, verb, actor, environment, args)
         return self._link.request(ident, parts)
 
+    def bound(self, verb: str, actor: str, environment: str) -> Callable[..., asyncio.Future[Any]]:
+        return partial(self.call, verb, actor, environment)
+
     def events(self) -> Subscription:
         """All events from now on. Only for the operator."""
         return self._link.watch(None)

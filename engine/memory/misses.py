@@ -22,12 +22,13 @@ from .records import COLUMNS, Cache, Entry, Place, Row
 from .staging import Keys, may_know, read_row, standing_of
 
 AT_ONCE: Final = 100  # read with one statement
+_REST: Final = [name.strip() for name in COLUMNS.split(",")[2:]]  # all but namespace and key
+_KEY_ID: Final = 1 + _REST.index("key_id")
 # The join is a cross one so that the list drives it, however few records there are.
 SELECT_ENTRIES: Final = f"""
-SELECT asked.key, {", ".join(f"memory.{name.strip()}" for name in COLUMNS.split(","))}
+SELECT asked.key, {", ".join(f"memory.{name}" for name in _REST)}
 FROM json_each(?) AS asked CROSS JOIN memory
-WHERE memory.env = ? AND memory.namespace = asked.value ->> 0
-  AND memory.key = asked.value ->> 1"""  # noqa: S608 - a constant
+WHERE memory.env = ? AND memory.namespace = ? AND memory.key = asked.value"""  # noqa: S608 - a constant
 
 Shown: TypeAlias = Callable[[Principal, Entry, str, str], Any]
 Open: TypeAlias = Callable[[Row], Entry]
@@ -150,28 +151,37 @@ def _fail(misses: Sequence[Miss], error: BaseException) -> None:
 def _read_all(reader: Reader, places: Sequence[Place], open_: Open) -> list[Any]:
     """Of each place its record, None where there is none, or that it has to be read alone. On the
     reader's thread."""
-    found: list[Any] = []
-    for start in range(0, len(places), AT_ONCE):
-        found += _read_part(reader, places[start : start + AT_ONCE], open_)
-    return found
-
-
-def _read_part(reader: Reader, places: Sequence[Place], open_: Open) -> list[Any]:
+    numbers: dict[str, list[int]] = {}
+    for number, (namespace, _) in enumerate(places):
+        numbers.setdefault(namespace, []).append(number)
     found: list[Any] = [None] * len(places)
-    try:
-        for row in reader.execute(SELECT_ENTRIES, (_encode(places).decode(), reader.env)):
-            at = row[0]
-            found[at] = _opened(row[1:], places[at], open_)
-    except _UNREAD:  # which of them it is, each finds out for itself
-        return [_ALONE] * len(places)
+    for namespace, some in numbers.items():
+        for start in range(0, len(some), AT_ONCE):
+            part = some[start : start + AT_ONCE]
+            keys = [places[number][1] for number in part]
+            for number, entry in zip(part, _read_part(reader, namespace, keys, open_), strict=True):
+                found[number] = entry
     return found
 
 
-def _opened(row: Row, place: Place, open_: Open) -> object:
-    if (row[0], row[1]) != place:
+def _read_part(reader: Reader, namespace: str, keys: Sequence[str], open_: Open) -> list[Any]:
+    found: list[Any] = [None] * len(keys)
+    try:
+        asked = _encode(keys).decode()
+        for row in reader.execute(SELECT_ENTRIES, (asked, reader.env, namespace)):
+            found[row[0]] = _opened(row, namespace, keys[row[0]], open_)
+    except _UNREAD:  # which of them it is, each finds out for itself
+        return [_ALONE] * len(keys)
+    return found
+
+
+def _opened(row: Row, namespace: str, key: str, open_: Open) -> object:
+    """The record, opened under the names it was asked by: one that a damaged index has led to does
+    not match its seal under them. One without a seal may be anybody's."""
+    if row[_KEY_ID] is None:
         return _ALONE
     try:
-        return open_(row)
+        return open_((namespace, key, *row[1:]))
     except SwarmDeckError:
         return _ALONE
 

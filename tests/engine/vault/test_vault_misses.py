@@ -43,7 +43,7 @@ async def _answers(site: Any, who: Any = None) -> list[Any]:
 
 
 async def test_the_list_drives_the_index(site: Any) -> None:
-    plan = await site.rows(f"EXPLAIN QUERY PLAN {SELECT_ENTRIES}", "[]", site.name)
+    plan = await site.rows(f"EXPLAIN QUERY PLAN {SELECT_ENTRIES}", "[]", site.name, "a")
     first, second = [row[3] for row in plan]
     assert first.startswith("SCAN asked VIRTUAL TABLE")
     assert second.startswith("SEARCH memory USING INDEX")
