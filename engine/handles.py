@@ -93,6 +93,7 @@ class Memory:
         self._actor = actor
         self._environment = environment
         self._read = port.bound("memory.get", actor, environment)
+        self._write = port.bound("memory.set", actor, environment)
 
     def batch(self, *, all_or_nothing: bool = False) -> Batch:
         """Writes and messages that are stored with one commit: of up to 10,000 those that are
@@ -118,10 +119,7 @@ class Memory:
         that version, 0 only where there is none, else Conflict.
         """
         format_, body = codec.encode(value)
-        version: int = await self._call(
-            "memory.set", self._actor, self._environment,
-            namespace, key, format_, body, level, ttl_s, if_version,
-        )  # fmt: skip
+        version: int = await self._write(namespace, key, format_, body, level, ttl_s, if_version)
         return version
 
     async def get(
