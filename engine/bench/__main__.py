@@ -19,6 +19,7 @@ import msgspec
 from .. import process
 from ..actions import BenchBars, BenchCompare, BenchRun
 from ..errors import ErrorReport, SwarmDeckError
+from .measure import stop
 from .meter import Sample
 
 
@@ -39,6 +40,7 @@ def main() -> int:
 
 def _end(number: int, _: object) -> NoReturn:
     """Not left to the loop: a workload may keep it busy for as long as it is measured."""
+    stop()
     raise SystemExit(128 + number)
 
 

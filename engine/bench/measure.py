@@ -30,6 +30,8 @@ _TEXT: Final = (
 _WORDS: Final = _TEXT.split()
 _KEYS: Final = [f"k{number:08d}" for number in range(RECORDS)]
 
+_running: Final[list[list[float]]] = []  # until when, of what is being driven
+
 T = TypeVar("T")
 
 Call = Callable[[random.Random], Awaitable[object]]
@@ -77,22 +79,33 @@ async def drive(
     turns = repeat(None) if limit.calls is None else repeat(None, limit.calls)
     with nullcontext() if meter is None else meter.watch(latencies, weight, share):
         started = time.perf_counter()
-        deadline = started + limit.seconds if limit.calls is None else float("inf")
-        await asyncio.gather(
-            *(_caller(call, seed, turns, deadline, latencies) for seed in range(concurrency))
-        )
+        until = [started + limit.seconds if limit.calls is None else float("inf")]
+        _running.append(until)
+        try:
+            await asyncio.gather(
+                *(_caller(call, seed, turns, until, latencies) for seed in range(concurrency))
+            )
+        finally:
+            _running.remove(until)
         elapsed_s = time.perf_counter() - started
     calls = len(latencies)
     return Run(calls * weight, elapsed_s, thinned(latencies, share), calls)
 
 
+def stop() -> None:
+    """Let every caller end with the call it is in. A call that never waits is not to be cancelled,
+    so that they would all have their turn first."""
+    for until in _running:
+        until[0] = 0.0
+
+
 async def _caller(
-    call: Call, seed: int, turns: Iterator[None], deadline: float, latencies: array[float]
+    call: Call, seed: int, turns: Iterator[None], until: list[float], latencies: array[float]
 ) -> None:
     chance = random.Random(seed)  # noqa: S311 - the same work in every run
     now = time.perf_counter()
     for _ in turns:
-        if now >= deadline or await call(chance) is DRY:
+        if now >= until[0] or await call(chance) is DRY:
             return
         after = time.perf_counter()
         latencies.append((after - now) * 1_000_000)

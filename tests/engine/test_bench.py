@@ -157,7 +157,7 @@ async def test_a_measuring_process_ends_when_nobody_listens(tmp_path: Path) -> N
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.write(
-        msgspec.json.encode(act.BenchRun(names=("memory.get",), seconds=300, concurrency=4))
+        msgspec.json.encode(act.BenchRun(names=("memory.get",), seconds=300, concurrency=100))
     )
     process.stdin.close()
     async for line in process.stdout:
