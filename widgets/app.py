@@ -62,6 +62,8 @@ class DeckApp(App[Any]):
 
     def on_notify(self, event: Notify) -> None:
         """Make room for a toast. Textual shows it after this."""
+        if not self._screen_stack:
+            return
         gone = toasts.crowded_out(self._notifications, event.notification, self.size)
         for notification in gone:
             self._unnotify(notification, refresh=False)

@@ -24,11 +24,15 @@ from .staging import Keys, may_know, read_row, standing_of
 AT_ONCE: Final = 100  # read with one statement
 _REST: Final = [name.strip() for name in COLUMNS.split(",")[2:]]  # all but namespace and key
 _KEY_ID: Final = 1 + _REST.index("key_id")
-# The join is a cross one so that the list drives it, however few records there are.
+# The joins are cross ones so that the list drives them, however few records there are.
 SELECT_ENTRIES: Final = f"""
 SELECT asked.key, {", ".join(f"memory.{name}" for name in _REST)}
 FROM json_each(?) AS asked CROSS JOIN memory
 WHERE memory.env = ? AND memory.namespace = ? AND memory.key = asked.value"""  # noqa: S608 - a constant
+SELECT_SCATTERED: Final = SELECT_ENTRIES.replace(
+    "memory.namespace = ? AND memory.key = asked.value",
+    "memory.namespace = asked.value ->> 0 AND memory.key = asked.value ->> 1",
+)
 
 Shown: TypeAlias = Callable[[Principal, Entry, str, str], Any]
 Open: TypeAlias = Callable[[Row], Entry]
@@ -151,37 +155,35 @@ def _fail(misses: Sequence[Miss], error: BaseException) -> None:
 def _read_all(reader: Reader, places: Sequence[Place], open_: Open) -> list[Any]:
     """Of each place its record, None where there is none, or that it has to be read alone. On the
     reader's thread."""
-    numbers: dict[str, list[int]] = {}
-    for number, (namespace, _) in enumerate(places):
-        numbers.setdefault(namespace, []).append(number)
+    found: list[Any] = []
+    for start in range(0, len(places), AT_ONCE):
+        found += _read_part(reader, places[start : start + AT_ONCE], open_)
+    return found
+
+
+def _read_part(reader: Reader, places: Sequence[Place], open_: Open) -> list[Any]:
     found: list[Any] = [None] * len(places)
-    for namespace, some in numbers.items():
-        for start in range(0, len(some), AT_ONCE):
-            part = some[start : start + AT_ONCE]
-            keys = [places[number][1] for number in part]
-            for number, entry in zip(part, _read_part(reader, namespace, keys, open_), strict=True):
-                found[number] = entry
-    return found
-
-
-def _read_part(reader: Reader, namespace: str, keys: Sequence[str], open_: Open) -> list[Any]:
-    found: list[Any] = [None] * len(keys)
+    namespace = places[0][0]
     try:
-        asked = _encode(keys).decode()
-        for row in reader.execute(SELECT_ENTRIES, (asked, reader.env, namespace)):
-            found[row[0]] = _opened(row, namespace, keys[row[0]], open_)
+        if all(place[0] == namespace for place in places):
+            keys = _encode([key for _, key in places]).decode()
+            rows = reader.execute(SELECT_ENTRIES, (keys, reader.env, namespace))
+        else:
+            rows = reader.execute(SELECT_SCATTERED, (_encode(places).decode(), reader.env))
+        for row in rows:
+            found[row[0]] = _opened(row, places[row[0]], open_)
     except _UNREAD:  # which of them it is, each finds out for itself
-        return [_ALONE] * len(keys)
+        return [_ALONE] * len(places)
     return found
 
 
-def _opened(row: Row, namespace: str, key: str, open_: Open) -> object:
+def _opened(row: Row, place: Place, open_: Open) -> object:
     """The record, opened under the names it was asked by: one that a damaged index has led to does
     not match its seal under them. One without a seal may be anybody's."""
     if row[_KEY_ID] is None:
         return _ALONE
     try:
-        return open_((namespace, key, *row[1:]))
+        return open_((*place, *row[1:]))
     except SwarmDeckError:
         return _ALONE
 

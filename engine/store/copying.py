@@ -1,10 +1,11 @@
 """Copying the log into the file beside the writer, so that nobody waits for a long one.
 
 A checkpoint syncs the log, writes pages and syncs the file: a tenth of a second for the 32 MB that
-gather under load. On a connection and thread of its own it holds up nobody. It comes to no end
-while the writer goes on, so the writer itself copies what little is left, which is what lets the
-log begin anew. A disk that fails here has failed for the writer too; whatever else is refused the
-writer meets itself: this part alone promises nothing.
+gather under load. The first two hold up nobody on a connection and thread of their own. While the
+writer goes on SQLite leaves the third, and an end, to a later checkpoint: the writer copies what
+little is left and syncs the file, which is what lets the log begin anew. A disk that fails here has
+failed for the writer too; whatever else is refused the writer meets itself. This part alone
+promises nothing.
 """
 
 from __future__ import annotations
@@ -26,11 +27,13 @@ _PASSES: Final = 2  # the second copies what was written during the first
 
 
 class Copier:
-    """Belongs to the loop of its database. The connection is opened when first needed."""
+    """Belongs to the loop of its database, and copies nothing once that is `over`. The connection
+    is opened when first needed."""
 
-    def __init__(self, path: Path, options: StoreOptions) -> None:
+    def __init__(self, path: Path, options: StoreOptions, over: Callable[[], bool]) -> None:
         self._path = path
         self._options = options
+        self._over = over
         self._connection: driver.Connection | None = None
         self._copying: asyncio.Task[None] | None = None
 
@@ -62,7 +65,8 @@ class Copier:
             with suppress(SwarmDeckError):
                 connection = self._connection or await self._open()
                 for _ in range(_PASSES):
-                    await connection.run(_copy_log)
+                    if not self._over():
+                        await connection.run(_copy_log)
         except driver.Error as error:
             refused = error
         finally:
@@ -70,7 +74,7 @@ class Copier:
             then(refused)
 
     async def _open(self) -> driver.Connection:
-        connection = await driver.connect(self._path)
+        connection = await driver.connect(self._path, existing=True)
         try:
             await connection.run(prepare_copier, self._options)
         except BaseException:

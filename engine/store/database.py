@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from time import perf_counter
@@ -101,7 +101,7 @@ class Database:
         self._checkpoint: asyncio.TimerHandle | None = None
         self._verifying: asyncio.Task[None] | None = None
         self._flush_wanted = False
-        self._copier = Copier(path, options)
+        self._copier = Copier(path, options, lambda: self._closed or bool(self.disk.trouble))
         self._copied = False  # beside the writer, which has yet to copy the rest
         self._tending = 0  # steps of upkeep under way: the log is theirs
         self._closed = False
@@ -178,12 +178,15 @@ class Database:
     async def _flush(self) -> None:
         """Copy the log into the file, a long one beside the writer first; where the disk refuses,
         again after a while."""
+        if self._refusal is not None:
+            return
         pages, limit = self.disk.log_pages, self.options.autocheckpoint_pages
         if self._copier.is_copying:
             if pages >= MOST_LOGS * limit:  # written faster than it is copied
                 await self._copier.wait()
             return
-        if pages >= min(limit, LONG_PAGES) and not (self._copied or self._tending):
+        direct = self._copied or self._tending or self.disk.trouble
+        if pages >= min(limit, LONG_PAGES) and not direct:
             self._copier.begin(self._flush_rest)
             return
         self._copied = False
@@ -215,23 +218,37 @@ class Database:
         StorageError while it does not, Corrupt when the file is damaged."""
         if not self.disk.failed:
             return
-        await self._copier.close()
-        # The last connection to close would sync the log, and believe what it is told.
-        keeper = await driver.guard(self.path)
         try:
-            await self._writer.close()
+            await self._let_go()
             writer = await driver.connect(self.path, timing=self.slow)
             try:
                 await writer.run(prepare_again, self.options, self.disk)
             except BaseException:
-                await writer.close()
+                async with self._kept():
+                    await writer.close()
                 raise
         except driver.Error as error:
             raise driver.translate(error, f"the {self.env} database") from error
-        finally:
-            await keeper.close()
         self._writer = writer
         self.disk.failed = ""
+
+    async def _let_go(self) -> None:
+        """Close all connections, so that the next one forgets how much of the log was copied into
+        the file: some of that may never have reached the disk."""
+        async with self._kept():
+            await self._copier.close()
+            await self._queries.close()
+            await self._writer.close()
+
+    @asynccontextmanager
+    async def _kept(self) -> AsyncIterator[None]:
+        """What is closed in here writes nothing. The last connection to close would sync the log,
+        and believe what it is told; this one, which outlasts them, cannot."""
+        keeper = await driver.guard(self.path)
+        try:
+            yield
+        finally:
+            await keeper.close()
 
     async def _commit(self, batch: list[Operation]) -> None:
         try:
@@ -441,6 +458,8 @@ class Database:
         self._tending += 1
         try:
             await self._copier.wait()
+            if self._closed:
+                raise self._over()
             yield self._usable()
         finally:
             self._tending -= 1
@@ -475,14 +494,19 @@ class Database:
                 self.damaged(Corrupt(text, hint="restore it from a backup"))
 
     async def close(self) -> None:
-        """Finish what was submitted, then close both connections; those of a damaged file without
-        writing its log back into it."""
-        guard = await driver.guard(self.path) if type(self._refusal) is Corrupt else None
+        """Finish what was submitted, then close all connections; those of a damaged file, or on a
+        disk that has failed, without writing the log back into it."""
+        guard: driver.Connection | None = None
         try:
-            await self._close()
+            if type(self._refusal) is Corrupt or self.disk.failed:
+                with suppress(SwarmDeckError):  # what cannot be opened is not written to either
+                    guard = await driver.guard(self.path)
         finally:
-            if guard is not None:
-                await guard.close()
+            try:
+                await self._close()
+            finally:
+                if guard is not None:
+                    await guard.close()
 
     async def _close(self) -> None:
         self._closed = True

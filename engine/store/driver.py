@@ -14,6 +14,7 @@ import math
 import stat
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from time import perf_counter
@@ -172,23 +173,28 @@ class _Served:
         self._inner = inner
         self._loop = asyncio.get_running_loop()
         self._calls: _Calls = SimpleQueue()
-        self._closed = False
+        self._closing: asyncio.Future[None] | None = None
         serving = inner.execute_fetchall(_CALL, (_serve, (self._calls.get, self._tell)))
         self._serving = asyncio.ensure_future(serving)
 
     def execute_fetchall(self, _: str, parameters: Any, /) -> asyncio.Future[Any]:  # noqa: ANN401
-        if self._closed:
+        if self._closing is not None:
             raise ValueError("the connection is closed")
         future = self._loop.create_future()
         self._calls.put((future, *parameters))
         return future
 
     async def close(self) -> None:
-        """Finish what was asked, then close."""
-        if not self._closed:
-            self._closed = True
+        """Finish what was asked, then close, also where whoever waits for it is cancelled."""
+        if self._closing is None:
             self._calls.put(None)
+            self._closing = asyncio.ensure_future(self._end())
+        await asyncio.shield(self._closing)
+
+    async def _end(self) -> None:
+        try:
             await asyncio.wait([self._serving])
+        finally:
             await self._inner.close()
 
     def _tell(
@@ -261,21 +267,28 @@ class Connection:
 
 
 async def connect(
-    path: Path, *, read_only: bool = False, timing: Timing | None = None
+    path: Path,
+    *,
+    read_only: bool = False,
+    existing: bool = False,
+    timing: Timing | None = None,
 ) -> Connection:
-    """Open a connection in autocommit mode. Transactions are begun by their owner.
+    """Open a connection in autocommit mode. Transactions are begun by their owner. An `existing`
+    file is not made anew where it is gone.
 
     Raises Unavailable on a SQLite that can corrupt a shared file, StorageError when the file
     cannot be opened.
     """
     require_sound_library()
-    connection = Connection(lambda: _open(path, read_only=read_only, timing=timing))
+    opening = partial(_open, path, read_only=read_only, existing=existing, timing=timing)
+    connection = Connection(opening)
     try:
         await connection.start()
-    except Error as error:
+        if not read_only:
+            _close_to_others(path)
+    except (Error, OSError) as error:
+        await connection.close()
         raise _not_opened(path, error) from error
-    if not read_only:
-        _close_to_others(path)
     return connection
 
 
@@ -288,8 +301,12 @@ async def guard(path: Path) -> Connection:
     """A connection that only reads, held open while others close: the last one to close writes
     the log back into the file, and this one cannot."""
     connection = await connect(path, read_only=True)
-    with contextlib.suppress(Error):  # it may be too damaged even for that
-        await connection.run(lambda raw: raw.execute("SELECT 1 FROM sqlite_schema").fetchone())
+    try:
+        with contextlib.suppress(Error):  # it may be too damaged even for that
+            await connection.run(lambda raw: raw.execute("SELECT 1 FROM sqlite_schema").fetchone())
+    except BaseException:
+        await connection.close()
+        raise
     return connection
 
 
@@ -317,12 +334,18 @@ def scratch() -> Raw:
 
 
 def _open(
-    path: Path, *, read_only: bool, immutable: bool = False, timing: Timing | None = None
+    path: Path,
+    *,
+    read_only: bool,
+    existing: bool = False,
+    immutable: bool = False,
+    timing: Timing | None = None,
 ) -> Any:  # noqa: ANN401 - pysqlite3 has no types
     if is_volatile(path):
         parameters = "vfs=memdb"  # there for as long as somebody has it open
     else:
-        parameters = f"mode={'ro' if read_only else 'rwc'}" + ("&immutable=1" if immutable else "")
+        mode = "ro" if read_only else "rw" if existing else "rwc"
+        parameters = f"mode={mode}" + ("&immutable=1" if immutable else "")
     connection = dbapi2.connect(
         f"{path.absolute().as_uri()}?{parameters}",
         uri=True,

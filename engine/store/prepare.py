@@ -67,6 +67,7 @@ def prepare_again(raw: driver.Raw, options: StoreOptions, disk: Disk) -> None:
     try:
         disk.unverified = not _inspect(raw, disk.series, path) or disk.unverified
         _set(raw, options)
+        _require_all_of_the_log(raw, path)
         raw.execute("PRAGMA synchronous = full")
         raw.execute("BEGIN IMMEDIATE")
         raw.execute(f"PRAGMA user_version = {schema_version(raw)}")
@@ -76,6 +77,17 @@ def prepare_again(raw: driver.Raw, options: StoreOptions, disk: Disk) -> None:
         raise driver.translate(error, path.name) from error
     except OSError as error:
         raise _unusable(path, error) from error
+
+
+def _require_all_of_the_log(raw: driver.Raw, path: Path) -> None:
+    """What was copied into the file before its disk failed may not be there: the log has to be
+    copied from its beginning. It is when nobody else has the file open. Raises StorageError."""
+    found = raw.execute("PRAGMA wal_checkpoint(NOOP)").fetchone()
+    if found is not None and found[2] > 0:
+        raise StorageError(
+            f"{path.name} is open elsewhere and cannot be mended after its disk failed",
+            hint="it is tried again: end long looks and what else reads the file",
+        )
 
 
 def _unusable(path: Path, error: OSError) -> StorageError:

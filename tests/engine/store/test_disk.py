@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -282,6 +283,118 @@ async def test_a_writer_that_outruns_the_copy_waits_for_it(
     goes_on.set()
     await writing
     assert len(await database.read(names)) == 1_000
+
+
+@asynccontextmanager
+async def looking(database: Database) -> AsyncIterator[None]:
+    """Somebody else who has the file open, and reads what it holds now for as long as that."""
+    connection = await driver.connect(database.path, read_only=True)
+    try:
+        await connection.run(lambda raw: raw.execute("BEGIN"))
+        await connection.run(lambda raw: raw.execute("SELECT count(*) FROM team").fetchall())
+        yield
+        await connection.run(lambda raw: raw.rollback())
+    finally:
+        await connection.close()
+
+
+def copied(raw: Any) -> int:
+    """How many pages of the log count as copied into the file."""
+    return int(raw.execute("PRAGMA wal_checkpoint(NOOP)").fetchone()[2])
+
+
+async def test_what_was_copied_before_the_disk_failed_is_copied_again(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log that is copied in part is not synced in the file, and counts as copied all the same."""
+    await add(database, "a")
+    async with looking(database):
+        await add(database, "b")
+        await database.checkpoint()
+    assert await database.tend(copied) > 0
+    before: list[int] = []
+
+    def prepare_again(raw: Any, *rest: Any) -> None:
+        prepare.prepare_again(raw, *rest)
+        before.append(copied(raw))
+
+    monkeypatch.setattr(database_module, "prepare_again", prepare_again)
+    database.disk.failed = "planted"
+    await add(database, "c")
+    assert before == [0]
+    assert await database.read(names) == ["a", "b", "c"]
+
+
+async def test_a_file_that_is_open_elsewhere_is_mended_when_it_no_longer_is(
+    database: Database,
+) -> None:
+    await add(database, "a")
+    async with looking(database):
+        await add(database, "b")
+        await database.checkpoint()
+        database.disk.failed = "planted"
+        with pytest.raises(StorageError, match="open elsewhere"):
+            await add(database, "c")
+        assert database.disk.trouble
+        assert await database.read(names) == ["a", "b"]
+    await add(database, "c")
+    assert await database.read(names) == ["a", "b", "c"]
+
+
+async def test_nothing_is_copied_beside_a_writer_whose_disk_has_failed(
+    database: Database, failing: Failing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copying: list[bool] = []
+    monkeypatch.setattr(copying_module, "_copy_log", lambda _: copying.append(True))
+    failing.begin("COMMIT", 10)
+    with pytest.raises(OutcomeUnknown):
+        await add(database, "a")
+    database.disk.log_pages = 10 * OPTIONS.autocheckpoint_pages
+    database._flush_soon()
+    while database._draining is not None:
+        await asyncio.sleep(0)
+    failing.end()
+    assert copying == []
+    await add(database, "b")
+
+
+async def test_upkeep_asks_again_after_it_has_waited(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on = threading.Event()
+    monkeypatch.setattr(copying_module, "_copy_log", lambda _: goes_on.wait(PATIENCE_S))
+    database._copier.begin(lambda _: None)
+    tending = asyncio.create_task(database.tend(lambda _: "done"))
+    await asyncio.sleep(0)
+    database.damaged(Corrupt("planted"))
+    goes_on.set()
+    with pytest.raises(Corrupt, match="planted"):
+        await tending
+
+
+async def test_closing_after_the_disk_has_failed_leaves_the_log_to_the_next_opening(
+    database: Database,
+) -> None:
+    await add(database, "a")
+    database.disk.failed = "planted"
+    await database.close()
+    assert log_of(database.path).stat().st_size > 0
+    assert alone(database) == 0
+
+
+async def test_a_mending_that_fails_leaves_the_log_too(
+    database: Database, failing: Failing
+) -> None:
+    await add(database, "a")
+    database.disk.failed = "planted"
+    failing.begin("PRAGMA user_version", 10)
+    with pytest.raises(StorageError):
+        await add(database, "b")
+    assert log_of(database.path).stat().st_size > 0
+    assert alone(database) == 0
+    failing.end()
+    await add(database, "b")
+    assert await database.read(names) == ["a", "b"]
 
 
 async def test_a_full_disk_stores_nothing_and_lets_go_of_what_is_there(

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from swarmdeck.engine.errors import StorageError
 from swarmdeck.engine.store import driver
 
 
@@ -76,3 +77,42 @@ def test_a_loop_that_ends_first_leaves_a_connection_that_closes(tmp_path: Path) 
         return tuple(found or ())
 
     assert asyncio.run(scene()) == (7,)
+
+
+async def test_a_connection_closes_though_whoever_waits_for_it_is_cancelled(tmp_path: Path) -> None:
+    before = set(threading.enumerate())
+    connection = await driver.connect(tmp_path / "a.db")
+    goes_on = threading.Event()
+    held = asyncio.create_task(connection.run(lambda _: goes_on.wait(10)))
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(connection.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.wait([closing])
+    goes_on.set()
+    await held
+    await connection.close()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+async def test_a_file_whose_rights_cannot_be_set_leaves_no_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_: Path) -> None:
+        raise PermissionError(1, "not yours")
+
+    before = set(threading.enumerate())
+    monkeypatch.setattr(driver, "_close_to_others", refused)
+    with pytest.raises(StorageError, match=r"cannot open a\.db"):
+        await driver.connect(tmp_path / "a.db")
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+async def test_a_file_that_has_to_be_there_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=r"cannot open a\.db"):
+        await driver.connect(tmp_path / "a.db", existing=True)
+    assert not (tmp_path / "a.db").exists()

@@ -9,7 +9,7 @@ import pytest
 
 from swarmdeck.engine import codec
 from swarmdeck.engine.errors import Damaged, Unavailable
-from swarmdeck.engine.memory.misses import AT_ONCE, SELECT_ENTRIES
+from swarmdeck.engine.memory.misses import AT_ONCE, SELECT_ENTRIES, SELECT_SCATTERED
 
 MANY = AT_ONCE + 30
 
@@ -42,8 +42,13 @@ async def _answers(site: Any, who: Any = None) -> list[Any]:
     return [codec.decode(each[0], each[1]) if type(each) is tuple else each for each in found]
 
 
-async def test_the_list_drives_the_index(site: Any) -> None:
-    plan = await site.rows(f"EXPLAIN QUERY PLAN {SELECT_ENTRIES}", "[]", site.name, "a")
+@pytest.mark.parametrize(
+    ("statement", "namespace"), [(SELECT_ENTRIES, ("a",)), (SELECT_SCATTERED, ())]
+)
+async def test_the_list_drives_the_index(
+    site: Any, statement: str, namespace: tuple[str, ...]
+) -> None:
+    plan = await site.rows(f"EXPLAIN QUERY PLAN {statement}", "[]", site.name, *namespace)
     first, second = [row[3] for row in plan]
     assert first.startswith("SCAN asked VIRTUAL TABLE")
     assert second.startswith("SEARCH memory USING INDEX")
