@@ -20,8 +20,8 @@ from .actions import Action
 from .dispatch import Receipt
 from .errors import Unavailable
 from .events import Event, Progress, Subscription
+from .process import SWITCH_S
 
-SWITCH_S: Final = 0.001  # how long one thread may keep the interpreter while another waits
 CLOSE_S: Final = 60.0
 
 log = logging.getLogger(__name__)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 TICK_S: Final = 1.0
 SWEEP_EVERY_TICKS: Final = 5
-SWEEP_S: Final = 0.2  # of one environment, each second it takes longer
+SWEEP_S: Final = 0.5  # of one environment, each second it takes longer
 
 log = logging.getLogger(__name__)
 

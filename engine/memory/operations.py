@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final, Protocol, Self
 
 import msgspec
@@ -10,15 +11,18 @@ import msgspec
 from .. import codec
 from ..errors import Conflict, Damaged, Denied, NotFound, SwarmDeckError
 from ..model import Level, Principal, Right, printable
+from ..store import driver
 from ..store.database import Operation, Transaction
-from .records import Entry, Place
+from .records import COLUMNS, Entry, Place, Row
 from .staging import Memory, Put, Staging
 
-SWEEP_ROWS: Final = 100
+SWEEP_ROWS: Final = 25  # at once: others wait for no more than these
 
-_EXPIRED: Final = """
-SELECT namespace, key FROM memory
-WHERE env = ? AND expires_at IS NOT NULL AND expires_at <= ? ORDER BY expires_at LIMIT ?"""
+_EXPIRED: Final = f"""
+SELECT {COLUMNS} FROM memory
+WHERE env = ? AND expires_at IS NOT NULL AND expires_at <= ? ORDER BY expires_at LIMIT ?"""  # noqa: S608 - a constant
+_EXPIRED_NAMES: Final = _EXPIRED.replace(COLUMNS, "namespace, key")
+_UNREAD: Final = (driver.OperationalError, UnicodeDecodeError)
 NEXT_EXPIRY: Final = """
 SELECT min(expires_at) FROM memory WHERE env = ? AND expires_at IS NOT NULL"""
 NEXT_EXPIRY_AFTER: Final = """
@@ -302,15 +306,14 @@ class Sweep(Operation):
     def _sweep(tx: Transaction, store: Store) -> tuple[list[Place], int]:
         staging = Staging(store, tx)
         limit = SWEEP_ROWS + len(store.unswept)
-        expired = tx.execute(_EXPIRED, (tx.env, tx.now_us, limit)).fetchall()
-        gone = [place for place in expired if _has_ended(store, staging, place)]
+        found, gone = _expired(tx, store, staging, limit)
         for place in gone:
             staging.delete(place)
         staging.flush()
         if gone:
             tx.audit("system", "memory.expire", f"{len(gone)} records")
         # What is due and was not swept is damaged, and does not come up again.
-        after_us = tx.now_us if len(expired) < limit else 0
+        after_us = tx.now_us if found < limit else 0
         row = tx.execute(NEXT_EXPIRY_AFTER, (tx.env, after_us)).fetchone()
         return gone, (row[0] or 0) if row else 0
 
@@ -322,14 +325,34 @@ class Sweep(Operation):
         return len(gone)
 
 
-def _has_ended(store: Store, staging: Staging, place: Place) -> bool:
-    """Whether a record that is due has really expired. One that does not match its seal says
-    nothing about when it ends: it stays for the operator to look at."""
+def _expired(
+    tx: Transaction, store: Store, staging: Staging, limit: int
+) -> tuple[int, list[Place]]:
+    """How many records are due, and those that have really expired. One that does not match its
+    seal says nothing about when it ends: it stays for the operator to look at."""
+    ends: list[tuple[Place, Callable[[], bool]]]
     try:
-        return staging.find(place) is None
-    except Damaged:
-        store.unswept.add(place)
-        return False
+        rows = tx.execute(_EXPIRED, (tx.env, tx.now_us, limit)).fetchall()
+        ends = [((row[0], row[1]), partial(_is_over, store, row, tx.now_us)) for row in rows]
+    except _UNREAD:  # a text of one of them is none: which, each says for itself
+        places = tx.execute(_EXPIRED_NAMES, (tx.env, tx.now_us, limit)).fetchall()
+        ends = [(place, partial(_is_gone, staging, place)) for place in places]
+    gone = []
+    for place, has_ended in ends:
+        try:
+            if has_ended():
+                gone.append(place)
+        except Damaged:
+            store.unswept.add(place)
+    return len(ends), gone
+
+
+def _is_over(store: Store, row: Row, now_us: int) -> bool:
+    return 0 < store.ring.open(row).expires_us <= now_us
+
+
+def _is_gone(staging: Staging, place: Place) -> bool:
+    return staging.find(place) is None
 
 
 def _number(entry: Entry | None, key: str) -> int:

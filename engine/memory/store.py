@@ -187,7 +187,8 @@ class MemoryStore(Lookup):
 
     async def sweep(self, within_s: float = math.inf) -> int:
         """Delete records that have expired, for `within_s` at most, a bounded batch at a time and
-        the writes of others between; how many."""
+        the writes of others between; how many. After each batch it rests for as long as that took,
+        so that what waited is not with the next one."""
         until_s = self._clock.monotonic_s() + within_s
         swept = 0
         self._behind = False
@@ -195,7 +196,9 @@ class MemoryStore(Lookup):
             if self._clock.monotonic_s() >= until_s:
                 self._behind = True
                 break
+            began_s = self._clock.monotonic_s()
             swept += await self._database.submit(Sweep(self))
+            await asyncio.sleep(self._clock.monotonic_s() - began_s)
         return swept
 
     # --- writes that go with others -----------------------------------------------------------

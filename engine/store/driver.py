@@ -154,8 +154,20 @@ async def _on_own_thread(connector: Callable[[], Any]) -> Carried:
     """A connection on a thread of its own."""
     import aiosqlite  # noqa: PLC0415 - what only looks at a moment needs no thread
 
-    inner = aiosqlite.Connection(connector, 64)
+    refused: list[BaseException] = []
+
+    def connecting() -> Any:  # noqa: ANN401 - pysqlite3 has no types
+        try:
+            return connector()
+        except BaseException as error:  # noqa: BLE001 - raised below, once the thread is over
+            refused.append(error)
+            return _Answer(None)  # can be closed
+
+    inner = aiosqlite.Connection(connecting, 64)
     await inner
+    if refused:
+        await inner.close()
+        raise refused[0]
     served = _Served(inner)
     try:
         await asyncio.sleep(0)  # it serves from here on, whatever becomes of its task
