@@ -27,9 +27,10 @@ from .chain import Chain
 from .commits import Commits
 from .copying import LONG_PAGES, Copier
 from .disk import Disk, blame
+from .log import rewrite_log
 from .migrate import Series, schema_version
 from .pins import Pinned, Pins
-from .prepare import StoreOptions, granted, prepare_again, prepare_writer
+from .prepare import StoreOptions, granted, prepare_again, prepare_writer, unusable
 from .queries import Queries
 from .reader import Reader
 from .reserve import Reserve
@@ -224,29 +225,43 @@ class Database:
             try:
                 await writer.run(prepare_again, self.options, self.disk)
             except BaseException:
-                async with self._kept():
-                    await writer.close()
+                await self._give_up(writer)
                 raise
         except driver.Error as error:
             raise driver.translate(error, f"the {self.env} database") from error
+        except OSError as error:
+            raise unusable(self.path, error) from error
         self._writer = writer
         self.disk.failed = ""
 
     async def _let_go(self) -> None:
         """Close all connections, so that the next one forgets how much of the log was copied into
-        the file: some of that may never have reached the disk."""
-        async with self._kept():
+        the file: some of that may never have reached the disk. Not before the disk takes writes
+        again: until then those who read go on."""
+        async with self._kept() as keeper:
+            await keeper.run(lambda _: rewrite_log(self.path))
             await self._copier.close()
             await self._queries.close()
             await self._writer.close()
 
+    async def _give_up(self, writer: driver.Connection) -> None:
+        """Close a writer that could not be set up: without writing, where that can be had."""
+        try:
+            async with self._kept():
+                await writer.close()
+        except SwarmDeckError:
+            await writer.close()
+        except BaseException:
+            writer.abandon()
+            raise
+
     @asynccontextmanager
-    async def _kept(self) -> AsyncIterator[None]:
+    async def _kept(self) -> AsyncIterator[driver.Connection]:
         """What is closed in here writes nothing. The last connection to close would sync the log,
         and believe what it is told; this one, which outlasts them, cannot."""
         keeper = await driver.guard(self.path)
         try:
-            yield
+            yield keeper
         finally:
             await keeper.close()
 

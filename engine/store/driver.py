@@ -203,6 +203,11 @@ class _Served:
             self._closing = asyncio.ensure_future(self._end())
         await asyncio.shield(self._closing)
 
+    def abandon(self) -> None:
+        if self._closing is None:
+            self._calls.put(None)
+            self._inner.stop()
+
     async def _end(self) -> None:
         try:
             await asyncio.wait([self._serving])
@@ -276,6 +281,15 @@ class Connection:
             self._opened.close()
         elif self._inner is not None:
             await self._inner.close()
+
+    def abandon(self) -> None:
+        """Let go of the connection without waiting: its thread ends after what it was asked."""
+        if isinstance(self._inner, _Served):
+            self._inner.abandon()
+
+    def __del__(self) -> None:
+        """A connection that nobody has closed keeps no process from ending."""
+        self.abandon()
 
 
 async def connect(

@@ -56,7 +56,7 @@ def prepare_writer(raw: driver.Raw, options: StoreOptions, disk: Disk, chain: Ch
     except driver.Error as error:
         raise driver.translate(error, path.name) from error
     except OSError as error:
-        raise _unusable(path, error) from error
+        raise unusable(path, error) from error
 
 
 def prepare_again(raw: driver.Raw, options: StoreOptions, disk: Disk) -> None:
@@ -76,7 +76,7 @@ def prepare_again(raw: driver.Raw, options: StoreOptions, disk: Disk) -> None:
     except driver.Error as error:
         raise driver.translate(error, path.name) from error
     except OSError as error:
-        raise _unusable(path, error) from error
+        raise unusable(path, error) from error
 
 
 def _require_all_of_the_log(raw: driver.Raw, path: Path) -> None:
@@ -90,7 +90,7 @@ def _require_all_of_the_log(raw: driver.Raw, path: Path) -> None:
         )
 
 
-def _unusable(path: Path, error: OSError) -> StorageError:
+def unusable(path: Path, error: OSError) -> StorageError:
     return StorageError(
         f"{path.name} cannot be used: {error.strerror}", hint="check the disk and its rights"
     )

@@ -96,7 +96,7 @@ async def test_what_a_killed_engine_has_left_goes(kept: Any) -> None:
     assert len(kept.files()) == 1  # one command has no time for more
     (parts / "of-another").write_bytes(b"half")
     orphan = place.artifacts.files.path("ab" + "0" * 62)
-    orphan.parent.mkdir()
+    orphan.parent.mkdir(exist_ok=True)
     orphan.write_bytes(b"whole, and nobody's")
     assert await place.leavings.finish() == 2
     assert len(kept.files()) == 1

@@ -116,3 +116,13 @@ async def test_a_file_that_has_to_be_there_is_not_made(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"cannot open a\.db"):
         await driver.connect(tmp_path / "a.db", existing=True)
     assert not (tmp_path / "a.db").exists()
+
+
+async def test_a_connection_that_nobody_closes_ends_its_thread(tmp_path: Path) -> None:
+    before = set(threading.enumerate())
+    connection = await driver.connect(tmp_path / "a.db")
+    connection.abandon()
+    for thread in set(threading.enumerate()) - before:
+        await asyncio.to_thread(thread.join, 10)
+        assert not thread.is_alive()
+    await asyncio.sleep(0)
