@@ -528,13 +528,17 @@ class Database:
         if self._checkpoint is not None:
             self._checkpoint.cancel()
         async with asyncio.timeout(CLOSE_WAIT_S), AsyncExitStack() as stack:
-            stack.push_async_callback(self._writer.close)
+            stack.push_async_callback(self._close_writer)
             stack.push_async_callback(self._queries.close)
             stack.push_async_callback(self._copier.close)
             for task in (self._draining, self._verifying, *self._explaining):
                 if task is not None:
                     await asyncio.wait([task])
             await self._queries.finish()
+
+    async def _close_writer(self) -> None:
+        """The one there is in the end: the last batch may have met a disk that failed."""
+        await self._writer.close()
 
 
 @asynccontextmanager

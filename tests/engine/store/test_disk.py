@@ -397,6 +397,32 @@ async def test_a_mending_that_fails_leaves_the_log_too(
     assert await database.read(names) == ["a", "b"]
 
 
+async def test_a_writer_that_is_replaced_while_all_is_closed_is_closed_too(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await add(database, "a")
+    before = set(threading.enumerate())
+    mending, goes_on = threading.Event(), threading.Event()
+
+    def prepare_again(raw: Any, *rest: Any) -> None:
+        mending.set()
+        assert goes_on.wait(PATIENCE_S)
+        prepare.prepare_again(raw, *rest)
+
+    monkeypatch.setattr(database_module, "prepare_again", prepare_again)
+    database.disk.failed = "planted"
+    writing = asyncio.create_task(add(database, "b"))
+    await asyncio.to_thread(mending.wait, PATIENCE_S)
+    closing = asyncio.create_task(database.close())
+    await asyncio.sleep(0.1)
+    goes_on.set()
+    await asyncio.wait([writing, closing])
+    left = {each for each in threading.enumerate() if "_connection_worker" in each.name} - before
+    for thread in left:
+        await asyncio.to_thread(thread.join, 5)
+    assert [thread for thread in left if thread.is_alive()] == []
+
+
 async def test_a_full_disk_stores_nothing_and_lets_go_of_what_is_there(
     database: Database, reserve: Reserve, failing: Failing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
