@@ -25,12 +25,10 @@ from . import driver
 from .batch import checkpoint, rebuild, run_batch, runs
 from .chain import Chain
 from .commits import Commits
-from .copying import LONG_PAGES, Copier
 from .disk import Disk, blame
-from .log import rewrite_log
 from .migrate import Series, schema_version
 from .pins import Pinned, Pins
-from .prepare import StoreOptions, granted, prepare_again, prepare_writer, unusable
+from .prepare import StoreOptions, granted, prepare_again, prepare_writer
 from .queries import Queries
 from .reader import Reader
 from .reserve import Reserve
@@ -52,7 +50,6 @@ __all__ = [
 T = TypeVar("T")
 
 CLOSE_WAIT_S: Final = 30.0
-MOST_LOGS: Final = 4  # as long as a log that is to be copied; then writers wait for it
 
 
 class DatabaseStats(msgspec.Struct, frozen=True):
@@ -102,9 +99,6 @@ class Database:
         self._checkpoint: asyncio.TimerHandle | None = None
         self._verifying: asyncio.Task[None] | None = None
         self._flush_wanted = False
-        self._copier = Copier(path, options, lambda: self._closed or bool(self.disk.trouble))
-        self._copied = False  # beside the writer, which has yet to copy the rest
-        self._tending = 0  # steps of upkeep under way: the log is theirs
         self._closed = False
         self._brief = brief
         self._loading = brief
@@ -177,20 +171,7 @@ class Database:
         self._waiting.clear()
 
     async def _flush(self) -> None:
-        """Copy the log into the file, a long one beside the writer first; where the disk refuses,
-        again after a while."""
-        if self._refusal is not None:
-            return
-        pages, limit = self.disk.log_pages, self.options.autocheckpoint_pages
-        if self._copier.is_copying:
-            if pages >= MOST_LOGS * limit:  # written faster than it is copied
-                await self._copier.wait()
-            return
-        direct = self._copied or self._tending or self.disk.trouble
-        if pages >= min(limit, LONG_PAGES) and not direct:
-            self._copier.begin(self._flush_rest)
-            return
-        self._copied = False
+        """Copy the log into the file; where the disk refuses, again after a while."""
         try:
             await self._mend()
             await self._writer.run(checkpoint, self.chain, self.disk)
@@ -201,15 +182,6 @@ class Database:
         if self.disk.trouble:
             self._flush_later()
 
-    def _flush_rest(self, refused: Exception | None) -> None:
-        """The log was copied beside the writer, or that has failed."""
-        if refused is not None and driver.is_io_error(refused):
-            self.disk.note(refused)
-        if not self._closed:
-            self._copied = True
-            self._flush_wanted = True
-            self._start_draining()
-
     def _heed(self, error: SwarmDeckError) -> None:
         if type(error) is Corrupt:
             self.damaged(error)
@@ -219,51 +191,22 @@ class Database:
         StorageError while it does not, Corrupt when the file is damaged."""
         if not self.disk.failed:
             return
+        # The last connection to close would sync the log, and believe what it is told.
+        keeper = await driver.guard(self.path)
         try:
-            await self._let_go()
+            await self._writer.close()
             writer = await driver.connect(self.path, timing=self.slow)
             try:
                 await writer.run(prepare_again, self.options, self.disk)
             except BaseException:
-                await self._give_up(writer)
+                await writer.close()
                 raise
         except driver.Error as error:
             raise driver.translate(error, f"the {self.env} database") from error
-        except OSError as error:
-            raise unusable(self.path, error) from error
-        self._writer = writer
-        self.disk.failed = ""
-
-    async def _let_go(self) -> None:
-        """Close all connections, so that the next one forgets how much of the log was copied into
-        the file: some of that may never have reached the disk. Not before the disk takes writes
-        again: until then those who read go on."""
-        async with self._kept() as keeper:
-            await keeper.run(lambda _: rewrite_log(self.path))
-            await self._copier.close()
-            await self._queries.close()
-            await self._writer.close()
-
-    async def _give_up(self, writer: driver.Connection) -> None:
-        """Close a writer that could not be set up: without writing, where that can be had."""
-        try:
-            async with self._kept():
-                await writer.close()
-        except SwarmDeckError:
-            await writer.close()
-        except BaseException:
-            writer.abandon()
-            raise
-
-    @asynccontextmanager
-    async def _kept(self) -> AsyncIterator[driver.Connection]:
-        """What is closed in here writes nothing. The last connection to close would sync the log,
-        and believe what it is told; this one, which outlasts them, cannot."""
-        keeper = await driver.guard(self.path)
-        try:
-            yield keeper
         finally:
             await keeper.close()
+        self._writer = writer
+        self.disk.failed = ""
 
     async def _commit(self, batch: list[Operation]) -> None:
         try:
@@ -421,8 +364,7 @@ class Database:
         """Write the file anew without its free pages and empty its log, so that what was deleted
         is in neither. Writers wait. Raises StorageError, Corrupt."""
         try:
-            async with self._upkeep() as writer:
-                await writer.run(rebuild)
+            await self._usable().run(rebuild)
         except driver.Error as error:
             raise driver.translate(error, self.path.name) from error
 
@@ -457,8 +399,7 @@ class Database:
             raise self._over()
         self._loading = False
         try:
-            async with self._upkeep() as writer:
-                return await writer.run(step)
+            return await self._usable().run(step)
         except driver.Error as error:
             self.disk.note(error)
             if self.disk.trouble:
@@ -466,18 +407,6 @@ class Database:
             found = driver.translate(error, f"the {self.env} database")
             self._heed(found)
             raise found from error
-
-    @asynccontextmanager
-    async def _upkeep(self) -> AsyncIterator[driver.Connection]:
-        """The writer, and nothing is copied beside it meanwhile. Raises StorageError."""
-        self._tending += 1
-        try:
-            await self._copier.wait()
-            if self._closed:
-                raise self._over()
-            yield self._usable()
-        finally:
-            self._tending -= 1
 
     def _usable(self) -> driver.Connection:
         """The writer, for what does not go with a batch. Raises StorageError while its disk has
@@ -509,7 +438,7 @@ class Database:
                 self.damaged(Corrupt(text, hint="restore it from a backup"))
 
     async def close(self) -> None:
-        """Finish what was submitted, then close all connections; those of a damaged file, or on a
+        """Finish what was submitted, then close both connections; those of a damaged file, or on a
         disk that has failed, without writing the log back into it."""
         guard: driver.Connection | None = None
         try:
@@ -530,7 +459,6 @@ class Database:
         async with asyncio.timeout(CLOSE_WAIT_S), AsyncExitStack() as stack:
             stack.push_async_callback(self._close_writer)
             stack.push_async_callback(self._queries.close)
-            stack.push_async_callback(self._copier.close)
             for task in (self._draining, self._verifying, *self._explaining):
                 if task is not None:
                     await asyncio.wait([task])

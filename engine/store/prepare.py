@@ -56,7 +56,7 @@ def prepare_writer(raw: driver.Raw, options: StoreOptions, disk: Disk, chain: Ch
     except driver.Error as error:
         raise driver.translate(error, path.name) from error
     except OSError as error:
-        raise unusable(path, error) from error
+        raise _unusable(path, error) from error
 
 
 def prepare_again(raw: driver.Raw, options: StoreOptions, disk: Disk) -> None:
@@ -67,7 +67,6 @@ def prepare_again(raw: driver.Raw, options: StoreOptions, disk: Disk) -> None:
     try:
         disk.unverified = not _inspect(raw, disk.series, path) or disk.unverified
         _set(raw, options)
-        _require_all_of_the_log(raw, path)
         raw.execute("PRAGMA synchronous = full")
         raw.execute("BEGIN IMMEDIATE")
         raw.execute(f"PRAGMA user_version = {schema_version(raw)}")
@@ -76,21 +75,10 @@ def prepare_again(raw: driver.Raw, options: StoreOptions, disk: Disk) -> None:
     except driver.Error as error:
         raise driver.translate(error, path.name) from error
     except OSError as error:
-        raise unusable(path, error) from error
+        raise _unusable(path, error) from error
 
 
-def _require_all_of_the_log(raw: driver.Raw, path: Path) -> None:
-    """What was copied into the file before its disk failed may not be there: the log has to be
-    copied from its beginning. It is when nobody else has the file open. Raises StorageError."""
-    found = raw.execute("PRAGMA wal_checkpoint(NOOP)").fetchone()
-    if found is not None and found[2] > 0:
-        raise StorageError(
-            f"{path.name} is open elsewhere and cannot be mended after its disk failed",
-            hint="it is tried again: end long looks and what else reads the file",
-        )
-
-
-def unusable(path: Path, error: OSError) -> StorageError:
+def _unusable(path: Path, error: OSError) -> StorageError:
     return StorageError(
         f"{path.name} cannot be used: {error.strerror}", hint="check the disk and its rights"
     )
@@ -108,14 +96,6 @@ def prepare_reader(raw: driver.Raw, options: StoreOptions) -> None:
     raw.execute("PRAGMA trusted_schema = 0")
     raw.execute(f"PRAGMA busy_timeout = {options.busy_timeout_ms}").fetchall()
     raw.execute(f"PRAGMA cache_size = {-(options.cache_bytes // 1024)}")
-
-
-def prepare_copier(raw: driver.Raw, options: StoreOptions) -> None:
-    """Set a connection up that only copies the log, and syncs what it copies."""
-    settings = _requested(options) | {"synchronous": "full", "cache_size": "0"}
-    for name in ("synchronous", "busy_timeout", "cache_size", "wal_autocheckpoint",
-                 "fullfsync", "checkpoint_fullfsync", "trusted_schema"):  # fmt: skip
-        raw.execute(f"PRAGMA {name} = {settings[name]}").fetchall()
 
 
 def granted(raw: driver.Raw, options: StoreOptions) -> list[tuple[str, str, str]]:

@@ -90,7 +90,10 @@ def broken_chain(rows: list[tuple[Any, ...]]) -> list[str]:
 
 def _told_and_not_there(raw: Any, rows: list[tuple[Any, ...]], messages: set[int]) -> list[str]:
     """A commit is whole or not there: what the audit tells of has to be in the tables."""
-    keys = {"/".join(row) for row in raw.execute("SELECT namespace, key FROM memory").fetchall()}
+    keys = {
+        "/".join(map(str, row))
+        for row in raw.execute("SELECT namespace, key FROM memory").fetchall()
+    }
     told = {row[5] for row in rows if row[4] == "memory.set"}
     sent = {int(row[5].rpartition("_")[2]) for row in rows if row[4] == "queue.send"}
     wrong = []

@@ -6,7 +6,6 @@ import asyncio
 import os
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,10 @@ import pytest
 from swarmdeck.engine.clock import FakeClock
 from swarmdeck.engine.errors import Corrupt, OutcomeUnknown, StorageError
 from swarmdeck.engine.model import Durability
-from swarmdeck.engine.store import copying as copying_module
 from swarmdeck.engine.store import database as database_module
 from swarmdeck.engine.store import driver, prepare
 from swarmdeck.engine.store import log as log_module
 from swarmdeck.engine.store.database import (
-    MOST_LOGS,
     Database,
     Reader,
     StoreOptions,
@@ -191,185 +188,6 @@ def alone(database: Database) -> int:
         return 0
     finally:
         looking.close()
-
-
-async def test_a_long_log_is_copied_while_writers_go_on(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Held up in the middle of copying, it holds up nobody; then the log is begun anew."""
-    copying, goes_on = threading.Event(), threading.Event()
-
-    def slow(raw: Any) -> None:
-        copying.set()
-        assert goes_on.wait(PATIENCE_S)
-        copy(raw)
-
-    copy = copying_module._copy_log
-    monkeypatch.setattr(copying_module, "_copy_log", slow)
-    number = 0
-    while not copying.is_set():
-        number += 1
-        await add(database, f"t{number}")
-    for _ in range(50):
-        number += 1
-        await add(database, f"t{number}")
-    assert alone(database) < number
-    goes_on.set()
-    async with asyncio.timeout(PATIENCE_S):
-        while alone(database) < number:
-            await asyncio.sleep(0.01)
-
-
-async def test_upkeep_waits_for_what_is_copied_beside_the_writer(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    copying, goes_on = threading.Event(), threading.Event()
-
-    def slow(_: Any) -> None:
-        copying.set()
-        assert goes_on.wait(PATIENCE_S)
-
-    monkeypatch.setattr(copying_module, "_copy_log", slow)
-    number = 0
-    while not copying.is_set():
-        number += 1
-        await add(database, f"t{number}")
-    tending = asyncio.create_task(database.tend(lambda _: goes_on.is_set()))
-    await add(database, "beside")
-    assert not tending.done()
-    goes_on.set()
-    assert await tending is True
-
-
-async def test_a_disk_that_fails_beside_the_writer_finishes_its_connection_too(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(_: Any) -> None:
-        error = driver.dbapi2.OperationalError("the disk says no")
-        error.sqlite_errorcode = 10
-        raise error
-
-    writer = database._writer
-    monkeypatch.setattr(copying_module, "_copy_log", broken)
-    for number in range(400):
-        await add(database, f"t{number}")
-    assert database._writer is not writer
-    assert len(await database.read(names)) == 400
-
-
-async def test_a_writer_that_outruns_the_copy_waits_for_it(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    goes_on = threading.Event()
-
-    def slow(raw: Any) -> None:
-        assert goes_on.wait(PATIENCE_S)
-        copy(raw)
-
-    copy = copying_module._copy_log
-    monkeypatch.setattr(copying_module, "_copy_log", slow)
-
-    async def adding() -> None:
-        for number in range(1_000):
-            await add(database, f"t{number}")
-
-    writing = asyncio.create_task(adding())
-    longest = 0
-    while database.wal_bytes > longest or longest == 0:
-        longest = database.wal_bytes
-        await asyncio.sleep(0.2)
-    assert not writing.done()
-    assert longest < 2 * MOST_LOGS * OPTIONS.autocheckpoint_pages * 4096
-    goes_on.set()
-    await writing
-    assert len(await database.read(names)) == 1_000
-
-
-@asynccontextmanager
-async def looking(database: Database) -> AsyncIterator[None]:
-    """Somebody else who has the file open, and reads what it holds now for as long as that."""
-    connection = await driver.connect(database.path, read_only=True)
-    try:
-        await connection.run(lambda raw: raw.execute("BEGIN"))
-        await connection.run(lambda raw: raw.execute("SELECT count(*) FROM team").fetchall())
-        yield
-        await connection.run(lambda raw: raw.rollback())
-    finally:
-        await connection.close()
-
-
-def copied(raw: Any) -> int:
-    """How many pages of the log count as copied into the file."""
-    return int(raw.execute("PRAGMA wal_checkpoint(NOOP)").fetchone()[2])
-
-
-async def test_what_was_copied_before_the_disk_failed_is_copied_again(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A log that is copied in part is not synced in the file, and counts as copied all the same."""
-    await add(database, "a")
-    async with looking(database):
-        await add(database, "b")
-        await database.checkpoint()
-    assert await database.tend(copied) > 0
-    before: list[int] = []
-
-    def prepare_again(raw: Any, *rest: Any) -> None:
-        prepare.prepare_again(raw, *rest)
-        before.append(copied(raw))
-
-    monkeypatch.setattr(database_module, "prepare_again", prepare_again)
-    database.disk.failed = "planted"
-    await add(database, "c")
-    assert before == [0]
-    assert await database.read(names) == ["a", "b", "c"]
-
-
-async def test_a_file_that_is_open_elsewhere_is_mended_when_it_no_longer_is(
-    database: Database,
-) -> None:
-    await add(database, "a")
-    async with looking(database):
-        await add(database, "b")
-        await database.checkpoint()
-        database.disk.failed = "planted"
-        with pytest.raises(StorageError, match="open elsewhere"):
-            await add(database, "c")
-        assert database.disk.trouble
-        assert await database.read(names) == ["a", "b"]
-    await add(database, "c")
-    assert await database.read(names) == ["a", "b", "c"]
-
-
-async def test_nothing_is_copied_beside_a_writer_whose_disk_has_failed(
-    database: Database, failing: Failing, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    copying: list[bool] = []
-    monkeypatch.setattr(copying_module, "_copy_log", lambda _: copying.append(True))
-    failing.begin("COMMIT", 10)
-    with pytest.raises(OutcomeUnknown):
-        await add(database, "a")
-    database.disk.log_pages = 10 * OPTIONS.autocheckpoint_pages
-    database._flush_soon()
-    while database._draining is not None:
-        await asyncio.sleep(0)
-    failing.end()
-    assert copying == []
-    await add(database, "b")
-
-
-async def test_upkeep_asks_again_after_it_has_waited(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    goes_on = threading.Event()
-    monkeypatch.setattr(copying_module, "_copy_log", lambda _: goes_on.wait(PATIENCE_S))
-    database._copier.begin(lambda _: None)
-    tending = asyncio.create_task(database.tend(lambda _: "done"))
-    await asyncio.sleep(0)
-    database.damaged(Corrupt("planted"))
-    goes_on.set()
-    with pytest.raises(Corrupt, match="planted"):
-        await tending
 
 
 async def test_closing_after_the_disk_has_failed_leaves_the_log_to_the_next_opening(
