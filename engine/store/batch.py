@@ -151,7 +151,7 @@ def checkpoint(raw: driver.Raw, chain: Chain, disk: Disk) -> None:
     except driver.Error as error:
         disk.note(error)
         raise
-    if found is None or found[0]:  # it is being copied beside the writer
+    if found is None or found[0]:  # somebody else copies it
         return
     disk.log_pages = 0
     if found[1] == found[2]:

@@ -296,17 +296,15 @@ async def connect(
     path: Path,
     *,
     read_only: bool = False,
-    existing: bool = False,
     timing: Timing | None = None,
 ) -> Connection:
-    """Open a connection in autocommit mode. Transactions are begun by their owner. An `existing`
-    file is not made anew where it is gone.
+    """Open a connection in autocommit mode. Transactions are begun by their owner.
 
     Raises Unavailable on a SQLite that can corrupt a shared file, StorageError when the file
     cannot be opened.
     """
     require_sound_library()
-    opening = partial(_open, path, read_only=read_only, existing=existing, timing=timing)
+    opening = partial(_open, path, read_only=read_only, timing=timing)
     connection = Connection(opening)
     try:
         await connection.start()
@@ -363,14 +361,13 @@ def _open(
     path: Path,
     *,
     read_only: bool,
-    existing: bool = False,
     immutable: bool = False,
     timing: Timing | None = None,
 ) -> Any:  # noqa: ANN401 - pysqlite3 has no types
     if is_volatile(path):
         parameters = "vfs=memdb"  # there for as long as somebody has it open
     else:
-        mode = "ro" if read_only else "rw" if existing else "rwc"
+        mode = "ro" if read_only else "rwc"
         parameters = f"mode={mode}" + ("&immutable=1" if immutable else "")
     connection = dbapi2.connect(
         f"{path.absolute().as_uri()}?{parameters}",

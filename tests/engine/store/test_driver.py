@@ -112,12 +112,6 @@ async def test_a_file_whose_rights_cannot_be_set_leaves_no_thread(
         assert not thread.is_alive()
 
 
-async def test_a_file_that_has_to_be_there_is_not_made(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match=r"cannot open a\.db"):
-        await driver.connect(tmp_path / "a.db", existing=True)
-    assert not (tmp_path / "a.db").exists()
-
-
 async def test_a_connection_that_nobody_closes_ends_its_thread(tmp_path: Path) -> None:
     before = set(threading.enumerate())
     connection = await driver.connect(tmp_path / "a.db")
