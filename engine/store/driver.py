@@ -14,7 +14,6 @@ import math
 import stat
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextvars import ContextVar
-from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from time import perf_counter
@@ -224,14 +223,23 @@ class _Served:
 
 def _serve(raw: Raw, take: Callable[[], _Call | None], tell: Callable[..., None]) -> None:
     """Run calls on the connection's thread, one after the other, until there is none."""
-    while (call := take()) is not None:
-        future, function, arguments = call
-        try:
-            answer = function(raw, *arguments)
-        except BaseException as error:  # noqa: BLE001 - it is the caller's
-            tell(future, None, error)
-        else:
-            tell(future, answer, None)
+    while _run(raw, take(), tell):
+        pass
+
+
+def _run(raw: Raw, call: _Call | None, tell: Callable[..., None]) -> bool:
+    """Run one call; False where there is none. Of what was asked and answered nothing stays on the
+    thread until the next one: values are in it."""
+    if call is None:
+        return False
+    future, function, arguments = call
+    try:
+        answer = function(raw, *arguments)
+    except BaseException as error:  # noqa: BLE001 - it is the caller's
+        tell(future, None, error)
+    else:
+        tell(future, answer, None)
+    return True
 
 
 def _give(future: asyncio.Future[Any], answer: object, error: BaseException | None) -> None:
@@ -293,10 +301,7 @@ class Connection:
 
 
 async def connect(
-    path: Path,
-    *,
-    read_only: bool = False,
-    timing: Timing | None = None,
+    path: Path, *, read_only: bool = False, timing: Timing | None = None
 ) -> Connection:
     """Open a connection in autocommit mode. Transactions are begun by their owner.
 
@@ -304,8 +309,7 @@ async def connect(
     cannot be opened.
     """
     require_sound_library()
-    opening = partial(_open, path, read_only=read_only, timing=timing)
-    connection = Connection(opening)
+    connection = Connection(lambda: _open(path, read_only=read_only, timing=timing))
     try:
         await connection.start()
         if not read_only:
@@ -358,17 +362,12 @@ def scratch() -> Raw:
 
 
 def _open(
-    path: Path,
-    *,
-    read_only: bool,
-    immutable: bool = False,
-    timing: Timing | None = None,
+    path: Path, *, read_only: bool, immutable: bool = False, timing: Timing | None = None
 ) -> Any:  # noqa: ANN401 - pysqlite3 has no types
     if is_volatile(path):
         parameters = "vfs=memdb"  # there for as long as somebody has it open
     else:
-        mode = "ro" if read_only else "rwc"
-        parameters = f"mode={mode}" + ("&immutable=1" if immutable else "")
+        parameters = f"mode={'ro' if read_only else 'rwc'}" + ("&immutable=1" if immutable else "")
     connection = dbapi2.connect(
         f"{path.absolute().as_uri()}?{parameters}",
         uri=True,

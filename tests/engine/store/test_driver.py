@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,22 @@ async def test_closing_finishes_what_was_asked_and_leaves_no_thread(tmp_path: Pa
     await connection.close()
     with pytest.raises(ValueError, match="closed"):
         await connection.run(lambda _: None)
+
+
+class Value:
+    """Something that can be seen to go."""
+
+
+async def test_what_was_asked_and_answered_does_not_stay_on_the_thread(tmp_path: Path) -> None:
+    connection = await driver.connect(tmp_path / "a.db")
+    value = Value()
+    gone = weakref.ref(value)
+    assert await connection.run(lambda _, given: given, value) is value
+    del value
+    async with asyncio.timeout(10):
+        while gone() is not None:
+            await asyncio.sleep(0.01)
+    await connection.close()
 
 
 async def test_a_caller_that_went_away_holds_nobody_up(tmp_path: Path) -> None:
