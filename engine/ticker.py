@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 TICK_S: Final = 1.0
 SWEEP_EVERY_TICKS: Final = 5
-SWEEP_S: Final = 0.5  # of one environment, each second it takes longer
+SWEEP_S: Final = 0.2  # of one environment, each second it takes longer
+RECORDS_SWEEP_S: Final = 0.5  # the same for records; half of it is rest
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +118,7 @@ class Ticker:
         if self._stays:
             await place.queue.schedules.tick()
         if due or place.memory.is_behind:
-            await place.memory.sweep(SWEEP_S)
+            await place.memory.sweep(RECORDS_SWEEP_S)
         if self._stays and (due or place.queue.retention.is_behind):
             await place.queue.retention.sweep(SWEEP_S)
         if self._stays and due:
