@@ -151,8 +151,6 @@ def checkpoint(raw: driver.Raw, chain: Chain, disk: Disk) -> None:
     except driver.Error as error:
         disk.note(error)
         raise
-    if found is None or found[0]:  # somebody else copies it
-        return
     disk.log_pages = 0
-    if found[1] == found[2]:
+    if found is not None and found[0] == 0 and found[1] == found[2]:
         chain.flushed()

@@ -114,8 +114,6 @@ class Queries:
             await asyncio.wait([self._answering])
 
     async def close(self) -> None:
-        """Close the reader's connection, where there is one, after the queries it was given. The
-        next query opens another."""
-        reader, self._reader = self._reader, None
-        if reader is not None:
-            await reader.close()
+        """Close the reader's connection, where there is one."""
+        if self._reader is not None:
+            await self._reader.close()

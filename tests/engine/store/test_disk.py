@@ -200,21 +200,6 @@ async def test_closing_after_the_disk_has_failed_leaves_the_log_to_the_next_open
     assert alone(database) == 0
 
 
-async def test_a_mending_that_fails_leaves_the_log_too(
-    database: Database, failing: Failing
-) -> None:
-    await add(database, "a")
-    database.disk.failed = "planted"
-    failing.begin("PRAGMA user_version", 10)
-    with pytest.raises(StorageError):
-        await add(database, "b")
-    assert log_of(database.path).stat().st_size > 0
-    assert alone(database) == 0
-    failing.end()
-    await add(database, "b")
-    assert await database.read(names) == ["a", "b"]
-
-
 async def test_a_writer_that_is_replaced_while_all_is_closed_is_closed_too(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
