@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
+from functools import partial
 from typing import ClassVar, Final
 
 from textual.app import ComposeResult
@@ -78,68 +79,33 @@ _WORDS: Final = (
 )
 
 
+_number = partial(Column[SwarmView], align="right")
+
+
+def _columns() -> list[Column[SwarmView]]:
+    return [
+        Column("swarm", lambda s: s.id, width=18, grow=1),
+        Column("environment", lambda s: s.environment, width=11, priority=6,
+               style=lambda s: s.environment),
+        Column("state", lambda s: state_text(s.state), width=12,
+               style=lambda s: mark_of(s.state).style),
+        _number("agents", lambda s: f"{s.agents_ready}/{s.agents_wanted}", width=7, priority=1,
+                sort=lambda s: s.agents_ready),
+        _number("used", lambda s: size(s.used_bytes), width=8, priority=2,
+                sort=lambda s: s.used_bytes),
+        _number("memory", lambda s: size(s.memory_bytes), width=8, priority=3, style="muted",
+                sort=lambda s: s.memory_bytes),
+        _number("age", lambda s: duration((_NOW_US - s.created_at_us) / 1e6), width=6, priority=4,
+                style="muted", sort=lambda s: -s.created_at_us),
+        _number("restarts", lambda s: count(s.restarts), width=8, priority=5,
+                style=lambda s: "warning" if s.restarts else "muted", sort=lambda s: s.restarts),
+    ]  # fmt: skip
+
+
 def swarm_table(title: str = "Swarms") -> VirtualTable[SwarmView]:
     """A table of swarms as the console shows it."""
     return VirtualTable(
-        [
-            Column("swarm", lambda s: s.id, width=18, grow=1),
-            Column(
-                "environment",
-                lambda s: s.environment,
-                width=11,
-                priority=6,
-                style=lambda s: s.environment,
-            ),
-            Column(
-                "state",
-                lambda s: state_text(s.state),
-                width=12,
-                style=lambda s: mark_of(s.state).style,
-            ),
-            Column(
-                "agents",
-                lambda s: f"{s.agents_ready}/{s.agents_wanted}",
-                width=7,
-                align="right",
-                priority=1,
-                sort=lambda s: s.agents_ready,
-            ),
-            Column(
-                "used",
-                lambda s: size(s.used_bytes),
-                width=8,
-                align="right",
-                priority=2,
-                sort=lambda s: s.used_bytes,
-            ),
-            Column(
-                "memory",
-                lambda s: size(s.memory_bytes),
-                width=8,
-                align="right",
-                priority=3,
-                style="muted",
-                sort=lambda s: s.memory_bytes,
-            ),
-            Column(
-                "age",
-                lambda s: duration((_NOW_US - s.created_at_us) / 1e6),
-                width=6,
-                align="right",
-                priority=4,
-                style="muted",
-                sort=lambda s: -s.created_at_us,
-            ),
-            Column(
-                "restarts",
-                lambda s: count(s.restarts),
-                width=8,
-                align="right",
-                priority=5,
-                style=lambda s: "warning" if s.restarts else "muted",
-                sort=lambda s: s.restarts,
-            ),
-        ],
+        _columns(),
         key=lambda s: s.id,
         title=title,
         empty="No swarms yet.\nPress : and type  swarm create development --agents 4 --memory 1GB",
