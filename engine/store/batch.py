@@ -151,6 +151,8 @@ def checkpoint(raw: driver.Raw, chain: Chain, disk: Disk) -> None:
     except driver.Error as error:
         disk.note(error)
         raise
+    if found is None or found[0]:  # it is being copied beside the writer
+        return
     disk.log_pages = 0
-    if found is not None and found[0] == 0 and found[1] == found[2]:
+    if found[1] == found[2]:
         chain.flushed()

@@ -25,6 +25,7 @@ from . import driver
 from .batch import checkpoint, rebuild, run_batch, runs
 from .chain import Chain
 from .commits import Commits
+from .copying import LONG_PAGES, Copier
 from .disk import Disk, blame
 from .migrate import Series, schema_version
 from .pins import Pinned, Pins
@@ -50,6 +51,7 @@ __all__ = [
 T = TypeVar("T")
 
 CLOSE_WAIT_S: Final = 30.0
+MOST_LOGS: Final = 4  # as long as a log that is to be copied; then writers wait for it
 
 
 class DatabaseStats(msgspec.Struct, frozen=True):
@@ -99,6 +101,9 @@ class Database:
         self._checkpoint: asyncio.TimerHandle | None = None
         self._verifying: asyncio.Task[None] | None = None
         self._flush_wanted = False
+        self._copier = Copier(path, options, lambda: self._closed or bool(self.disk.trouble))
+        self._copied = False  # beside the writer, which has yet to copy the rest
+        self._tending = 0  # steps of upkeep under way: the log is theirs
         self._closed = False
         self._brief = brief
         self._loading = brief
@@ -171,7 +176,20 @@ class Database:
         self._waiting.clear()
 
     async def _flush(self) -> None:
-        """Copy the log into the file; where the disk refuses, again after a while."""
+        """Copy the log into the file, a long one beside the writer first; where the disk refuses,
+        again after a while."""
+        if self._refusal is not None:
+            return
+        pages, limit = self.disk.log_pages, self.options.autocheckpoint_pages
+        if self._copier.is_copying:
+            if pages >= MOST_LOGS * limit:  # written faster than it is copied
+                await self._copier.wait()
+            return
+        direct = self._copied or self._tending or self.disk.trouble
+        if pages >= min(limit, LONG_PAGES) and not direct:
+            self._copier.begin(self._flush_rest)
+            return
+        self._copied = False
         try:
             await self._mend()
             await self._writer.run(checkpoint, self.chain, self.disk)
@@ -182,6 +200,15 @@ class Database:
         if self.disk.trouble:
             self._flush_later()
 
+    def _flush_rest(self, refused: Exception | None) -> None:
+        """The log was copied beside the writer, or that has failed."""
+        if refused is not None and driver.is_io_error(refused):
+            self.disk.note(refused)
+        if not self._closed:
+            self._copied = True
+            self._flush_wanted = True
+            self._start_draining()
+
     def _heed(self, error: SwarmDeckError) -> None:
         if type(error) is Corrupt:
             self.damaged(error)
@@ -191,6 +218,7 @@ class Database:
         StorageError while it does not, Corrupt when the file is damaged."""
         if not self.disk.failed:
             return
+        await self._copier.close()
         # The last connection to close would sync the log, and believe what it is told.
         keeper = await driver.guard(self.path)
         try:
@@ -364,7 +392,8 @@ class Database:
         """Write the file anew without its free pages and empty its log, so that what was deleted
         is in neither. Writers wait. Raises StorageError, Corrupt."""
         try:
-            await self._usable().run(rebuild)
+            async with self._upkeep() as writer:
+                await writer.run(rebuild)
         except driver.Error as error:
             raise driver.translate(error, self.path.name) from error
 
@@ -399,7 +428,8 @@ class Database:
             raise self._over()
         self._loading = False
         try:
-            return await self._usable().run(step)
+            async with self._upkeep() as writer:
+                return await writer.run(step)
         except driver.Error as error:
             self.disk.note(error)
             if self.disk.trouble:
@@ -407,6 +437,18 @@ class Database:
             found = driver.translate(error, f"the {self.env} database")
             self._heed(found)
             raise found from error
+
+    @asynccontextmanager
+    async def _upkeep(self) -> AsyncIterator[driver.Connection]:
+        """The writer, and nothing is copied beside it meanwhile. Raises StorageError."""
+        self._tending += 1
+        try:
+            await self._copier.wait()
+            if self._closed:
+                raise self._over()
+            yield self._usable()
+        finally:
+            self._tending -= 1
 
     def _usable(self) -> driver.Connection:
         """The writer, for what does not go with a batch. Raises StorageError while its disk has
@@ -438,7 +480,7 @@ class Database:
                 self.damaged(Corrupt(text, hint="restore it from a backup"))
 
     async def close(self) -> None:
-        """Finish what was submitted, then close both connections; those of a damaged file, or on a
+        """Finish what was submitted, then close all connections; those of a damaged file, or on a
         disk that has failed, without writing the log back into it."""
         guard: driver.Connection | None = None
         try:
@@ -451,6 +493,7 @@ class Database:
             finally:
                 if guard is not None:
                     await guard.close()
+                self.disk.close()
 
     async def _close(self) -> None:
         self._closed = True
@@ -459,6 +502,7 @@ class Database:
         async with asyncio.timeout(CLOSE_WAIT_S), AsyncExitStack() as stack:
             stack.push_async_callback(self._close_writer)
             stack.push_async_callback(self._queries.close)
+            stack.push_async_callback(self._copier.close)
             for task in (self._draining, self._verifying, *self._explaining):
                 if task is not None:
                     await asyncio.wait([task])

@@ -14,6 +14,7 @@ import math
 import stat
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from time import perf_counter
@@ -301,15 +302,21 @@ class Connection:
 
 
 async def connect(
-    path: Path, *, read_only: bool = False, timing: Timing | None = None
+    path: Path,
+    *,
+    read_only: bool = False,
+    existing: bool = False,
+    timing: Timing | None = None,
 ) -> Connection:
-    """Open a connection in autocommit mode. Transactions are begun by their owner.
+    """Open a connection in autocommit mode. Transactions are begun by their owner. An `existing`
+    file is not made anew where it is gone.
 
     Raises Unavailable on a SQLite that can corrupt a shared file, StorageError when the file
     cannot be opened.
     """
     require_sound_library()
-    connection = Connection(lambda: _open(path, read_only=read_only, timing=timing))
+    opening = partial(_open, path, read_only=read_only, existing=existing, timing=timing)
+    connection = Connection(opening)
     try:
         await connection.start()
         if not read_only:
@@ -362,12 +369,18 @@ def scratch() -> Raw:
 
 
 def _open(
-    path: Path, *, read_only: bool, immutable: bool = False, timing: Timing | None = None
+    path: Path,
+    *,
+    read_only: bool,
+    existing: bool = False,
+    immutable: bool = False,
+    timing: Timing | None = None,
 ) -> Any:  # noqa: ANN401 - pysqlite3 has no types
     if is_volatile(path):
         parameters = "vfs=memdb"  # there for as long as somebody has it open
     else:
-        parameters = f"mode={'ro' if read_only else 'rwc'}" + ("&immutable=1" if immutable else "")
+        mode = "ro" if read_only else "rw" if existing else "rwc"
+        parameters = f"mode={mode}" + ("&immutable=1" if immutable else "")
     connection = dbapi2.connect(
         f"{path.absolute().as_uri()}?{parameters}",
         uri=True,

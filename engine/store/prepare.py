@@ -10,7 +10,7 @@ import msgspec
 from ..errors import Corrupt, StorageError
 from ..model import Durability
 from . import driver
-from .log import log_bytes, rewrite_log, sync_directories
+from .log import copy_again, log_bytes, rewrite_log, sync_directories
 from .migrate import Series, migrate, require_known, schema_version
 from .volatile import is_volatile
 
@@ -60,11 +60,12 @@ def prepare_writer(raw: driver.Raw, options: StoreOptions, disk: Disk, chain: Ch
 
 
 def prepare_again(raw: driver.Raw, options: StoreOptions, disk: Disk) -> None:
-    """Set up the writer that follows one whose disk has failed: what the log holds is written
-    once more, the file is looked at, and a commit proves that the disk takes writes and covers
-    what was half-written. Raises Corrupt, StorageError."""
+    """Set up the writer that follows one whose disk has failed: what the log holds and what was
+    copied from it is written once more, the file is looked at, and a commit proves that the disk
+    takes writes and covers what was half-written. Raises Corrupt, StorageError."""
     path = disk.path
     try:
+        _copy_again(raw, disk)
         disk.unverified = not _inspect(raw, disk.series, path) or disk.unverified
         _set(raw, options)
         raw.execute("PRAGMA synchronous = full")
@@ -76,6 +77,13 @@ def prepare_again(raw: driver.Raw, options: StoreOptions, disk: Disk) -> None:
         raise driver.translate(error, path.name) from error
     except OSError as error:
         raise _unusable(path, error) from error
+
+
+def _copy_again(raw: driver.Raw, disk: Disk) -> None:
+    """Before anybody looks: what was copied may have got lost on the way to the disk."""
+    found = raw.execute("PRAGMA wal_checkpoint(NOOP)").fetchone()
+    if found is not None and found[2] > 0:
+        copy_again(disk.path, disk.open(), found[2])
 
 
 def _unusable(path: Path, error: OSError) -> StorageError:
@@ -96,6 +104,14 @@ def prepare_reader(raw: driver.Raw, options: StoreOptions) -> None:
     raw.execute("PRAGMA trusted_schema = 0")
     raw.execute(f"PRAGMA busy_timeout = {options.busy_timeout_ms}").fetchall()
     raw.execute(f"PRAGMA cache_size = {-(options.cache_bytes // 1024)}")
+
+
+def prepare_copier(raw: driver.Raw, options: StoreOptions) -> None:
+    """Set a connection up that only copies the log, and syncs what it copies."""
+    settings = _requested(options) | {"synchronous": "full", "cache_size": "0"}
+    for name in ("synchronous", "busy_timeout", "cache_size", "wal_autocheckpoint",
+                 "fullfsync", "checkpoint_fullfsync", "trusted_schema"):  # fmt: skip
+        raw.execute(f"PRAGMA {name} = {settings[name]}").fetchall()
 
 
 def granted(raw: driver.Raw, options: StoreOptions) -> list[tuple[str, str, str]]:
@@ -133,8 +149,9 @@ def _inspect(raw: driver.Raw, series: Series, path: Path) -> bool:
     """Look at a file before anything is written to it; whether it is known to be whole. One that
     was left in use is looked at on a connection that cannot write, as closing another would write
     the log back into the file. Then its log is put on the disk, where it may never have got."""
-    logs = [path.with_name(path.name + suffix) for suffix in ("-wal", "-journal")]
-    if not any(log.exists() and log.stat().st_size > 0 for log in logs):
+    if _is_there(path, "-journal"):  # a first opening was cut short: who cannot write cannot read
+        raw.execute("SELECT 1 FROM sqlite_schema").fetchone()
+    if not _is_there(path, "-wal"):
         require_known(raw, series, path.name)
         return True
     looking = driver.look(path)
@@ -147,6 +164,12 @@ def _inspect(raw: driver.Raw, series: Series, path: Path) -> bool:
         looking.close()
     rewrite_log(path)
     return small
+
+
+def _is_there(path: Path, suffix: str) -> bool:
+    """Whether a database file has a log of this kind with something in it."""
+    log = path.with_name(path.name + suffix)
+    return log.exists() and log.stat().st_size > 0
 
 
 def _quick_check(raw: driver.Raw, path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -324,6 +325,34 @@ async def test_the_log_of_a_file_left_in_use_is_written_once_more(
     async with open_database(path, "development", options=OPTIONS, clock=FakeClock()) as database:
         assert await database.read(names) == ["a"]
     assert written[:2] == ["write", "sync"]
+
+
+CUT_SHORT = """
+import os, sys
+from pysqlite3 import dbapi2
+raw = dbapi2.connect(sys.argv[1], isolation_level=None)
+raw.execute("PRAGMA cache_size = 1")
+raw.execute("BEGIN")
+raw.execute("CREATE TABLE half (text)")
+raw.executemany("INSERT INTO half VALUES (?)", [("x" * 3000,)] * 50)
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("log", [b"", b"half a header"])
+async def test_a_first_opening_that_was_cut_short_is_taken_back_and_done_again(
+    tmp_path: Path, log: bytes
+) -> None:
+    path = tmp_path / "d.db"
+    cut = await asyncio.create_subprocess_exec(sys.executable, "-c", CUT_SHORT, str(path))
+    assert await cut.wait() == 0
+    log_of(path).write_bytes(log)
+    assert path.stat().st_size > 0
+    assert path.with_name("d.db-journal").stat().st_size > 0
+    async with open_database(path, "development", options=OPTIONS, clock=FakeClock()) as opened:
+        await add(opened, "a")
+        assert await opened.read(names) == ["a"]
+        assert not path.with_name("d.db-journal").exists()
 
 
 def test_writing_a_log_once_more_changes_nothing(tmp_path: Path) -> None:

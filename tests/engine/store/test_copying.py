@@ -1,0 +1,325 @@
+"""A long log is copied beside the writer; what counts as copied is copied again after a failure."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from swarmdeck.engine.clock import FakeClock
+from swarmdeck.engine.errors import Corrupt, StorageError
+from swarmdeck.engine.model import Durability
+from swarmdeck.engine.store import copying as copying_module
+from swarmdeck.engine.store import driver
+from swarmdeck.engine.store.database import (
+    MOST_LOGS,
+    Database,
+    Reader,
+    StoreOptions,
+    open_database,
+)
+from swarmdeck.engine.store.log import copy_again, log_of
+
+INSERT = "INSERT INTO team (env, id, name, created_at, updated_at) VALUES (?, ?, ?, 0, 0)"
+OPTIONS = StoreOptions(durability=Durability.FULL, autocheckpoint_pages=100)
+PATIENCE_S = 20.0
+PAGE = 4096
+LONG = "x" * 3_000  # one to a page
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    async with open_database(
+        tmp_path / "d.db", "development", options=OPTIONS, clock=FakeClock()
+    ) as opened:
+        yield opened
+
+
+async def add(database: Database, ident: str, name: str = "short") -> None:
+    await database.write(lambda tx: tx.execute(INSERT, ("development", ident, name)))
+
+
+def names(reader: Reader) -> list[str]:
+    return [row[0] for row in reader.execute("SELECT id FROM team ORDER BY id").fetchall()]
+
+
+def alone(database: Database) -> list[str]:
+    """The teams that the file holds without its log."""
+    looking = driver.look(database.path, immutable=True)
+    try:
+        return [row[0] for row in looking.execute("SELECT id FROM team ORDER BY id").fetchall()]
+    except driver.Error:  # not even the table
+        return []
+    finally:
+        looking.close()
+
+
+class Held:
+    """Copying beside the writer that waits until it may go on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun, self.goes_on = threading.Event(), threading.Event()
+        self._copy = copying_module._copy_log
+        monkeypatch.setattr(copying_module, "_copy_log", self._held)
+
+    def _held(self, raw: Any) -> None:
+        self.begun.set()
+        assert self.goes_on.wait(PATIENCE_S)
+        self._copy(raw)
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Held:
+    return Held(monkeypatch)
+
+
+def is_left(raw: Any) -> bool:
+    """Whether anything of the log is not copied."""
+    _, pages, done = raw.execute("PRAGMA wal_checkpoint(NOOP)").fetchone()
+    return bool(pages != done)
+
+
+async def add_until(database: Database, done: Callable[[], bool]) -> int:
+    """Add teams until something happens; how many."""
+    number = 0
+    async with asyncio.timeout(PATIENCE_S):
+        while not done():
+            number += 1
+            await add(database, f"t{number}")
+    return number
+
+
+async def test_a_long_log_is_copied_while_writers_go_on(database: Database, held: Held) -> None:
+    """Held up in the middle of copying, it holds up nobody; then the log is begun anew."""
+    number = await add_until(database, held.begun.is_set)
+    for beyond in range(50):
+        await add(database, f"beyond{beyond}")
+    assert len(alone(database)) < number + 50
+    held.goes_on.set()
+    async with asyncio.timeout(PATIENCE_S):
+        while len(alone(database)) < number + 50:
+            await asyncio.sleep(0.01)
+    longest = database.wal_bytes
+    async with asyncio.timeout(PATIENCE_S):
+        while await database.tend(is_left):
+            await asyncio.sleep(0.01)
+    await add(database, "anew")
+    assert database.wal_bytes == longest
+
+
+async def test_upkeep_waits_for_what_is_copied_beside_the_writer(
+    database: Database, held: Held
+) -> None:
+    await add_until(database, held.begun.is_set)
+    tending = asyncio.create_task(database.tend(lambda _: held.goes_on.is_set()))
+    await add(database, "beside")
+    assert not tending.done()
+    held.goes_on.set()
+    assert await tending is True
+
+
+async def test_upkeep_asks_again_after_it_has_waited(database: Database, held: Held) -> None:
+    await add_until(database, held.begun.is_set)
+    tending = asyncio.create_task(database.tend(lambda _: "done"))
+    await asyncio.sleep(0)
+    database.damaged(Corrupt("planted"))
+    held.goes_on.set()
+    with pytest.raises(Corrupt, match="planted"):
+        await tending
+
+
+async def test_a_writer_that_outruns_the_copy_waits_for_it(database: Database, held: Held) -> None:
+    async def adding() -> None:
+        for number in range(1_000):
+            await add(database, f"t{number}")
+
+    writing = asyncio.create_task(adding())
+    longest = 0
+    while database.wal_bytes > longest or longest == 0:
+        longest = database.wal_bytes
+        await asyncio.sleep(0.2)
+    assert not writing.done()
+    assert longest < 2 * MOST_LOGS * OPTIONS.autocheckpoint_pages * PAGE
+    held.goes_on.set()
+    await writing
+    assert len(await database.read(names)) == 1_000
+
+
+async def test_a_disk_that_fails_beside_the_writer_finishes_its_connection_too(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: Any) -> None:
+        error = driver.dbapi2.OperationalError("the disk says no")
+        error.sqlite_errorcode = 10
+        raise error
+
+    writer = database._writer
+    monkeypatch.setattr(copying_module, "_copy_log", broken)
+    for number in range(400):
+        await add(database, f"t{number}")
+    assert database._writer is not writer
+    assert len(await database.read(names)) == 400
+
+
+async def test_nothing_is_copied_beside_a_writer_whose_disk_has_failed(
+    database: Database, held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refused() -> None:
+        raise StorageError("still failed")
+
+    held.goes_on.set()
+    await add(database, "a")
+    monkeypatch.setattr(database, "_mend", refused)
+    database.disk.failed = "planted"
+    database.disk.log_pages = 10 * OPTIONS.autocheckpoint_pages
+    database._flush_soon()
+    while database._draining is not None:
+        await asyncio.sleep(0)
+    assert not held.begun.is_set()
+
+
+async def test_closing_waits_for_what_is_copied(database: Database, held: Held) -> None:
+    number = await add_until(database, held.begun.is_set)
+    closing = asyncio.create_task(database.close())
+    await asyncio.sleep(0.05)
+    assert not closing.done()
+    held.goes_on.set()
+    await closing
+    assert len(alone(database)) == number
+
+
+# --- once more ----------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def looking(database: Database) -> AsyncIterator[None]:
+    """Somebody who reads what the file holds now, so that what follows stays in the log."""
+    connection = await driver.connect(database.path, read_only=True)
+    try:
+        await connection.run(lambda raw: raw.execute("BEGIN"))
+        await connection.run(lambda raw: raw.execute("SELECT count(*) FROM team").fetchall())
+        yield
+        await connection.run(lambda raw: raw.rollback())
+    finally:
+        await connection.close()
+
+
+def copied(raw: Any) -> int:
+    """How many pages of the log count as copied into the file."""
+    return int(raw.execute("PRAGMA wal_checkpoint(NOOP)").fetchone()[2])
+
+
+class Lost:
+    """Gives a file back the bytes it had, as a disk does that never got the later ones. Its
+    descriptor stays open: closing it would end SQLite's locks."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = os.open(path, os.O_RDWR)
+        self._before = os.pread(self._file, path.stat().st_size, 0)
+
+    def happen(self) -> None:
+        assert os.pread(self._file, len(self._before), 0) != self._before
+        os.pwrite(self._file, self._before, 0)
+
+
+async def copied_in_part(database: Database) -> Lost:
+    """A log of which a part is copied and counts as that, and what the file held before."""
+    for number in range(20):
+        await add(database, f"t{number:02}", LONG)
+    await database.checkpoint()
+    lost = Lost(database.path)
+    for number in range(20, 30):
+        await add(database, f"t{number:02}", LONG)
+    async with looking(database):
+        await add(database, "u", LONG)
+        await database.checkpoint()
+    assert await database.tend(copied) > 0
+    return lost
+
+
+EXPECTED = [*(f"t{number:02}" for number in range(30)), "u"]
+
+
+async def test_what_was_copied_in_part_and_lost_is_copied_again(database: Database) -> None:
+    """SQLite does not sync what it has copied of a log until it has copied all of it."""
+    (await copied_in_part(database)).happen()
+    database.disk.failed = "planted"
+    await add(database, "v")
+    assert await database.read(names) == [*EXPECTED, "v"]
+    await database.checkpoint()
+    assert alone(database) == [*EXPECTED, "v"]
+
+
+async def test_who_reads_while_a_disk_is_mended_sees_what_it_saw(database: Database) -> None:
+    lost = await copied_in_part(database)
+    connection = await driver.connect(database.path, read_only=True)
+    await connection.run(lambda raw: raw.execute("BEGIN"))
+    seen = await connection.run(lambda raw: raw.execute("SELECT id FROM team").fetchall())
+    lost.happen()
+    database.disk.failed = "planted"
+    await add(database, "v")
+    again = await connection.run(lambda raw: raw.execute("SELECT id FROM team").fetchall())
+    assert again == seen
+    await connection.close()
+
+
+async def test_a_descriptor_for_copying_again_is_opened_once_and_closed(
+    database: Database,
+) -> None:
+    for number in range(3):
+        async with looking(database):
+            await add(database, f"v{number}")
+            await database.checkpoint()
+            database.disk.failed = "planted"
+            await add(database, f"w{number}")
+    opened = database.disk._file
+    assert opened is not None
+    assert database.disk.open() == opened
+    await database.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(opened)
+
+
+@pytest.mark.parametrize("place", [4, 20, 32 + 8, 32 + 24 + 100, -1])
+async def test_a_log_that_is_not_whole_is_not_copied_again(database: Database, place: int) -> None:
+    """A wrong byte in its header, a frame or a page, or an end that is missing."""
+    await copied_in_part(database)
+    frames = await database.tend(copied)
+    log = bytearray(log_of(database.path).read_bytes())[: 32 + frames * (24 + PAGE)]
+    if place < 0:
+        del log[place:]
+    else:
+        log[place] ^= 1
+    path = database.path.with_name("e.db")
+    path.write_bytes(b"file")
+    log_of(path).write_bytes(log)
+    descriptor = os.open(path, os.O_RDWR)
+    with pytest.raises(OSError, match="does not hold"):
+        copy_again(path, descriptor, frames)
+    os.close(descriptor)
+    assert path.read_bytes() == b"file"
+
+
+async def test_pages_that_the_file_has_no_more_are_not_copied_again(database: Database) -> None:
+    for number in range(50):
+        await add(database, f"l{number}", LONG)
+    await database.checkpoint()
+    full = database.path.stat().st_size
+    await database.write(lambda tx: tx.execute("DELETE FROM team"))
+    async with looking(database):
+        await add(database, "pinned")
+    await database.tend(lambda raw: raw.execute("PRAGMA incremental_vacuum").fetchall())
+    async with looking(database):
+        await add(database, "a")
+        await database.checkpoint()
+        database.disk.failed = "planted"
+        await add(database, "b")
+    await database.checkpoint()
+    assert database.path.stat().st_size < full
+    assert await database.read(names) == ["a", "b", "pinned"]
