@@ -1,23 +1,24 @@
 """Copying the log into the file beside the writer, so that nobody waits for a long one.
 
 A checkpoint syncs the log, writes pages and syncs the file: a tenth of a second for the 32 MB that
-gather under load. The first two hold up nobody on a connection and thread of their own. While the
-writer goes on SQLite leaves the third, and an end, to a later checkpoint: the writer copies what
-little is left and syncs the file, which is what lets the log begin anew. A disk that fails here has
-failed for the writer too; whatever else is refused the writer meets itself. This part alone
-promises nothing.
+gather under load. On a connection and thread of its own it holds up nobody. While the writer goes
+on SQLite leaves an end, and syncing the file, to a later checkpoint: the writer copies and syncs
+what is left, which is what lets the log begin anew. So that this is little the file is synced here
+before. A disk that fails here has failed for the writer too; whatever else is refused the writer
+meets itself. This part alone promises nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
 from ..errors import SwarmDeckError
 from . import driver
+from .disk import Disk
 from .prepare import StoreOptions, prepare_copier
 
 LONG_PAGES: Final = 1_000
@@ -30,8 +31,8 @@ class Copier:
     """Belongs to the loop of its database, and copies nothing once that is `over`. The connection
     is opened when first needed."""
 
-    def __init__(self, path: Path, options: StoreOptions, over: Callable[[], bool]) -> None:
-        self._path = path
+    def __init__(self, disk: Disk, options: StoreOptions, over: Callable[[], bool]) -> None:
+        self._disk = disk
         self._options = options
         self._over = over
         self._connection: driver.Connection | None = None
@@ -43,7 +44,7 @@ class Copier:
 
     def begin(self, then: Callable[[Exception | None], None]) -> None:
         """Copy what the log holds, unless that is under way, and call `then` on the loop with what
-        the driver has raised."""
+        the driver or the disk has raised."""
         if self._copying is None:
             self._copying = asyncio.get_running_loop().create_task(self._copy(then), name="copier")
 
@@ -66,15 +67,15 @@ class Copier:
                 connection = self._connection or await self._open()
                 for _ in range(_PASSES):
                     if not self._over():
-                        await connection.run(_copy_log)
-        except driver.Error as error:
+                        await connection.run(_copy_log, self._disk)
+        except (driver.Error, OSError) as error:
             refused = error
         finally:
             self._copying = None
             then(refused)
 
     async def _open(self) -> driver.Connection:
-        connection = await driver.connect(self._path, existing=True)
+        connection = await driver.connect(self._disk.path, existing=True)
         try:
             await connection.run(prepare_copier, self._options)
         except BaseException:
@@ -84,5 +85,6 @@ class Copier:
         return connection
 
 
-def _copy_log(raw: driver.Raw) -> None:
+def _copy_log(raw: driver.Raw, disk: Disk) -> None:
     raw.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+    os.fsync(disk.open())

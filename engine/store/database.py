@@ -66,7 +66,7 @@ class Database:
 
     def __init__(
         self,
-        path: Path,
+        disk: Disk,
         env: str,
         options: StoreOptions,
         clock: Clock,
@@ -77,8 +77,8 @@ class Database:
         brief: bool = False,
     ) -> None:
         self.chain = chain
-        self.disk = Disk(path, "environment", None)
-        self.path = path
+        self.disk = disk
+        self.path = disk.path
         self.env = env
         self.options = options
         self.clock = clock
@@ -101,7 +101,7 @@ class Database:
         self._checkpoint: asyncio.TimerHandle | None = None
         self._verifying: asyncio.Task[None] | None = None
         self._flush_wanted = False
-        self._copier = Copier(path, options, lambda: self._closed or bool(self.disk.trouble))
+        self._copier = Copier(disk, options, lambda: self._closed or bool(self.disk.trouble))
         self._copied = False  # beside the writer, which has yet to copy the rest
         self._tending = 0  # steps of upkeep under way: the log is theirs
         self._closed = False
@@ -202,7 +202,9 @@ class Database:
 
     def _flush_rest(self, refused: Exception | None) -> None:
         """The log was copied beside the writer, or that has failed."""
-        if refused is not None and driver.is_io_error(refused):
+        if isinstance(refused, OSError):
+            self.disk.failed = str(refused)
+        elif refused is not None and driver.is_io_error(refused):
             self.disk.note(refused)
         if not self._closed:
             self._copied = True
@@ -548,9 +550,8 @@ async def open_database(
             writer.here(prepare_writer, options, disk, chain)
         else:
             await writer.run(prepare_writer, options, disk, chain)
-        database = Database(path, env, options, clock, writer, chain, on_commit, brief=brief)
+        database = Database(disk, env, options, clock, writer, chain, on_commit, brief=brief)
         database.keep_slow(slow)
-        database.disk = disk
         stack.pop_all()
     if disk.unverified:
         database.begin_verifying()

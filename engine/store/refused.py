@@ -10,6 +10,7 @@ from ..errors import SwarmDeckError
 from . import driver
 from .chain import Chain
 from .database import Database
+from .disk import Disk
 from .prepare import StoreOptions
 
 
@@ -20,7 +21,8 @@ class RefusedDatabase(Database):
         self, path: Path, env: str, options: StoreOptions, clock: Clock, refusal: SwarmDeckError
     ) -> None:
         nothing = cast("driver.Connection", None)
-        super().__init__(path, env, options, clock, nothing, Chain(options.durability), None)
+        disk = Disk(path, "environment", None)
+        super().__init__(disk, env, options, clock, nothing, Chain(options.durability), None)
         self.refusal = refusal
         self.condemn(refusal)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -68,10 +69,10 @@ class Held:
         self._copy = copying_module._copy_log
         monkeypatch.setattr(copying_module, "_copy_log", self._held)
 
-    def _held(self, raw: Any) -> None:
+    def _held(self, *arguments: Any) -> None:
         self.begun.set()
         assert self.goes_on.wait(PATIENCE_S)
-        self._copy(raw)
+        self._copy(*arguments)
 
 
 @pytest.fixture
@@ -151,12 +152,17 @@ async def test_a_writer_that_outruns_the_copy_waits_for_it(database: Database, h
     assert len(await database.read(names)) == 1_000
 
 
+def of_the_driver() -> Exception:
+    error = driver.dbapi2.OperationalError("the disk says no")
+    error.sqlite_errorcode = 10
+    return error
+
+
+@pytest.mark.parametrize("error", [of_the_driver(), OSError(errno.EIO, "the disk says no")])
 async def test_a_disk_that_fails_beside_the_writer_finishes_its_connection_too(
-    database: Database, monkeypatch: pytest.MonkeyPatch
+    database: Database, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    def broken(_: Any) -> None:
-        error = driver.dbapi2.OperationalError("the disk says no")
-        error.sqlite_errorcode = 10
+    def broken(*_: Any) -> None:
         raise error
 
     writer = database._writer
