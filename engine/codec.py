@@ -21,7 +21,7 @@ JSON: Final = 0
 RAW: Final = 1
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder().decode
+decode_json = msgspec.json.Decoder().decode
 _pack = msgspec.msgpack.Encoder().encode  # knows no whole number beyond 64 bits, as JSON does
 _SURELY_NARROW: Final = 19  # bytes: the digits of the first whole number beyond 64 bits
 _MAY_HOLD_NAN: Final = b"\x7f"  # packed, NaN and infinity begin with it or, negative, with 0xff
@@ -61,11 +61,7 @@ def encode_json(value: Any) -> bytes:  # noqa: ANN401 - any JSON value
 
 def decode(format_: int, body: bytes) -> Any:  # noqa: ANN401 - any JSON value or bytes
     """The value behind a body that `encode` or `check` let through."""
-    return body if format_ == RAW else _decode(body)
-
-
-def decode_json(body: bytes) -> Any:  # noqa: ANN401 - any JSON value
-    return _decode(body)
+    return body if format_ == RAW else decode_json(body)
 
 
 def utf8(text: str) -> bytes:
@@ -96,7 +92,7 @@ def check_json(body: bytes) -> bytes:
         return body
     _shallow(_bounded(body))
     try:
-        value = _decode(body)  # in full: only what can be read back may be stored
+        value = decode_json(body)  # in full: only what can be read back may be stored
         compact = _encode_narrow(value)
     except _UNREADABLE as error:
         raise InvalidInput(f"the value is not JSON: {error}") from error

@@ -133,9 +133,8 @@ class Core(Front):
         self.authority = Authority(
             {name.value: Role(role) for name, role in settings.operator.items()}
         )
-        data_plane = DataPlane(self.places, self.opened.serving, self.authority)
-        self.verbs = data_plane.verbs
-        self.trusted_verbs = data_plane.trusted
+        self.data_plane = DataPlane(self.places, self.opened.serving, self.authority)
+        self.verbs = self.data_plane.verbs
         self.host = HostMemory()
         scaled = scale_plan(settings.host, self.host.latest.total_bytes)
         self.ledger = Ledger(scaled.plan)

@@ -78,11 +78,29 @@ class DataPlane:
             "memory.mset": self._mset,
             "batch.commit": self._batch,
         }
+        self._is_limited = authority is not None and authority.is_limited
         if authority is not None and authority.is_limited:
             verbs = {name: _limited(name, verb, authority) for name, verb in verbs.items()}
             trusted = {name: _limited(name, verb, authority) for name, verb in trusted.items()}
         self.verbs: Final[Mapping[str, Verb]] = verbs
         self.trusted: Final[Mapping[str, Verb]] = trusted
+
+    def bound(
+        self, verb: str, acting: Callable[[], Principal], environment: str
+    ) -> Callable[..., Any]:
+        """A trusted verb of one actor and environment, for those who call it very often."""
+        answer = self.trusted[verb]
+        if verb != "memory.get" or self._is_limited:
+            return lambda *args: answer(acting(), environment, *args)
+        serving, refused = self._serving, self._refused
+
+        def get(namespace: str, key: str) -> Any:  # noqa: ANN401 - the same, in fewer steps
+            place = serving.get(environment)
+            if place is None:
+                place = refused(environment)
+            return place.memory.get(acting(), namespace, key)
+
+        return get
 
     def _at(self, environment: str) -> Place:
         place = self._serving.get(environment)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from . import codec
+from .codec import JSON, decode_json
 from .errors import InvalidInput
 from .model import parse_priority
 from .port import Port
@@ -131,9 +132,13 @@ class Memory:
     ) -> Any:  # noqa: ANN401 - JSON types or bytes
         """The value of a key, or `default`."""
         found = self._read(namespace, key)
-        if found is not None and type(found) is not tuple:
+        if found is None:
+            return default
+        if type(found) is not tuple:
             found = await found
-        return default if found is None else codec.decode(found[0], found[1])
+            if found is None:
+                return default
+        return decode_json(found[1]) if found[0] == JSON else found[1]
 
     async def get_versioned(
         self, key: str, *, namespace: str = DEFAULT_NAMESPACE

@@ -58,7 +58,7 @@ class Identity:
         self.user = user_name(os.getuid())
         self._engine = engine
         self._attached: OrderedDict[tuple[int, str], float] = OrderedDict()
-        self._acted: set[str] = set()  # since `_acted_s`
+        self.seen: set[str] = set()  # agents the operator has acted as since `_acted_s`
         self._acted_s = engine.clock.monotonic_s()
         self._asked: dict[str, float] = {}
 
@@ -90,9 +90,9 @@ class Identity:
 
     def acted(self, agent: str) -> None:
         """Record that the operator acts as an agent: once a minute for each of them."""
-        if agent in self._acted:
+        if agent in self.seen:
             return
-        self._acted.add(agent)
+        self.seen.add(agent)
         home = self._engine.places[environment_of(agent)].database
         self._record(home, OPERATOR, "operator.act", agent, f"as this agent, by {self.user}")
 
@@ -160,7 +160,7 @@ class Identity:
         now_s = self._engine.clock.monotonic_s()
         if now_s - self._acted_s >= ATTACH_EVERY_S:
             self._acted_s = now_s
-            self._acted.clear()
+            self.seen.clear()
         link = self._engine.link
         if link is None:
             return

@@ -31,14 +31,13 @@ class LocalPort:
 
     def call(self, verb: str, actor: str, environment: str, *args: object) -> Awaitable[Any]:
         core = self._core
-        answer = core.trusted_verbs[verb](core.acting(actor), environment, *args)
+        answer = core.data_plane.trusted[verb](core.acting(actor), environment, *args)
         if type(answer) is tuple:  # a record of the cache: asking what it is not costs more
             return Ready(answer)
         return answer if isinstance(answer, _WAITS) else Ready(answer)
 
     def bound(self, verb: str, actor: str, environment: str) -> Callable[..., Any]:
-        answer, acting = self._core.trusted_verbs[verb], self._core.acting
-        return lambda *args: answer(acting(actor), environment, *args)
+        return self._core.data_plane.bound(verb, self._core.actor(actor), environment)
 
     def events(self) -> EventSubscription:
         return self._core.bus.subscribe()

@@ -166,9 +166,14 @@ def parse_environment(text: str) -> Environment:
 
 
 @lru_cache(maxsize=4096)
+def home_of(ident: str) -> Environment | None:
+    """The environment an id such as `dev_swarm_x` belongs to; None where it is none."""
+    return _BY_PREFIX.get(ident.partition("_")[0])
+
+
 def environment_of(ident: str) -> Environment:
     """The environment an id such as `dev_swarm_x` belongs to. Raises InvalidInput."""
-    environment = _BY_PREFIX.get(ident.partition("_")[0])
+    environment = home_of(ident)
     if environment is None:
         raise InvalidInput(
             f"{printable(ident)} is not an id of this engine",

@@ -63,6 +63,7 @@ class Lookup:
         results_ttl_s: float = 60.0,
     ) -> None:
         self.access = access
+        self._verdict = access.verdict
         self.ring = ring
         self.reads = reads or Reads(database, clock)
         self.records = 0
@@ -87,6 +88,10 @@ class Lookup:
         entry = self.cache.get((namespace, key))
         if entry is None:
             return self._get_cold(principal, namespace, key)
+        if entry.expires_us or entry.level is _PRIVATE:
+            return self._shown(principal, entry, namespace, key)
+        if self._verdict(principal, _READ, entry, namespace, key).allowed:
+            return entry.format, entry.body, entry.version
         return self._shown(principal, entry, namespace, key)
 
     def _get_noted(self, principal: Principal, namespace: str, key: str) -> Any:  # noqa: ANN401

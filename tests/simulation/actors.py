@@ -282,7 +282,7 @@ async def claim_and_leave(world: World) -> None:
 
 
 async def _claim_once(world: World, environment: str, patience_s: float) -> None:
-    claim = world.core.trusted_verbs["queue.claim"]
+    claim = world.core.data_plane.trusted["queue.claim"]
     answer = claim(OPERATOR_PRINCIPAL, environment, 3, LEASE_S, 1.0, None)
     await asyncio.sleep(patience_s)
     if not answer.done():
