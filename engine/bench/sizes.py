@@ -46,16 +46,9 @@ _RESIDENT: Final = (
 )
 _SWEEP: Final = (
     "longest wait of a caller in ms: one sets and one gets without a pause while {count:,} records "
-    "that expire at the same moment are deleted; no checkpoint meanwhile; the peer is the bar"
+    "that expire at the same moment are deleted; the peer is the bar"
 )
-_FLUSHED: Final = (
-    "the same with checkpoints as they come, which wait for the disk; the peer: the longest wait "
-    "of the same callers in two seconds without expired records"
-)
-_NO_CHECKPOINT: Final = {
-    "store.checkpoint_interval_s": "3600",
-    "store.autocheckpoint_pages": "1000000",
-}
+_ALONE: Final = "the same; the peer: the longest wait in two seconds without expired records"
 
 Pairs = dict[str, list[tuple[float, float]]]
 
@@ -154,24 +147,10 @@ def _resident() -> int:
 async def expiring(
     scratch: Path, count: int, rounds: int, step: Callable[[float], Any]
 ) -> list[Outcome]:
-    """The longest a caller waits while `count` records that have expired are deleted: for the
-    deleting alone, and with checkpoints as they come."""
-    held = [(worst, HELD_MS) for worst, _ in await _waits(
-        scratch / "held", count, rounds, _NO_CHECKPOINT, lambda part: step(part / 2)
-    )]  # fmt: skip
-    both = await _waits(scratch / "both", count, rounds, {}, lambda part: step(0.5 + part / 2))
-    return [
-        Outcome("sweep", "20 ms", held, _SWEEP.format(count=count), "ms", 1.0, at_most=True),
-        Outcome("sweep, flushed", "no sweep", both, _FLUSHED, "ms"),
-    ]
-
-
-async def _waits(
-    scratch: Path, count: int, rounds: int, told: dict[str, str], step: Callable[[float], Any]
-) -> list[tuple[float, float]]:
-    """The longest waits while records are deleted, and before: those of each round."""
+    """The longest a caller waits while `count` records that have expired are deleted, beside what
+    it may be and what it is without them."""
     found: list[tuple[float, float]] = []
-    async with open_bench(scratch, Shape(sealed=False), told=told) as bench:
+    async with open_bench(scratch, Shape(sealed=False)) as bench:
         memory = bench.core.engine.memory(bench.agent)
         store = bench.core.places[ENVIRONMENT].memory
         loop = asyncio.get_running_loop()
@@ -182,7 +161,11 @@ async def _waits(
             alone = await _longest_wait(memory, partial(_is_before, loop, alone_until_s))
             await _store_expiring(memory, count)
             found.append((await _longest_wait(memory, partial(_has_more, store, others)), alone))
-    return found
+    held = [(worst, HELD_MS) for worst, _ in found]
+    return [
+        Outcome("sweep", "20 ms", held, _SWEEP.format(count=count), "ms", 1.0, at_most=True),
+        Outcome("sweep", "no sweep", found, _ALONE, "ms"),
+    ]
 
 
 def _is_before(loop: asyncio.AbstractEventLoop, time_s: float) -> bool:

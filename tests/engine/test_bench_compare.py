@@ -337,7 +337,7 @@ async def test_bars_are_measured_apart_and_written_down(tmp_path: Path) -> None:
     job = act.BenchBars(names=("sweep",), rounds=1, expired=1_000, report=str(folder))
     async with open_engine(tmp_path / "data") as engine:
         found: list[views.ComparisonView] = await engine.run(job)
-    assert [row.name for row in found] == ["sweep", "sweep, flushed"]
+    assert [(row.name, row.peer) for row in found] == [("sweep", "20 ms"), ("sweep", "no sweep")]
     assert found[0].theirs == 20
     assert sorted(path.name for path in folder.iterdir()) == ["bars.json", "bars.svg", "bars.txt"]
     kept = msgspec.json.decode((folder / "bars.json").read_bytes(), type=list[views.ComparisonView])
