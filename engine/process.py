@@ -8,8 +8,9 @@ import resource
 import sys
 from typing import Final
 
-# A collection looks at everything young, 0.7 us each, and everybody waits. At Python's 700 objects a
-# busy engine spends a tenth of its time on it and finds nothing: the hot path makes no cycles.
+# A collection looks at all that is young, 0.7 us each, while everybody waits. At Python's 700
+# objects a busy engine spends a tenth of its time on it and finds nothing: the hot path makes no
+# cycles.
 YOUNG_OBJECTS: Final = 5_000
 
 # SQLite gives the interpreter up at every row; a busy loop keeps it for as long as this each time.
