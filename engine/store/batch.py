@@ -14,6 +14,7 @@ from ..errors import StorageError
 from . import driver
 from .chain import Chain
 from .disk import Disk, blame, is_disk_trouble
+from .log import sync_log
 from .transaction import Operation, Transaction
 
 LOOK_AFTER: Final = 32  # operations: asking how long the log is costs as much as a small insert
@@ -69,7 +70,7 @@ def _make_room(turn: Turn, batch: Sequence[Operation], outcomes: list[Any]) -> N
         for number, outcome in zip(waiting, again, strict=True):
             outcomes[number] = outcome
     turn.disk.full = True
-    with suppress(driver.Error):  # the disk knows of it
+    with suppress(driver.Error, StorageError):  # the disk knows of it
         checkpoint(turn.raw, turn.chain, turn.disk)
 
 
@@ -144,15 +145,19 @@ def rebuild(raw: driver.Raw) -> None:
 
 
 def checkpoint(raw: driver.Raw, chain: Chain, disk: Disk) -> None:
-    """Copy the log into the file as far as no reader holds it back. Once all of it is copied, all
-    of it is on the disk. Never left to SQLite, which would pass over a disk that fails."""
+    """Copy the log into the file as far as no reader holds it back, and put what is committed on
+    the disk. Never left to SQLite, which would pass over a disk that fails. Raises StorageError."""
     try:
         found = raw.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        busy, pages, copied = (1, 0, 0) if found is None else found
+        if busy or pages != copied:  # with nothing to copy SQLite syncs nothing
+            sync_log(disk.path)
     except driver.Error as error:
         disk.note(error)
         raise
-    if found is None or found[0]:  # it is being copied beside the writer
-        return
-    disk.log_pages = 0
-    if found[1] == found[2]:
-        chain.flushed()
+    except OSError as error:
+        disk.failed = str(error)
+        raise StorageError(f"{disk.path.name} was not synced: {error.strerror}") from error
+    if not busy:
+        disk.log_pages = 0
+    chain.flushed()

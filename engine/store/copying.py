@@ -14,11 +14,12 @@ import asyncio
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 from ..errors import SwarmDeckError
 from . import driver
-from .disk import Disk
+from .descriptor import descriptor
 from .prepare import StoreOptions, prepare_copier
 
 LONG_PAGES: Final = 1_000
@@ -31,8 +32,8 @@ class Copier:
     """Belongs to the loop of its database, and copies nothing once that is `over`. The connection
     is opened when first needed."""
 
-    def __init__(self, disk: Disk, options: StoreOptions, over: Callable[[], bool]) -> None:
-        self._disk = disk
+    def __init__(self, path: Path, options: StoreOptions, over: Callable[[], bool]) -> None:
+        self._path = path
         self._options = options
         self._over = over
         self._connection: driver.Connection | None = None
@@ -67,7 +68,7 @@ class Copier:
                 connection = self._connection or await self._open()
                 for _ in range(_PASSES):
                     if not self._over():
-                        await connection.run(_copy_log, self._disk)
+                        await connection.run(_copy_log, self._path)
         except (driver.Error, OSError) as error:
             refused = error
         finally:
@@ -75,7 +76,7 @@ class Copier:
             then(refused)
 
     async def _open(self) -> driver.Connection:
-        connection = await driver.connect(self._disk.path, existing=True)
+        connection = await driver.connect(self._path, existing=True)
         try:
             await connection.run(prepare_copier, self._options)
         except BaseException:
@@ -85,6 +86,10 @@ class Copier:
         return connection
 
 
-def _copy_log(raw: driver.Raw, disk: Disk) -> None:
+def _copy_log(raw: driver.Raw, path: Path) -> None:
     raw.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-    os.fsync(disk.open())
+    try:
+        file = descriptor(path)
+    except OSError:  # too many are open: the writer syncs the file anyway
+        return
+    os.fsync(file)

@@ -101,7 +101,7 @@ class Database:
         self._checkpoint: asyncio.TimerHandle | None = None
         self._verifying: asyncio.Task[None] | None = None
         self._flush_wanted = False
-        self._copier = Copier(disk, options, lambda: self._closed or bool(self.disk.trouble))
+        self._copier = Copier(disk.path, options, lambda: self._closed or bool(self.disk.trouble))
         self._copied = False  # beside the writer, which has yet to copy the rest
         self._tending = 0  # steps of upkeep under way: the log is theirs
         self._closed = False
@@ -393,11 +393,7 @@ class Database:
     async def rebuild(self) -> None:
         """Write the file anew without its free pages and empty its log, so that what was deleted
         is in neither. Writers wait. Raises StorageError, Corrupt."""
-        try:
-            async with self._upkeep() as writer:
-                await writer.run(rebuild)
-        except driver.Error as error:
-            raise driver.translate(error, self.path.name) from error
+        await self.tend(rebuild)
 
     async def schema_version(self) -> int:
         return await self._usable().run(schema_version)
@@ -439,6 +435,10 @@ class Database:
             found = driver.translate(error, f"the {self.env} database")
             self._heed(found)
             raise found from error
+        except StorageError:
+            if self.disk.trouble:
+                self._flush_later()
+            raise
 
     @asynccontextmanager
     async def _upkeep(self) -> AsyncIterator[driver.Connection]:
@@ -495,7 +495,6 @@ class Database:
             finally:
                 if guard is not None:
                     await guard.close()
-                self.disk.close()
 
     async def _close(self) -> None:
         self._closed = True

@@ -7,7 +7,6 @@ looked at before another writes to it; nothing is retried on the old one.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Final
 
@@ -28,9 +27,7 @@ class Disk:
     how many operations ago, `unverified` that nobody has looked yet whether a file that was left
     in use is whole."""
 
-    __slots__ = (
-        "_file", "failed", "full", "log_pages", "path", "reserve", "series", "unseen", "unverified",
-    )  # fmt: skip
+    __slots__ = ("failed", "full", "log_pages", "path", "reserve", "series", "unseen", "unverified")
 
     def __init__(self, path: Path, series: Series, reserve: Reserve | None) -> None:
         self.path = path
@@ -41,20 +38,6 @@ class Disk:
         self.log_pages = 0
         self.unseen = 0
         self.unverified = False
-        self._file: int | None = None
-
-    def open(self) -> int:
-        """A descriptor of the file for writing beside SQLite: open until `close`, because closing
-        one ends the locks that SQLite has on the file. Raises OSError."""
-        if self._file is None:
-            self._file = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-        return self._file
-
-    def close(self) -> None:
-        """After all connections to the file are closed."""
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
 
     @property
     def log_bytes(self) -> int:

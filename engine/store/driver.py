@@ -23,6 +23,7 @@ from typing import Any, Final, Protocol, TypeAlias, TypeVar, cast
 from pysqlite3 import dbapi2
 
 from ..errors import Corrupt, Defect, OutcomeUnknown, StorageError, SwarmDeckError, Unavailable
+from .descriptor import Inode, closed, opened
 from .volatile import is_volatile
 
 Error: Final[type[Exception]] = dbapi2.Error
@@ -103,6 +104,13 @@ class _CallableConnection(dbapi2.Connection):  # type: ignore[misc]  # pysqlite3
 
     slow_s: float = math.inf
     timing: Timing | None = None
+    inode: Inode | None = None
+
+    def close(self) -> None:
+        super().close()
+        inode, self.inode = self.inode, None
+        if inode is not None:
+            closed(inode)
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> Any:  # noqa: ANN401
         if sql == _CALL:
@@ -390,6 +398,12 @@ def _open(
         check_same_thread=False,
     )
     connection.timed_by(timing)
+    if not is_volatile(path):
+        try:
+            connection.inode = opened(path)
+        except BaseException:
+            connection.close()
+            raise
     return connection
 
 

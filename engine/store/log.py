@@ -19,6 +19,8 @@ from array import array
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from .descriptor import descriptor
+
 CHUNK_BYTES: Final = 1 << 20
 
 _HEADER: Final = struct.Struct(">8I")  # magic, version, page size, count, two salts, two sums
@@ -46,32 +48,49 @@ def rewrite_log(path: Path) -> None:
     """Write the log of a database file over itself and sync it, so that all it holds is on the
     disk. Nobody may write the file meanwhile; readers do not mind. Raises OSError."""
     try:
-        descriptor = os.open(log_of(path), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        log = os.open(log_of(path.resolve()), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
         return
     # Closing it takes no lock from SQLite: those are on the file itself and its index.
     try:
         offset = 0
-        while chunk := os.pread(descriptor, CHUNK_BYTES, offset):
-            offset += os.pwrite(descriptor, chunk, offset)
-        os.fsync(descriptor)
+        while chunk := os.pread(log, CHUNK_BYTES, offset):
+            offset += os.pwrite(log, chunk, offset)
+        os.fsync(log)
     finally:
-        os.close(descriptor)
+        os.close(log)
 
 
-def copy_again(path: Path, descriptor: int, frames: int) -> None:
+def sync_log(path: Path) -> None:
+    """Put what the log of a database file holds on the disk. Raises OSError."""
+    log = os.open(log_of(path.resolve()), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        os.fsync(log)
+    finally:
+        os.close(log)
+
+
+def copy_again(path: Path, frames: int) -> None:
     """Write the pages of the first `frames` of a log, which count as copied, into its file again
     and sync it. Whoever reads sees what it saw. Nobody may write or copy meanwhile.
 
-    `descriptor` is of the file, open for writing: closing it would end SQLite's own locks. Raises
-    OSError, also where the log is not whole.
+    Raises OSError, also where the log is not whole.
     """
-    with log_of(path).open("rb") as log:
+    file = descriptor(path)
+    with log_of(path.resolve()).open("rb") as log:
         size, places = _places(log.read(_HEADER.size), log, frames)
-        for page, offset in places.items():
-            body = os.pread(log.fileno(), size, offset)
-            os.pwrite(descriptor, body, (page - 1) * size)
-    os.fsync(descriptor)
+        for last in (False, True):
+            for page, offset in places.items():
+                body = os.pread(log.fileno(), size, offset)
+                if os.pwrite(file, body, (page - 1) * size) != size:
+                    raise OSError(errno.EIO, "a page was written in part")
+            try:
+                os.fsync(file)
+            except OSError:  # the first may tell of what another descriptor has written
+                if last:
+                    raise
+            else:
+                return
 
 
 def _places(header: bytes, log: BinaryIO, frames: int) -> tuple[int, dict[int, int]]:
@@ -119,8 +138,8 @@ def sync_directories(path: Path, levels: int) -> None:
 
 def sync_directory(path: Path) -> None:
     """Let a new or moved name in a directory reach the disk. Raises OSError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(descriptor)
+        os.fsync(directory)
     finally:
-        os.close(descriptor)
+        os.close(directory)

@@ -45,9 +45,9 @@ def prepare_writer(raw: driver.Raw, options: StoreOptions, disk: Disk, chain: Ch
     """Set the writer up, look whether a file that was left in use is whole, migrate it and find
     the end of its audit chain. Raises Corrupt, StorageError."""
     path = disk.path
-    fresh = not is_volatile(path) and path.stat().st_size == 0
     try:
         disk.unverified = not _inspect(raw, disk.series, path)
+        fresh = not is_volatile(path) and path.stat().st_size == 0
         _set(raw, options)
         migrate(raw, disk.series, path.name)
         chain.load(raw)
@@ -65,7 +65,8 @@ def prepare_again(raw: driver.Raw, options: StoreOptions, disk: Disk) -> None:
     takes writes and covers what was half-written. Raises Corrupt, StorageError."""
     path = disk.path
     try:
-        _copy_again(raw, disk)
+        rewrite_log(path)
+        _copy_again(path)
         disk.unverified = not _inspect(raw, disk.series, path) or disk.unverified
         _set(raw, options)
         raw.execute("PRAGMA synchronous = full")
@@ -79,11 +80,22 @@ def prepare_again(raw: driver.Raw, options: StoreOptions, disk: Disk) -> None:
         raise _unusable(path, error) from error
 
 
-def _copy_again(raw: driver.Raw, disk: Disk) -> None:
-    """Before anybody looks: what was copied may have got lost on the way to the disk."""
-    found = raw.execute("PRAGMA wal_checkpoint(NOOP)").fetchone()
+def _copy_again(path: Path) -> None:
+    """Before anybody else looks: what was copied may have got lost on the way to the disk. Asking
+    how much that is reads the file as it is, so who asks is gone before the new writer reads.
+    Raises StorageError, OSError."""
+    looking = driver.look(path)
+    try:
+        found = looking.execute("PRAGMA wal_checkpoint(NOOP)").fetchone()
+    except driver.DatabaseError as error:
+        raise StorageError(
+            f"{path.name} cannot be mended while it is in use: {driver.describe(error)}",
+            hint="close the engine and open it again",
+        ) from error
+    finally:
+        looking.close()
     if found is not None and found[2] > 0:
-        copy_again(disk.path, disk.open(), found[2])
+        copy_again(path, found[2])
 
 
 def _unusable(path: Path, error: OSError) -> StorageError:

@@ -16,8 +16,9 @@ import pytest
 from swarmdeck.engine.clock import FakeClock
 from swarmdeck.engine.errors import Corrupt, StorageError
 from swarmdeck.engine.model import Durability
+from swarmdeck.engine.store import batch, driver, prepare
 from swarmdeck.engine.store import copying as copying_module
-from swarmdeck.engine.store import driver
+from swarmdeck.engine.store import database as database_module
 from swarmdeck.engine.store.database import (
     MOST_LOGS,
     Database,
@@ -25,6 +26,7 @@ from swarmdeck.engine.store.database import (
     StoreOptions,
     open_database,
 )
+from swarmdeck.engine.store.descriptor import descriptor
 from swarmdeck.engine.store.log import copy_again, log_of
 
 INSERT = "INSERT INTO team (env, id, name, created_at, updated_at) VALUES (?, ?, ?, 0, 0)"
@@ -275,21 +277,152 @@ async def test_who_reads_while_a_disk_is_mended_sees_what_it_saw(database: Datab
     await connection.close()
 
 
-async def test_a_descriptor_for_copying_again_is_opened_once_and_closed(
-    database: Database,
+async def test_a_mended_file_is_what_its_log_says_and_not_what_was_lost(database: Database) -> None:
+    """A page of its own, the first of the file, is in no later commit: the lost one of before has
+    another list of free pages."""
+    for number in range(60):
+        await add(database, f"t{number:02}", LONG)
+    await add(database, "u")
+    await database.write(lambda tx: tx.execute("DELETE FROM team WHERE id < 't40'"))
+    await database.checkpoint()
+    lost = Lost(database.path)
+    for number in range(20):
+        await add(database, f"v{number:02}", LONG)
+    async with looking(database):
+        await database.write(lambda tx: tx.execute("UPDATE team SET updated_at = 7 WHERE id = 'u'"))
+        await database.checkpoint()
+    free = await database.tend(free_pages)
+    lost.happen()
+    database.disk.failed = "planted"
+    await database.write(lambda tx: tx.execute("UPDATE team SET updated_at = 8 WHERE id = 'u'"))
+    assert await database.tend(free_pages) == free
+    found = await database.tend(lambda raw: raw.execute("PRAGMA integrity_check").fetchall())
+    assert found == [("ok",)]
+
+
+def free_pages(raw: Any) -> int:
+    return int(raw.execute("PRAGMA freelist_count").fetchone()[0])
+
+
+async def test_a_file_that_cannot_be_asked_is_not_condemned(
+    database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for number in range(3):
-        async with looking(database):
-            await add(database, f"v{number}")
-            await database.checkpoint()
-            database.disk.failed = "planted"
-            await add(database, f"w{number}")
-    opened = database.disk._file
-    assert opened is not None
-    assert database.disk.open() == opened
-    await database.close()
+    """What is lost may be where SQLite begins to read; opening the file again reads its log."""
+
+    class Broken:
+        def execute(self, _: str) -> None:
+            raise driver.DatabaseError("database disk image is malformed")
+
+        def close(self) -> None:
+            pass
+
+    await add(database, "a")
+    database.disk.failed = "planted"
+    with monkeypatch.context() as patched:
+        patched.setattr(prepare.driver, "look", lambda _: Broken())
+        with pytest.raises(StorageError, match="cannot be mended while it is in use"):
+            await add(database, "b")
+    await add(database, "b")
+    assert await database.read(names) == ["a", "b"]
+
+
+async def test_upkeep_that_rewrites_the_file_finishes_the_connection_too(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: Any) -> None:
+        raise of_the_driver()
+
+    monkeypatch.setattr(database_module, "rebuild", broken)
+    with pytest.raises(StorageError):
+        await database.rebuild()
+    assert database.disk.failed
+
+
+# --- the descriptor beside SQLite's -------------------------------------------------------------
+
+
+async def mended(database: Database) -> int:
+    """A file that was copied again in part, and the descriptor for that."""
+    async with looking(database):
+        await add(database, "v")
+        await database.checkpoint()
+        database.disk.failed = "planted"
+        await add(database, "w")
+    return descriptor(database.path)
+
+
+def is_locked(path: Path) -> bool:
+    """Whether this process has SQLite's lock on a file."""
+    wanted = f"{os.getpid()} ", f":{path.stat().st_ino} "
+    lines = Path("/proc/locks").read_text().splitlines()
+    return any(all(part in f"{line} " for part in wanted) for line in lines)
+
+
+async def test_the_descriptor_is_closed_after_the_last_connection(database: Database) -> None:
+    lent = await mended(database)
+    assert await mended_again(database) == lent
+    async with looking(database):
+        await database.close()
+        assert os.fstat(lent).st_ino == database.path.stat().st_ino
+        assert is_locked(database.path)
     with pytest.raises(OSError, match="Bad file descriptor"):
-        os.fstat(opened)
+        os.fstat(lent)
+
+
+async def mended_again(database: Database) -> int:
+    await database.write(lambda tx: tx.execute("DELETE FROM team"))
+    return await mended(database)
+
+
+async def test_a_process_without_a_descriptor_left_copies_all_the_same(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_many(_: Path) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(copying_module, "descriptor", too_many)
+    writer = database._writer
+    for number in range(400):
+        await add(database, f"t{number}")
+    assert database._writer is writer
+
+
+# --- what a flush promises ----------------------------------------------------------------------
+
+
+async def test_a_flush_syncs_the_log_where_a_reader_holds_the_copy_back(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(batch, "sync_log", synced.append)
+    await add(database, "a")
+    await database.checkpoint()
+    assert synced == []
+    async with looking(database):
+        await add(database, "b")
+        await database.checkpoint()
+    assert synced == [database.path]
+
+
+async def test_a_log_that_cannot_be_synced_finishes_the_connection(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: Path) -> None:
+        raise OSError(errno.EIO, "the disk says no")
+
+    await add(database, "a")
+    async with looking(database):
+        await add(database, "b")
+        with monkeypatch.context() as patched:
+            patched.setattr(batch, "sync_log", broken)
+            with pytest.raises(StorageError, match="was not synced"):
+                await database.checkpoint()
+        assert database.disk.failed
+    await add(database, "c")
+    assert await database.read(names) == ["a", "b", "c"]
+
+
+# --- the log that is read -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("place", [4, 20, 32 + 8, 32 + 24 + 100, -1])
@@ -305,10 +438,8 @@ async def test_a_log_that_is_not_whole_is_not_copied_again(database: Database, p
     path = database.path.with_name("e.db")
     path.write_bytes(b"file")
     log_of(path).write_bytes(log)
-    descriptor = os.open(path, os.O_RDWR)
     with pytest.raises(OSError, match="does not hold"):
-        copy_again(path, descriptor, frames)
-    os.close(descriptor)
+        copy_again(path, frames)
     assert path.read_bytes() == b"file"
 
 
