@@ -24,7 +24,6 @@ from .meter import Sample
 
 
 def main() -> int:
-    process.tune()
     signal.signal(signal.SIGTERM, _end)
     job = msgspec.json.decode(sys.stdin.buffer.read(), type=BenchRun | BenchCompare | BenchBars)
     with tempfile.TemporaryDirectory(prefix="swarmdeck-bench-") as scratch:
@@ -48,13 +47,16 @@ async def _measure(job: BenchRun | BenchCompare | BenchBars, scratch: Path) -> l
     if isinstance(job, BenchRun):
         from .rounds import run  # noqa: PLC0415 - only what the job needs
 
+        process.tune()
         return list(await run(job, scratch=scratch, progress=_progress, sampled=_sampled))
     if isinstance(job, BenchCompare):
         from .compare import compare  # noqa: PLC0415 - only what the job needs
 
+        process.tune()
         return list(await compare(job, scratch=scratch, progress=_progress))
     from .held import measure_bars  # noqa: PLC0415 - only what the job needs
 
+    process.tune()
     return list(await measure_bars(job, scratch=scratch, progress=_progress))
 
 

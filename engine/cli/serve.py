@@ -139,6 +139,7 @@ class Service:
         with engine_log(self._data, self._settings.logging) as written:
             async with contextlib.AsyncExitStack() as stack:
                 core = await self._opened(stack, wait_s)
+                process.tune()  # with what opening has loaded
                 stack.callback(core.reloading.takes(("logging.",), _taker(written)))
                 await self._attend(core)
                 self._notifier.stopping("closing")
