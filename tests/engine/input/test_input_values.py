@@ -44,7 +44,7 @@ def test_depth_is_told_by_a_scan_before_anything_is_parsed(
     def parsed(_: bytes) -> None:
         raise AssertionError("parsed")
 
-    monkeypatch.setattr(codec, "_decode", parsed)
+    monkeypatch.setattr(codec, "decode_json", parsed)
     for body in (b"[" * 100_000, b"[" * 65 + b"]" * 65, b'{"a":' * 65 + b"1" + b"}" * 65):
         assert "deeper than 64" in refused(body)
     with pytest.raises(AssertionError, match="parsed"):
