@@ -22,6 +22,8 @@ RAW: Final = 1
 
 _encode = msgspec.json.Encoder().encode
 decode_json = msgspec.json.Decoder().decode
+"""The value of a JSON text that `check_json` let through."""
+
 _pack = msgspec.msgpack.Encoder().encode  # knows no whole number beyond 64 bits, as JSON does
 _SURELY_NARROW: Final = 19  # bytes: the digits of the first whole number beyond 64 bits
 _MAY_HOLD_NAN: Final = b"\x7f"  # packed, NaN and infinity begin with it or, negative, with 0xff

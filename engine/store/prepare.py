@@ -88,7 +88,9 @@ def _copy_again(path: Path) -> None:
     try:
         found = looking.execute("PRAGMA wal_checkpoint(NOOP)").fetchone()
     except driver.DatabaseError as error:
-        raise StorageError(
+        if type(driver.translate(error, path.name)) is not Corrupt:
+            raise
+        raise StorageError(  # no damage yet: whoever opens the file anew reads all of its log
             f"{path.name} cannot be mended while it is in use: {driver.describe(error)}",
             hint="close the engine and open it again",
         ) from error

@@ -22,14 +22,14 @@ from swarmdeck.engine.store import database as database_module
 from swarmdeck.engine.store.database import (
     MOST_LOGS,
     Database,
-    Reader,
     StoreOptions,
     open_database,
 )
 from swarmdeck.engine.store.descriptor import descriptor
 from swarmdeck.engine.store.log import copy_again, log_of
 
-INSERT = "INSERT INTO team (env, id, name, created_at, updated_at) VALUES (?, ?, ?, 0, 0)"
+from .teams import add, alone, names
+
 OPTIONS = StoreOptions(durability=Durability.FULL, autocheckpoint_pages=100)
 PATIENCE_S = 20.0
 PAGE = 4096
@@ -42,25 +42,6 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
         tmp_path / "d.db", "development", options=OPTIONS, clock=FakeClock()
     ) as opened:
         yield opened
-
-
-async def add(database: Database, ident: str, name: str = "short") -> None:
-    await database.write(lambda tx: tx.execute(INSERT, ("development", ident, name)))
-
-
-def names(reader: Reader) -> list[str]:
-    return [row[0] for row in reader.execute("SELECT id FROM team ORDER BY id").fetchall()]
-
-
-def alone(database: Database) -> list[str]:
-    """The teams that the file holds without its log."""
-    looking = driver.look(database.path, immutable=True)
-    try:
-        return [row[0] for row in looking.execute("SELECT id FROM team ORDER BY id").fetchall()]
-    except driver.Error:  # not even the table
-        return []
-    finally:
-        looking.close()
 
 
 class Held:
@@ -307,21 +288,30 @@ def free_pages(raw: Any) -> int:
 async def test_a_file_that_cannot_be_asked_is_not_condemned(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is lost may be where SQLite begins to read; opening the file again reads its log."""
+    """What is lost may be where SQLite begins to read; opening the file again reads its log. A disk
+    that still fails is told as what it is."""
 
     class Broken:
+        def __init__(self, error: Exception) -> None:
+            self._error = error
+
         def execute(self, _: str) -> None:
-            raise driver.DatabaseError("database disk image is malformed")
+            raise self._error
 
         def close(self) -> None:
             pass
 
     await add(database, "a")
     database.disk.failed = "planted"
-    with monkeypatch.context() as patched:
-        patched.setattr(prepare.driver, "look", lambda _: Broken())
-        with pytest.raises(StorageError, match="cannot be mended while it is in use"):
-            await add(database, "b")
+    for error, words in (
+        (driver.DatabaseError("database disk image is malformed"), "mended while it is in use"),
+        (of_the_driver(), "the disk says no"),
+    ):
+        with monkeypatch.context() as patched:
+            patched.setattr(prepare.driver, "look", lambda _, error=error: Broken(error))
+            with pytest.raises(StorageError, match=words) as caught:
+                await add(database, "b")
+        assert ("close the engine" in caught.value.hint) == ("malformed" in str(error))
     await add(database, "b")
     assert await database.read(names) == ["a", "b"]
 

@@ -20,7 +20,6 @@ from swarmdeck.engine.store import driver, prepare
 from swarmdeck.engine.store import log as log_module
 from swarmdeck.engine.store.database import (
     Database,
-    Reader,
     StoreOptions,
     Transaction,
     open_database,
@@ -28,7 +27,8 @@ from swarmdeck.engine.store.database import (
 from swarmdeck.engine.store.log import log_of, rewrite_log
 from swarmdeck.engine.store.reserve import Reserve
 
-INSERT = "INSERT INTO team (env, id, name, created_at, updated_at) VALUES (?, ?, ?, 0, 0)"
+from .teams import add, alone, names
+
 OPTIONS = StoreOptions(durability=Durability.FULL, autocheckpoint_pages=100)
 PATIENCE_S = 20.0
 
@@ -77,17 +77,6 @@ async def database(tmp_path: Path, reserve: Reserve) -> AsyncIterator[Database]:
         tmp_path / "d.db", "development", options=OPTIONS, clock=FakeClock(), reserve=reserve
     ) as opened:
         yield opened
-
-
-async def add(database: Database, ident: str) -> None:
-    def change(tx: Transaction) -> None:
-        tx.execute(INSERT, (tx.env, ident, "t"))
-
-    await database.write(change)
-
-
-def names(reader: Reader) -> list[str]:
-    return [row[0] for row in reader.execute("SELECT id FROM team ORDER BY id").fetchall()]
 
 
 async def test_a_connection_whose_disk_failed_is_replaced(
@@ -180,17 +169,6 @@ async def test_the_log_is_copied_when_it_is_long_and_used_anew(database: Databas
     assert database.path.stat().st_size > 0
 
 
-def alone(database: Database) -> int:
-    """How many teams the file holds without its log."""
-    looking = driver.look(database.path, immutable=True)
-    try:
-        return len(looking.execute("SELECT id FROM team").fetchall())
-    except driver.Error:  # not even the table
-        return 0
-    finally:
-        looking.close()
-
-
 async def test_closing_after_the_disk_has_failed_leaves_the_log_to_the_next_opening(
     database: Database,
 ) -> None:
@@ -198,7 +176,7 @@ async def test_closing_after_the_disk_has_failed_leaves_the_log_to_the_next_open
     database.disk.failed = "planted"
     await database.close()
     assert log_of(database.path).stat().st_size > 0
-    assert alone(database) == 0
+    assert alone(database) == []
 
 
 async def test_a_writer_that_is_replaced_while_all_is_closed_is_closed_too(
