@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
@@ -19,6 +19,7 @@ import msgspec
 from pysqlite3 import dbapi2
 
 from ..errors import SwarmDeckError
+from .descriptor import Inode, closed, opened
 from .driver import require_sound_library
 from .kin import DiskError, ProgrammingError, kin
 
@@ -28,6 +29,9 @@ Values: TypeAlias = Sequence[object] | Mapping[str, object]
 Statement: TypeAlias = tuple[str, Values]
 
 _CACHED_STATEMENTS: Final = 128
+_PAGE_BYTES: Final = 2048
+"""Of a new file. A commit of one row writes each page that it touches, one for each index, so small
+pages make a shorter log."""
 _JOINED: Final = "joined"
 
 
@@ -123,6 +127,8 @@ class Cursor(dbapi2.Cursor):  # type: ignore[misc]  # pysqlite3 has no types
 class Connection(dbapi2.Connection):  # type: ignore[misc]  # pysqlite3 has no types
     """What users get to see of a thread's connection."""
 
+    inode: Inode | None = None
+
     def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - the driver's
         self.guard = Guard()
         super().__init__(*arguments, **options)
@@ -143,6 +149,14 @@ class Connection(dbapi2.Connection):  # type: ignore[misc]  # pysqlite3 has no t
     def close(self) -> None:
         with self.guard:
             super().close()
+            inode, self.inode = self.inode, None
+            if inode is not None:
+                closed(inode)
+
+    def __del__(self) -> None:  # of a thread that ended: nobody else knew it
+        if self.inode is not None:
+            with suppress(SwarmDeckError):
+                self.close()
 
     def __exit__(self, *error: Any) -> bool:  # noqa: ANN401 - the driver's
         with self.guard:
@@ -237,7 +251,12 @@ def open_link(place: Place) -> Link:
     connection.guard.what = what
     link = Link(connection)
     try:
+        if place.path is not None:
+            connection.inode = opened(place.path)
         _prepare(link, place)
+    except OSError as error:
+        connection.close()
+        raise DiskError(f"{what} cannot be used: {error.strerror}", hint="check it") from error
     except SwarmDeckError:
         connection.close()
         raise
@@ -262,6 +281,7 @@ def _prepare(link: Link, place: Place) -> None:
 def _set_log(link: Link, path: Path) -> None:
     if path.stat().st_size == 0:
         path.chmod(stat.S_IRUSR | stat.S_IWUSR)
+        link.ask(f"PRAGMA page_size = {_PAGE_BYTES}")
     if link.ask("PRAGMA journal_mode")[0][0] == "wal":
         return
     if link.ask("PRAGMA journal_mode = wal")[0][0] != "wal":

@@ -8,6 +8,7 @@ closed after the last connection of this process to it.
 from __future__ import annotations
 
 import os
+from collections import deque
 from pathlib import Path
 from threading import Lock
 from typing import Final, TypeAlias
@@ -18,6 +19,7 @@ Inode: TypeAlias = tuple[int, int]
 _lock: Final = Lock()
 _connections: Final[dict[Inode, int]] = {}
 _lent: Final[dict[Inode, int]] = {}
+_gone: Final[deque[Inode]] = deque()
 
 
 def descriptor(path: Path) -> int:
@@ -28,7 +30,8 @@ def descriptor(path: Path) -> int:
         found = _lent.get(inode)
         if found is None:
             found = _lent[inode] = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        return found
+    _settle()
+    return found
 
 
 def opened(path: Path) -> Inode:
@@ -36,18 +39,33 @@ def opened(path: Path) -> Inode:
     with _lock:
         inode = _inode(path)
         _connections[inode] = _connections.get(inode, 0) + 1
-        return inode
+    _settle()
+    return inode
 
 
 def closed(inode: Inode) -> None:
-    """A connection that was `opened` is closed."""
-    with _lock:
-        _connections[inode] -= 1
-        if not _connections[inode]:
-            del _connections[inode]
-            lent = _lent.pop(inode, None)
-            if lent is not None:
-                os.close(lent)
+    """A connection that was `opened` is closed. May be called while garbage is collected: whoever
+    has the lock then sees to it."""
+    _gone.append(inode)
+    _settle()
+
+
+def _settle() -> None:
+    while _gone and _lock.acquire(blocking=False):
+        try:
+            while _gone:
+                _forget(_gone.popleft())
+        finally:
+            _lock.release()
+
+
+def _forget(inode: Inode) -> None:
+    _connections[inode] -= 1
+    if not _connections[inode]:
+        del _connections[inode]
+        lent = _lent.pop(inode, None)
+        if lent is not None:
+            os.close(lent)
 
 
 def _inode(path: Path) -> Inode:

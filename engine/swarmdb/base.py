@@ -53,7 +53,7 @@ class Database:
             values.number("retention_days", retention_days)
         self._pool = Pool(path, self.durability.value, timeout_s, self._clock)
         file = None if self._pool.in_memory else path
-        self._log = Log(file, self.durability.value)
+        self._log = Log(file, self.durability.value, self._pool.link)
         self._turns = Turns(timeout_s, self._log)
         self._tables = Tables(self._ask, self._step)
         self._retention = Retention(self._clock, retention_days, self._tables)
@@ -71,8 +71,7 @@ class Database:
             raise ProgrammingError(
                 "a transaction of this thread is open", hint="close the database after it"
             )
-        with self._turns.quiet():
-            self._log.at_end(link)
+        with self._turns.quiet(), self._log.closing(link):
             self._pool.close()
 
     def vacuum(self) -> None:
@@ -84,6 +83,7 @@ class Database:
                 "a transaction of this thread is open", hint="vacuum the database after it"
             )
         with self._turns.transaction(link):
+            self._log.settle(link)
             link.ask("VACUUM")
             if not self._pool.in_memory:
                 link.ask("PRAGMA wal_checkpoint(TRUNCATE)")

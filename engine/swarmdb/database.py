@@ -44,16 +44,14 @@ class SwarmDB(Database):
         """Store what an agent did; the id of the event. `event_data`: event_type (spawn, complete,
         error), agent_id, agent_type, and, where known, timestamp and metadata. Raises InvalidValue,
         IntegrityError for an id that is there."""
-        kind = values.one_of(
-            "event_type", values.field(event_data, "event_type"), values.EVENT_TYPES
-        )
+        kind, agent, agent_type = values.fields(event_data, "event_type", "agent_id", "agent_type")
         at = event_data.get("timestamp")
         event_id = values.text("event_id", event_id) if event_id else str(uuid4())
         row = (
             event_id,
-            kind,
-            values.text("agent_id", values.field(event_data, "agent_id")),
-            values.text("agent_type", values.field(event_data, "agent_type")),
+            values.one_of("event_type", kind, values.EVENT_TYPES),
+            values.text("agent_id", agent),
+            values.text("agent_type", agent_type),
             values.local_now(self._clock) if at is None else values.moment("timestamp", at),
             values.dumped("metadata", event_data.get("metadata", {})),
             values.stored_now(self._clock),

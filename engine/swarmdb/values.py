@@ -73,12 +73,13 @@ def loaded(value: str | None, otherwise: Any) -> Any:  # noqa: ANN401 - whatever
         return otherwise
 
 
-def field(event: object, name: str) -> object:
-    """What an event says under a name. Raises InvalidValue when it says nothing."""
-    if not isinstance(event, Mapping) or name not in event:
-        raise InvalidValue(f"an event without {name}", hint=f"pass a dict with {name!r} in it")
-    found: object = event[name]
-    return found
+def fields(event: object, *names: str) -> list[object]:
+    """What an event says under these names. Raises InvalidValue when it does not say one."""
+    said = event if isinstance(event, Mapping) else {}
+    for name in names:
+        if name not in said:
+            raise InvalidValue(f"an event without {name}", hint=f"pass a dict with {name!r} in it")
+    return [said[name] for name in names]
 
 
 def moment(name: str, value: object) -> str:

@@ -95,7 +95,7 @@ def main(root: Path) -> None:
     for number, line in enumerate(sys.stdin):
         case = json.loads(line)
         if "never mended" in case.get("plants", ()):
-            log.Log.before = lambda self, link: None  # type: ignore[method-assign]
+            log.Log.note = lambda self, error: None  # type: ignore[method-assign]
         writes = Writes(root / f"data{number}" / "swarm.db", case)
         writes.run()
         if case.get("look", True):

@@ -28,6 +28,7 @@ from swarmdeck.engine.store.database import (
 from swarmdeck.engine.store.descriptor import descriptor
 from swarmdeck.engine.store.log import copy_again, log_of
 
+from .lost import Lost
 from .teams import add, alone, names
 
 OPTIONS = StoreOptions(durability=Durability.FULL, autocheckpoint_pages=100)
@@ -202,19 +203,6 @@ async def looking(database: Database) -> AsyncIterator[None]:
 def copied(raw: Any) -> int:
     """How many pages of the log count as copied into the file."""
     return int(raw.execute("PRAGMA wal_checkpoint(NOOP)").fetchone()[2])
-
-
-class Lost:
-    """Gives a file back the bytes it had, as a disk does that never got the later ones. Its
-    descriptor stays open: closing it would end SQLite's locks."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = os.open(path, os.O_RDWR)
-        self._before = os.pread(self._file, path.stat().st_size, 0)
-
-    def happen(self) -> None:
-        assert os.pread(self._file, len(self._before), 0) != self._before
-        os.pwrite(self._file, self._before, 0)
 
 
 async def copied_in_part(database: Database) -> Lost:
