@@ -143,7 +143,7 @@ def _store(tx: Transaction, keeper: Keeper, stored: Sequence[tuple[int, Draft, i
             stands.target, stands.lane, draft.priority, draft.parent, chain, draft.tags,
             draft.max_retries, draft.ttl_us, now_us + draft.ttl_us, payload, now_us, now_us,
         ))  # fmt: skip
-    tx.executemany(_INSERT, found)
+    tx.insert_many(_INSERT, found)
     head = rows.shown(keeper.environment, 0)[:-1]
     for number, draft, _ in stored:
         tx.audit(draft.standing.owner, "event.publish", f"{head}{number}", detail=draft.type)

@@ -227,7 +227,7 @@ class Staging:
         if rows and len(rows) == 1:
             self._execute(_UPSERT, rows[0])
         elif rows:
-            self._tx.executemany(_UPSERT, rows)
+            self._tx.insert_many(_UPSERT, rows)
         self._overlay.update(changes)
 
 

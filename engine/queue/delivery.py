@@ -115,7 +115,7 @@ class Send(QueueOperation):
     @classmethod
     def apply(cls, tx: Transaction, operations: Sequence[Self]) -> list[int]:
         """The id each message has. What has no key needs no answer from the store, so that all
-        of it is one executemany."""
+        of it is inserted together."""
         keeper, env, now_us = operations[0].keeper, tx.env, tx.now_us
         bodies = letters.protect(keeper.keyring, tx, [(op.letter, op.text) for op in operations])
         plain: list[tuple[object, ...]] = []
@@ -131,8 +131,8 @@ class Send(QueueOperation):
             op.deadline_us = None
             plain.append((op.ident, env, op.kind, op.target, op.priority, op.max_attempts,
                           op.sender, now_us, now_us, body))  # fmt: skip
-        tx.executemany(sql.INSERT_PLAIN, plain)
-        tx.executemany(sql.INSERT, timed)
+        tx.insert_many(sql.INSERT_PLAIN, plain)
+        tx.insert_many(sql.INSERT, timed)
         head = f"{keeper.prefix}_msg_"
         outcomes = []
         for op in operations:

@@ -28,9 +28,6 @@ MAX_DETAIL: Final = 500  # characters
 NO_HASH: Final = bytes(32)
 
 INSERT_AUDIT: Final = """
-INSERT INTO audit (sequence, env, at, actor, action, object, allowed, detail)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
-INSERT_LAST: Final = """
 INSERT INTO audit (sequence, env, at, actor, action, object, allowed, detail, hash)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 SELECT_ANCHOR: Final = "SELECT sequence, hash FROM audit_anchor LIMIT 1"

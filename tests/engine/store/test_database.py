@@ -47,7 +47,7 @@ class AddTeam(Operation):
     @classmethod
     def apply(cls, tx: Transaction, operations: Sequence[Self]) -> list[Any]:
         rows = [(tx.env, op.ident, op.name, tx.now_us, tx.now_us) for op in operations]
-        tx.executemany(INSERT, rows)
+        tx.insert_many(INSERT, rows)
         for op in operations:
             tx.audit("operator", "team.create", op.ident)
         return [op.ident for op in operations]
@@ -69,6 +69,25 @@ async def database(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncItera
         if request.param == "brief, loaded":
             opened.loaded()
         yield opened
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 5, 63, 64, 65, 200])
+async def test_many_rows_are_inserted_by_few_statements(database: Database, rows: int) -> None:
+    """The interpreter goes to others after each."""
+    wanted = [(f"t{n:03}", f"name {n}") for n in range(rows)]
+
+    def change(tx: Transaction) -> int:
+        ran = []
+        execute = tx.execute
+        tx.execute = lambda *arguments: (ran.append(1), execute(*arguments))[1]
+        tx.insert_many(INSERT, [(tx.env, ident, name, 1, 2) for ident, name in wanted])
+        return len(ran)
+
+    assert await database.write(change) <= rows // 64 + 3
+    found = await database.read(
+        lambda reader: reader.execute("SELECT id, name FROM team ORDER BY id").fetchall()
+    )
+    assert found == wanted
 
 
 async def test_callers_of_one_turn_share_a_commit(database: Database) -> None:

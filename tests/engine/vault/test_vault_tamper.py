@@ -168,6 +168,27 @@ async def test_a_damaged_record_that_seems_due_stays(site: Any, clock: Any) -> N
     assert await site.rows("SELECT key FROM memory") == [("kept",)]
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "body = CAST(body AS TEXT)", "body = 7", "mac = 'text'", "mac = 1.5",
+        "owner = CAST('agent' AS BLOB)", "team = CAST(x'ff80' AS TEXT)", "level = 2.5",
+        "version = 9007199254740993", "format = x'00'", "key_id = 1e300",
+    ],
+)  # fmt: skip
+async def test_a_row_of_other_types_stays_and_keeps_none_from_being_swept(
+    site: Any, clock: Any, change: str
+) -> None:
+    for number in range(3):
+        await site.put(f"k{number}", {"number": number}, "public", ttl_s=5.0)
+    await site.change("PRAGMA ignore_check_constraints = 1")
+    await site.change(f"UPDATE memory SET {change} WHERE key = 'k1'")
+    clock.advance(10)
+    assert await site.store.sweep() == 2
+    assert await site.rows("SELECT key FROM memory") == [("k1",)]
+    assert await site.store.sweep() == 0
+
+
 async def test_a_row_without_a_check_is_damage(site: Any) -> None:
     await site.put("k", 1, "public")
     await site.vault.tick()
