@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Any, Final, Protocol, Self
 
 import msgspec
@@ -11,27 +10,46 @@ import msgspec
 from .. import codec
 from ..errors import Conflict, Damaged, Denied, NotFound, SwarmDeckError
 from ..model import Level, Principal, Right, printable
-from ..store import driver
 from ..store.database import Operation, Transaction
 from .records import COLUMNS, Entry, Place, Row
-from .staging import Memory, Put, Staging
+from .staging import Memory, Put, Staging, read_row
 
 SWEEP_ROWS: Final = 50  # at once: others wait for no more than these
 
-_DUE: Final = """
-FROM memory WHERE env = ? AND expires_at IS NOT NULL AND expires_at <= ?
-ORDER BY expires_at LIMIT ?"""
+LARGE_BYTES: Final = 1 << 16  # a body of which is read alone
+
+_NAMES: Final = ("namespace", "key", "owner", "team", "swarm")
+_BLOBS: Final = ("body", "mac")
+_SOUND: Final = f"""
+    typeof(namespace) = 'text' AND typeof(key) = 'text' AND typeof(owner) = 'text'
+    AND typeof(team) IN ('text', 'null') AND typeof(swarm) IN ('text', 'null')
+    AND typeof(format) = 'integer' AND typeof(key_id) IN ('integer', 'null')
+    AND typeof(level) = 'integer' AND typeof(version) = 'integer'
+    AND typeof(created_at) = 'integer' AND typeof(updated_at) = 'integer'
+    AND typeof(expires_at) = 'integer' AND typeof(mac) IN ('blob', 'null')
+    AND typeof(body) = 'blob' AND length(body) <= {LARGE_BYTES}"""
+_FIELDS: Final = [name.strip() for name in COLUMNS.split(",")]
+_PLACES: Final = {name: 1 + _FIELDS.index(name) for name in (*_NAMES, *_BLOBS)}
+
+
+def _packed(name: str) -> str:
+    if name in ("namespace", "key"):
+        return f"CASE typeof({name}) WHEN 'text' THEN hex({name}) END"
+    if name in _PLACES:
+        return f"CASE WHEN sound AND {name} IS NOT NULL THEN hex({name}) END"
+    return f"CASE WHEN sound THEN {name} END"
+
+
 # All rows in one step: between two of them the interpreter would go to whoever else wants it.
+# Texts and bytes are hex, so that whatever a row holds can be said in JSON.
 _EXPIRED: Final = f"""
-SELECT json_group_array(json_array(
-    namespace, key, format, key_id, CASE typeof(body) WHEN 'blob' THEN hex(body) END,
-    CASE typeof(mac) WHEN 'blob' THEN hex(mac) END, level, owner, team, swarm, version,
-    created_at, updated_at, expires_at))
-FROM (SELECT {COLUMNS} {_DUE})"""  # noqa: S608 - constants
-_EXPIRED_NAMES: Final = f"SELECT namespace, key {_DUE}"
-_BLOBS: Final = (4, 5)
+SELECT json_group_array(json_array(sound, {", ".join(map(_packed, _FIELDS))}))
+FROM (
+    SELECT {COLUMNS}, {_SOUND} AS sound FROM memory
+    WHERE env = ? AND expires_at IS NOT NULL AND expires_at <= ?
+    ORDER BY expires_at LIMIT ?
+)"""  # noqa: S608 - constants
 _from_json: Final = msgspec.json.Decoder(list[list[Any]]).decode
-_UNREAD: Final = (driver.OperationalError, UnicodeDecodeError)
 NEXT_EXPIRY: Final = """
 SELECT min(expires_at) FROM memory WHERE env = ? AND expires_at IS NOT NULL"""
 NEXT_EXPIRY_AFTER: Final = """
@@ -315,7 +333,7 @@ class Sweep(Operation):
     def _sweep(tx: Transaction, store: Store) -> tuple[list[Place], int]:
         staging = Staging(store, tx)
         limit = SWEEP_ROWS + len(store.unswept)
-        found, gone = _expired(tx, store, staging, limit)
+        found, gone = _expired(tx, store, limit)
         for place in gone:
             staging.delete(place)
         staging.flush()
@@ -334,43 +352,40 @@ class Sweep(Operation):
         return len(gone)
 
 
-def _expired(
-    tx: Transaction, store: Store, staging: Staging, limit: int
-) -> tuple[int, list[Place]]:
+def _expired(tx: Transaction, store: Store, limit: int) -> tuple[int, list[Place]]:
     """How many records are due, and those that have really expired. One that does not match its
     seal says nothing about when it ends: it stays for the operator to look at."""
-    ends: list[tuple[Place, Callable[[], bool]]]
-    try:
-        rows = _rows(tx.execute(_EXPIRED, (tx.env, tx.now_us, limit)).fetchone())
-        ends = [((row[0], row[1]), partial(_is_over, store, row, tx.now_us)) for row in rows]
-    except _UNREAD:  # a text of one of them is none: which, each says for itself
-        places = tx.execute(_EXPIRED_NAMES, (tx.env, tx.now_us, limit)).fetchall()
-        ends = [(place, partial(_is_gone, staging, place)) for place in places]
-    gone = []
-    for place, has_ended in ends:
+    answer = tx.execute(_EXPIRED, (tx.env, tx.now_us, limit)).fetchone()
+    rows = _from_json(answer[0]) if answer else []
+    gone: list[Place] = []
+    for packed in rows:
+        place = "", f"{packed[1]}/{packed[2]}"
         try:
-            if has_ended():
+            place = _text(packed[1]), _text(packed[2])
+            if _is_over(store, _row(tx, place, packed), tx.now_us):
                 gone.append(place)
-        except Damaged:
+        except (Damaged, ValueError, TypeError):  # names that are none, too
             store.unswept.add(place)
-    return len(ends), gone
+    return len(rows), gone
 
 
-def _rows(found: tuple[Any, ...] | None) -> list[Row]:
-    """The rows of `COLUMNS` in an answer to `_EXPIRED`."""
-    rows: list[list[Any]] = _from_json(found[0]) if found else []
-    for row in rows:
-        for place in _BLOBS:
-            row[place] = None if row[place] is None else bytes.fromhex(row[place])
-    return [tuple(row) for row in rows]
+def _row(tx: Transaction, place: Place, packed: list[Any]) -> Row:
+    """A row of `_EXPIRED`; one that it could not hold is read alone. Raises Damaged, ValueError."""
+    if not packed[0]:
+        return read_row(tx, place) or ()
+    for name, number in _PLACES.items():
+        if packed[number] is not None:
+            told = packed[number]
+            packed[number] = bytes.fromhex(told) if name in _BLOBS else _text(told)
+    return packed[1:]
+
+
+def _text(packed: str) -> str:
+    return bytes.fromhex(packed).decode()
 
 
 def _is_over(store: Store, row: Row, now_us: int) -> bool:
     return 0 < store.ring.open(row).expires_us <= now_us
-
-
-def _is_gone(staging: Staging, place: Place) -> bool:
-    return staging.find(place) is None
 
 
 def _number(entry: Entry | None, key: str) -> int:

@@ -212,8 +212,9 @@ class Link:
 
     def undo(self) -> None:
         """Roll back what is open. A disk that failed has done it already."""
-        if self.connection.in_transaction:
-            self.connection.rollback()
+        with self.connection.guard:
+            if self.connection.in_transaction:
+                self.connection.rollback()
 
     @contextmanager
     def nested(self) -> Iterator[None]:

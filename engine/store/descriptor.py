@@ -25,22 +25,26 @@ _gone: Final[deque[Inode]] = deque()
 def descriptor(path: Path) -> int:
     """A descriptor of a file that a connection is open to, for writing; not to be closed. Any
     thread. Raises OSError."""
-    with _lock:
-        inode = _inode(path)
-        found = _lent.get(inode)
-        if found is None:
-            found = _lent[inode] = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    _settle()
-    return found
+    try:
+        with _lock:
+            inode = _inode(path)
+            found = _lent.get(inode)
+            if found is None:
+                found = _lent[inode] = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            return found
+    finally:
+        _settle()
 
 
 def opened(path: Path) -> Inode:
     """A connection to this file was opened, and has asked nothing yet. Raises OSError."""
-    with _lock:
-        inode = _inode(path)
-        _connections[inode] = _connections.get(inode, 0) + 1
-    _settle()
-    return inode
+    try:
+        with _lock:
+            inode = _inode(path)
+            _connections[inode] = _connections.get(inode, 0) + 1
+            return inode
+    finally:
+        _settle()
 
 
 def closed(inode: Inode) -> None:

@@ -24,6 +24,8 @@ _PLANNED: Final = ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")
 _TEXT_LIMIT: Final = 2_000
 _LIST: Final = re.compile(r"\?(?:, ?\?){3,}")  # as long as what was asked for
 
+_GROUPS: Final = re.compile(r"(\([^()]*\))(?:, \1)+")  # as many as there were rows
+
 log = logging.getLogger(__name__)
 
 
@@ -118,7 +120,8 @@ def _plan(raw: driver.Raw, sql: str, parameters: int) -> str:
 
 def statement_text(sql: str) -> str:
     """One line, without what only says how many were asked for."""
-    return _LIST.sub("?, …", " ".join(sql.split()))[:_TEXT_LIMIT]
+    one_line = _GROUPS.sub(r"\1", " ".join(sql.split()))
+    return _LIST.sub("?, …", one_line)[:_TEXT_LIMIT]
 
 
 def _view(env: str, text: str, kept: _Statement) -> StatementView:

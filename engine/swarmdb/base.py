@@ -53,7 +53,7 @@ class Database:
             values.number("retention_days", retention_days)
         self._pool = Pool(path, self.durability.value, timeout_s, self._clock)
         file = None if self._pool.in_memory else path
-        self._log = Log(file, self.durability.value, self._pool.link)
+        self._log = Log(file, self.durability.value, self._pool.apart)
         self._turns = Turns(timeout_s, self._log)
         self._tables = Tables(self._ask, self._step)
         self._retention = Retention(self._clock, retention_days, self._tables)

@@ -19,7 +19,7 @@ from ..errors import SwarmDeckError
 from ..store.dbapi import Error, Link
 from ..store.descriptor import descriptor
 from ..store.driver import look
-from ..store.kin import DamagedFile, DiskError, kin
+from ..store.kin import CommitUnknown, DamagedFile, DiskError, kin
 from ..store.log import copy_again, rewrite_log
 
 LOOK_AFTER: Final = 32  # writes: asking how long the log is costs a tenth of a write
@@ -34,9 +34,9 @@ log = logging.getLogger(__name__)
 
 
 class Log:
-    """Told of each write by the thread whose turn it is. `connect` gives the thread that asks a
-    connection, for as long as it lives. `failed`: why the disk is not to be believed before the
-    log was written anew; empty while all is well."""
+    """Told of each write by the thread whose turn it is. `connect` gives a connection of no thread.
+    `failed`: why the disk is not to be believed before the log was written anew; empty while all
+    is well."""
 
     def __init__(self, path: Path | None, durability: str, connect: Callable[[], Link]) -> None:
         self._path = path
@@ -45,6 +45,7 @@ class Log:
         self._unseen = 0
         self._done = 0  # pages of the log when copying it was last tried
         self._copier: Thread | None = None
+        self._beside: Link | None = None  # the copier's, opened when first needed
         self._refused = False
         self.failed = ""
 
@@ -55,22 +56,33 @@ class Log:
             self.settle(link)
 
     def settle(self, link: Link) -> None:
-        """Wait until nothing is being copied, and mend what that or a write has met."""
+        """Wait until nothing is being copied, and mend what that or a write has met. Raises
+        DiskError while the disk refuses: nothing was added to the log."""
         if self._copier is not None:
-            self._copier.join()
+            with suppress(RuntimeError):  # interrupted before it began
+                self._copier.join()
             self._copier = None
         if not self.failed or self._path is None:
             return
         try:
             link.ask("PRAGMA synchronous = full")
-            self._mend(link, self._path)
-        except OSError as error:
+            try:
+                self._mend(link, self._path)
+            except (SwarmDeckError, OSError) as error:
+                if not _is_of_disk(error):
+                    raise
+                # Each descriptor is told once of what an earlier sync has lost.
+                link.undo()
+                self._mend(link, self._path)
+        except (OSError, CommitUnknown) as error:
+            words = error.strerror if isinstance(error, OSError) else error.message
             raise DiskError(
-                f"{self._path} was not changed: {error.strerror}", hint="check the disk"
+                f"{self._path} was not changed: {words}", hint="check the disk"
             ) from error
         finally:
-            link.undo()
-            link.ask(f"PRAGMA synchronous = {self._durability}")
+            with suppress(SwarmDeckError):  # what went wrong first is told
+                link.undo()
+                link.ask(f"PRAGMA synchronous = {self._durability}")
         self.failed = ""
 
     def _mend(self, link: Link, path: Path) -> None:
@@ -118,6 +130,7 @@ class Log:
             self.settle(link)
         except SwarmDeckError as error:
             log.warning("closed on a disk that fails: %s", error)
+        self._beside = None
         with ExitStack() as stack:
             if self.failed and self._path is not None:
                 with suppress(Error, OSError):  # what cannot be opened is not written to either
@@ -127,25 +140,28 @@ class Log:
 
     def note(self, error: BaseException) -> None:
         """Take in what a write met. Other errors than the disk's are not."""
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF == _IO_ERROR:
+        if not isinstance(error, OSError) and _is_of_disk(error):
             self.failed = str(error)
 
     def _begin(self, path: Path, link: Link) -> None:
-        copier = Thread(target=self._copy, args=(path,), name="swarmdb copier")
+        # Known before it runs: nobody may mend beside a copier that an interrupt has hidden.
+        self._copier = Thread(target=self._copy, args=(path,), name="swarmdb copier")
         try:
-            copier.start()
+            self._copier.start()
         except RuntimeError:  # no thread is to be had: too many, or the program ends
+            self._copier = None
             self._finish(link)
-        else:
-            self._copier = copier
 
     def _copy(self, path: Path) -> None:
         """On a thread of its own: copy the log, and sync the file so that there is little left to
         do for who finishes it."""
         try:
-            link = self._connect()
+            if self._beside is None:
+                self._beside = self._connect()
             for _ in range(_PASSES):
-                link.ask("PRAGMA wal_checkpoint(PASSIVE)")
+                if self.failed:  # what a sync has lost is not to be copied
+                    return
+                self._beside.ask("PRAGMA wal_checkpoint(PASSIVE)")
                 try:
                     file = descriptor(path)
                 except OSError:  # too many are open: who finishes syncs the file anyway
@@ -171,11 +187,11 @@ class Log:
 
 def _copied(path: Path) -> int:
     """How many pages of the log count as copied. Asking reads the file as it is."""
-    with closing(look(path)) as looking:
-        try:
+    try:
+        with closing(look(path)) as looking:
             found = looking.execute("PRAGMA wal_checkpoint(NOOP)").fetchone()
-        except Error as error:
-            raise _not_mended(path, kin(error, str(path))) from error
+    except Error as error:
+        raise _not_mended(path, kin(error, str(path))) from error
     return 0 if found is None else max(0, int(found[2]))
 
 
@@ -186,3 +202,8 @@ def _not_mended(path: Path, error: SwarmDeckError) -> SwarmDeckError:
         f"{path} cannot be mended while it is in use: {error}",
         hint="close the database and open it again",
     )
+
+
+def _is_of_disk(error: BaseException) -> bool:
+    """Whether the disk has failed: other errors leave what is on it as it is."""
+    return isinstance(error, OSError) or getattr(error, "sqlite_errorcode", 0) & 0xFF == _IO_ERROR

@@ -51,6 +51,13 @@ class Pool:
         found: Link | None = getattr(self._local, "link", None)
         return found if found is not None else self._connect()
 
+    def apart(self) -> Link:
+        """A connection of no thread, closed with the others. Raises DiskError."""
+        with self._lock:
+            link = open_link(self._place)
+            self._open.add(link.connection)
+        return link
+
     def close(self) -> None:
         """Close all connections, also those of other threads. The next call opens anew."""
         with self._lock:

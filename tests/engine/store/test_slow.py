@@ -115,3 +115,12 @@ def test_lists_of_any_length_are_one_statement() -> None:
     assert statement_text("SELECT 1\n  WHERE a IN (?, ?, ?, ?, ?)") == statement_text(
         "SELECT 1 WHERE a IN (?, ?, ?, ?)"
     )
+
+
+@pytest.mark.parametrize("row", ["(?, ?)", "(?, ?, ?, ?, 0, ?)"])
+def test_rows_of_any_number_are_one_statement(row: str) -> None:
+    texts = {
+        statement_text(f"INSERT INTO t\nVALUES {', '.join([row] * count)} ON CONFLICT DO NOTHING")
+        for count in (1, 2, 64)
+    }
+    assert len(texts) == 1

@@ -218,6 +218,41 @@ def test_a_sync_that_fails_beside_is_mended_by_the_next_write(
     assert stored(db) == expected(count + 10)
 
 
+def test_a_disk_that_is_well_again_refuses_nobody(
+    db: SwarmDB, spawn: Spawn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A descriptor may still have to tell of a sync that failed before."""
+    told: list[Path] = []
+    rewrite = log_module.rewrite_log
+
+    def once(path: Path) -> None:
+        told.append(path)
+        if len(told) == 1:
+            raise OSError(errno.EIO, "the disk said no")
+        rewrite(path)
+
+    insert(db, spawn, 1)
+    db._log.failed = "planted"
+    monkeypatch.setattr(log_module, "rewrite_log", once)
+    insert(db, spawn, 1, 1)
+    assert len(told) == 2
+    assert stored(db) == expected(2)
+
+
+def test_a_file_that_is_gone_is_told_as_a_disk(db: SwarmDB, path: Path, spawn: Spawn) -> None:
+    insert(db, spawn, 1)
+    db._log.failed = "planted"
+    others = [each for each in path.parent.iterdir() if each.name.startswith(path.name)]
+    for each in others:
+        each.rename(each.with_name(f"away-{each.name}"))
+    with pytest.raises(DiskError):
+        insert(db, spawn, 1, 1)
+    for each in others:
+        each.with_name(f"away-{each.name}").rename(each)
+    insert(db, spawn, 1, 1)
+    assert stored(db) == expected(2)
+
+
 def test_what_was_copied_in_part_and_lost_is_copied_again(
     db: SwarmDB, path: Path, spawn: Spawn
 ) -> None:

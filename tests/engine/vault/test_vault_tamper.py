@@ -173,7 +173,8 @@ async def test_a_damaged_record_that_seems_due_stays(site: Any, clock: Any) -> N
     [
         "body = CAST(body AS TEXT)", "body = 7", "mac = 'text'", "mac = 1.5",
         "owner = CAST('agent' AS BLOB)", "team = CAST(x'ff80' AS TEXT)", "level = 2.5",
-        "version = 9007199254740993", "format = x'00'", "key_id = 1e300",
+        "version = 9007199254740993", "format = x'00'", "key_id = 1e300", "created_at = 9e999",
+        "team = x'0b'", "owner = 5", "mac = NULL",
     ],
 )  # fmt: skip
 async def test_a_row_of_other_types_stays_and_keeps_none_from_being_swept(
@@ -187,6 +188,30 @@ async def test_a_row_of_other_types_stays_and_keeps_none_from_being_swept(
     assert await site.store.sweep() == 2
     assert await site.rows("SELECT key FROM memory") == [("k1",)]
     assert await site.store.sweep() == 0
+
+
+@pytest.mark.parametrize("key", ["x'0b'", "x'1778'", "CAST(x'ff80' AS TEXT)", "7"])
+async def test_a_name_that_is_none_keeps_no_other_from_being_swept(
+    site: Any, clock: Any, key: str
+) -> None:
+    for number in range(3):
+        await site.put(f"k{number}", {"number": number}, "public", ttl_s=5.0)
+    await site.change(f"UPDATE memory SET key = {key} WHERE key = 'k1'")
+    clock.advance(10)
+    assert await site.store.sweep() == 2
+    assert await site.rows("SELECT count(*) FROM memory") == [(1,)]
+    assert await site.store.sweep() == 0
+
+
+@pytest.mark.parametrize("size", [65_000, 66_000, 1_000_000])
+@pytest.mark.parametrize("level", ["public", "team"])
+async def test_large_values_are_swept_too(site: Any, clock: Any, size: int, level: str) -> None:
+    value = "".join(random.Random(1).choices("abcdefgh", k=size))
+    for number in range(3):
+        await site.put(f"k{number}", value, level, ttl_s=5.0)
+    clock.advance(10)
+    assert await site.store.sweep() == 3
+    assert await site.rows("SELECT count(*) FROM memory") == [(0,)]
 
 
 async def test_a_row_without_a_check_is_damage(site: Any) -> None:
