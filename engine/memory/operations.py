@@ -34,7 +34,7 @@ _PLACES: Final = {name: 1 + _FIELDS.index(name) for name in (*_NAMES, *_BLOBS)}
 
 def _packed(name: str) -> str:
     if name in ("namespace", "key"):
-        return f"CASE typeof({name}) WHEN 'text' THEN hex({name}) END"
+        return f"hex({name})"
     if name in _PLACES:
         return f"CASE WHEN sound AND {name} IS NOT NULL THEN hex({name}) END"
     return f"CASE WHEN sound THEN {name} END"
