@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import tempfile
+from collections.abc import Awaitable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -44,20 +45,21 @@ def _end(number: int, _: object) -> NoReturn:
 
 
 async def _measure(job: BenchRun | BenchCompare | BenchBars, scratch: Path) -> list[Any]:
+    measuring: Awaitable[Sequence[Any]]
     if isinstance(job, BenchRun):
         from .rounds import run  # noqa: PLC0415 - only what the job needs
 
-        process.tune()
-        return list(await run(job, scratch=scratch, progress=_progress, sampled=_sampled))
-    if isinstance(job, BenchCompare):
+        measuring = run(job, scratch=scratch, progress=_progress, sampled=_sampled)
+    elif isinstance(job, BenchCompare):
         from .compare import compare  # noqa: PLC0415 - only what the job needs
 
-        process.tune()
-        return list(await compare(job, scratch=scratch, progress=_progress))
-    from .held import measure_bars  # noqa: PLC0415 - only what the job needs
+        measuring = compare(job, scratch=scratch, progress=_progress)
+    else:
+        from .held import measure_bars  # noqa: PLC0415 - only what the job needs
 
-    process.tune()
-    return list(await measure_bars(job, scratch=scratch, progress=_progress))
+        measuring = measure_bars(job, scratch=scratch, progress=_progress)
+    process.tune()  # with all of it loaded
+    return list(await measuring)
 
 
 def _progress(fraction: float, text: str) -> None:
