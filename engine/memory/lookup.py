@@ -231,17 +231,22 @@ class Lookup:
     ) -> tuple[list[str], str | None, int]:
         """Keys, where to go on, and when the first of them expires (0: none does)."""
         found: list[str] = []
+        known: dict[tuple[Any, ...], Standing] = {}  # most records of a namespace stand alike
         ends_us = 0
         while True:
             # No more than are wanted, yet not few where many of them may not be read.
             rows = min(KEY_CHUNK, max(FEWEST_KEYS, limit - len(found)))
             page = await self._database.read(self._page_query(namespace, prefix, after, rows))
-            for key, level, owner, team, swarm, expires_us in page:
-                after = key
-                standing = Standing(Level(level), owner, team, swarm)
+            for row in page:
+                after = key = row[0]
+                stands, expires_us = row[1:5], row[5]
+                standing = known.get(stands)
+                if standing is None:
+                    standing = known[stands] = Standing(Level(stands[0]), *stands[1:])
                 if self.access.allows(principal, _READ, standing, namespace, key):
                     found.append(key)
-                    ends_us = _first(ends_us, expires_us or 0)
+                    if expires_us:
+                        ends_us = _first(ends_us, expires_us)
                     if len(found) == limit:
                         return found, after, ends_us
             if len(page) < rows:
