@@ -364,7 +364,7 @@ def _expired(tx: Transaction, store: Store, limit: int) -> tuple[int, list[Place
             place = _text(packed[1]), _text(packed[2])
             if _is_over(store, _row(tx, place, packed), tx.now_us):
                 gone.append(place)
-        except (Damaged, ValueError, TypeError):  # names that are none, too
+        except (Damaged, ValueError):  # names that are none, too
             store.unswept.add(place)
     return len(rows), gone
 
@@ -372,7 +372,10 @@ def _expired(tx: Transaction, store: Store, limit: int) -> tuple[int, list[Place
 def _row(tx: Transaction, place: Place, packed: list[Any]) -> Row:
     """A row of `_EXPIRED`; one that it could not hold is read alone. Raises Damaged, ValueError."""
     if not packed[0]:
-        return read_row(tx, place) or ()
+        row = read_row(tx, place)
+        if row is None:
+            raise ValueError("a row under names that are no text")
+        return row
     for name, number in _PLACES.items():
         if packed[number] is not None:
             told = packed[number]

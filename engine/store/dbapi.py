@@ -257,7 +257,9 @@ def open_link(place: Place) -> Link:
         _prepare(link, place)
     except OSError as error:
         connection.close()
-        raise DiskError(f"{what} cannot be used: {error.strerror}", hint="check it") from error
+        raise DiskError(
+            f"{what} cannot be used: {error.strerror}", hint="check the disk and its rights"
+        ) from error
     except SwarmDeckError:
         connection.close()
         raise

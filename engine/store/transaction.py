@@ -77,10 +77,9 @@ class Transaction:
 @cache
 def _of_many(sql: str, count: int) -> str:
     """An INSERT of one row as one of so many."""
-    before, values, rest = sql.partition("VALUES (")
-    row, end, after = rest.partition(")")
-    group = f"({row}{end}"
-    return f"{before}VALUES {', '.join([group] * count)}{after}" if values else sql
+    before, _, rest = sql.partition("VALUES (")
+    row, _, after = rest.partition(")")
+    return f"{before}VALUES {', '.join([f'({row})'] * count)}{after}"
 
 
 class Operation:
